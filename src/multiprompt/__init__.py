@@ -1,0 +1,53 @@
+"""Multitask prompt tuning: one frozen language model, many tasks, a few kilobytes per task.
+
+Names are loaded when they are first used, so that importing the package does not load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from multiprompt._version import __version__
+
+_HOMES = {
+    "BackboneOptions": "multiprompt.options",
+    "DataOptions": "multiprompt.options",
+    "DecomposedPrompt": "multiprompt.prompts",
+    "DistillationOptions": "multiprompt.options",
+    "Experiment": "multiprompt.options",
+    "MethodOptions": "multiprompt.options",
+    "MixingOptions": "multiprompt.options",
+    "MultipromptError": "multiprompt.errors",
+    "PromptOptions": "multiprompt.options",
+    "SoftPrompt": "multiprompt.prompts",
+    "SourceOptions": "multiprompt.options",
+    "TargetOptions": "multiprompt.options",
+    "TASKS": "multiprompt.tasks",
+    "TeacherOptions": "multiprompt.options",
+    "TrainingOptions": "multiprompt.options",
+    "adapt_target": "multiprompt.recipes",
+    "answer": "multiprompt.recipes",
+    "compose": "multiprompt.prompts",
+    "evaluate": "multiprompt.recipes",
+    "load_backbone": "multiprompt.backbone",
+    "load_experiment": "multiprompt.config",
+    "load_prompt": "multiprompt.prompts",
+    "load_task": "multiprompt.recipes",
+    "run_experiment": "multiprompt.recipes",
+    "save_prompt": "multiprompt.prompts",
+    "train_source": "multiprompt.recipes",
+    "train_teacher": "multiprompt.recipes",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'multiprompt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

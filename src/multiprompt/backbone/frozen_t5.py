@@ -1,0 +1,195 @@
+"""A frozen T5 with a soft prompt in front of its encoder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from multiprompt.batch import Batch
+
+HiddenStates = Literal["none", "last", "all"]
+
+
+@dataclass(frozen=True)
+class BackboneOutput:
+    """What one forward pass gives.
+
+    Attributes:
+        logits: scores of the target positions that count, example after example; fp32.
+        labels: the token at each of these positions.
+        example_ids: the example that each position belongs to.
+        encoder_states: the last encoder state (after the final layer norm) or the state after every block,
+            depending on what was asked for; ``P + S`` positions.
+        decoder_states: the same of the decoder.
+        encoder_mask: prompt rows and source tokens that are not padding.
+    """
+
+    logits: Float[Tensor, "N V"]
+    labels: Int[Tensor, "N"]
+    example_ids: Int[Tensor, "N"]
+    encoder_states: tuple[Tensor, ...]
+    decoder_states: tuple[Tensor, ...]
+    encoder_mask: Int[Tensor, "B PS"]
+
+
+class FrozenT5:
+    """A T5-family model whose weights no prompt method moves, and its tokenizer.
+
+    The prompt is concatenated before the token embeddings of the encoder only; the decoder has none. The attention
+    mask is extended by ones for the prompt rows, and the same mask reaches the decoder's cross-attention, in training
+    and in generation (section 3 of the paper).
+
+    Args:
+        model: a ``T5ForConditionalGeneration``; put in evaluation mode, every weight frozen.
+        tokenizer: its tokenizer.
+        name: what the user called it.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        model.requires_grad_(False)
+        model.eval()
+
+    @property
+    def width(self) -> int:
+        """Model width D."""
+        return int(self.model.config.d_model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.device
+
+    @property
+    def embedding(self) -> Float[Tensor, "V D"]:
+        """The loaded input embedding."""
+        weight: Tensor = self.model.get_input_embeddings().weight
+        return weight
+
+    @contextmanager
+    def dropout(self, active: bool) -> Iterator[None]:
+        """Switch the dropout of the frozen model on or off inside the ``with`` block."""
+        before = self.model.training
+        if before != active:
+            self.model.train(active)
+        try:
+            yield
+        finally:
+            if before != active:
+                self.model.train(before)
+
+    def _encoder_inputs(
+        self, input_ids: Int[Tensor, "B S"], attention_mask: Int[Tensor, "B S"], prompts: Tensor | None
+    ) -> tuple[Float[Tensor, "B PS D"], Int[Tensor, "B PS"]]:
+        embedded = self.model.get_input_embeddings()(input_ids)
+        if prompts is None:
+            return embedded, attention_mask
+        ones = attention_mask.new_ones(prompts.shape[:2])
+        return torch.cat([prompts.to(embedded.dtype), embedded], 1), torch.cat([ones, attention_mask], 1)
+
+    def forward(
+        self, batch: Batch, prompts: Float[Tensor, "B P D"] | None, hidden: HiddenStates = "none"
+    ) -> BackboneOutput:
+        """Teacher-forced pass over a batch.
+
+        Args:
+            batch: on the device of the model.
+            prompts: the prompt of every example, or None for the bare model.
+            hidden: which hidden states to keep: none, the last of encoder and decoder, or those after every block.
+        """
+        embedded, mask = self._encoder_inputs(batch.input_ids, batch.attention_mask, prompts)
+        keep_all = hidden == "all"
+        # A mask without padding changes nothing, and attention without a mask is faster.
+        needed = None if bool(mask.all()) else mask
+        encoded = self.model.encoder(
+            inputs_embeds=embedded, attention_mask=needed, output_hidden_states=keep_all
+        )
+        decoded = self.model.decoder(
+            input_ids=self.model._shift_right(batch.labels),
+            encoder_hidden_states=encoded.last_hidden_state,
+            encoder_attention_mask=needed,
+            use_cache=False,
+            output_hidden_states=keep_all,
+        )
+        # The output layer is the widest of the model: compute it only where a target token is waiting.
+        counted = batch.target_mask
+        example_ids, _ = counted.nonzero(as_tuple=True)
+        logits = self.model.lm_head(self._scaled(decoded.last_hidden_state[counted]))
+        states: dict[HiddenStates, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {
+            "none": ((), ()),
+            "last": ((encoded.last_hidden_state,), (decoded.last_hidden_state,)),
+        }
+        if keep_all:  # the first entry is the input of block one, which is the prompt itself
+            states["all"] = (encoded.hidden_states[1:], decoded.hidden_states[1:])
+        return BackboneOutput(
+            logits.float(), batch.labels[counted], example_ids, states[hidden][0], states[hidden][1], mask
+        )
+
+    def _scaled(self, decoder_states: Tensor) -> Tensor:
+        # T5 v1.0 shares its embedding with the output layer and scales the decoder's output; v1.1 does neither.
+        config = self.model.config
+        return decoder_states * config.d_model**-0.5 if config.scale_decoder_outputs else decoder_states
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: Int[Tensor, "B S"],
+        attention_mask: Int[Tensor, "B S"],
+        prompts: Float[Tensor, "B P D"] | None,
+        max_new_tokens: int,
+        **options: Any,
+    ) -> Any:
+        """Greedy decoding without length penalty; returns what transformers' ``generate`` returns.
+
+        Args:
+            input_ids: padded source tokens.
+            attention_mask: 1 for a token, 0 for padding.
+            prompts: the prompt of every example, or None.
+            max_new_tokens: longest output, end-of-sequence included.
+            options: passed on to ``generate`` (``num_beams``, ``output_scores``, ...).
+        """
+        from transformers.modeling_outputs import BaseModelOutput
+
+        with self.dropout(False):
+            embedded, mask = self._encoder_inputs(input_ids, attention_mask, prompts)
+            encoded = self.model.encoder(inputs_embeds=embedded, attention_mask=mask)
+            settings: dict[str, Any] = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
+            return self.model.generate(
+                encoder_outputs=BaseModelOutput(last_hidden_state=encoded.last_hidden_state),
+                attention_mask=mask,
+                **(settings | options),
+            )
+
+    def fingerprint(self) -> str:
+        """A digest of names, shapes and first values of all weights: tells one checkpoint from another, at once."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.model.state_dict().items()):
+            head = tensor.flatten()[:64].float().cpu().numpy().tobytes()
+            digest.update(f"{name}{tuple(tensor.shape)}".encode() + head)
+        return digest.hexdigest()
+
+    def facts(self) -> dict[str, str | int | float]:
+        """What a record of a run should say about the model."""
+        rows = self.embedding[: len(self.tokenizer)].float()
+        return {
+            "name": self.name,
+            "parameters": self.parameter_count(),
+            "width": self.width,
+            "precision": str(self.embedding.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "attention": str(self.model.config._attn_implementation),
+            "embedding_std": round(float(rows.std()), 4),
+        }
+
+    def parameter_count(self) -> int:
+        """Number of weights of the frozen model, tied ones counted once."""
+        return sum(parameter.numel() for parameter in self.model.parameters())

@@ -1,0 +1,167 @@
+"""Loading a T5-family model from the hub, from a folder, or the one embedded in this package."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from multiprompt.backbone.frozen_t5 import FrozenT5
+from multiprompt.errors import BackboneError
+
+EMBEDDED = "embedded"
+"""Name of the small model that is shipped with the package."""
+
+_logger = logging.getLogger("multiprompt.backbone")
+
+
+def load_backbone(
+    name: str = EMBEDDED,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    attention: str = "auto",
+) -> FrozenT5:
+    """Load a frozen T5 (v1.0, v1.1, LM-adapted or Flan; any size) with its tokenizer.
+
+    Args:
+        name: ``"embedded"``, the name of a model on the hub such as ``"t5-base"``, or a folder.
+        revision: commit or tag on the hub.
+        device: ``"auto"`` takes the GPU if there is one.
+        precision: ``"auto"`` is bfloat16 on a GPU that computes in it and float32 elsewhere. The prompt, its
+            optimiser state and the loss are float32 always.
+        attention: transformers' name of an attention implementation, or ``"auto"`` (see ``pick_attention``).
+
+    Raises:
+        BackboneError: the model cannot be found or read, is not a T5, has weights that the checkpoint does not give,
+            does not fit its tokenizer, or the precision cannot be used.
+    """
+    from transformers import AutoConfig, T5ForConditionalGeneration
+
+    chosen_device = _pick_device(device)
+    dtype = _pick_precision(precision, chosen_device)
+    path = _path(name)
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision)
+    except Exception as error:  # the hub client raises errors of many kinds
+        raise BackboneError(
+            f"cannot load the backbone {name!r}: {_first_line(error)}. Expected {EMBEDDED!r}, a folder with a "
+            "config.json, or the name of a model on the hub (which needs a network or an earlier download)"
+        ) from error
+    if config.model_type != "t5":
+        raise BackboneError(f"the backbone {name!r} is a {config.model_type!r} model; only the T5 family is supported")
+    implementation = pick_attention(chosen_device) if attention == "auto" else attention
+    try:
+        model, report = T5ForConditionalGeneration.from_pretrained(
+            path,
+            revision=revision,
+            dtype=dtype,
+            attn_implementation=implementation,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        raise BackboneError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
+    _refuse_fresh_weights(name, report)
+    tokenizer = load_tokenizer(name, revision=revision)
+    _check_vocabulary(name, model, tokenizer)
+    backbone = FrozenT5(model.to(chosen_device), tokenizer, name)
+    facts = backbone.facts()
+    _logger.info("backbone %s", ", ".join(f"{key} {value}" for key, value in facts.items()))
+    return backbone
+
+
+def load_tokenizer(name: str = EMBEDDED, *, revision: str | None = None) -> Any:
+    """The tokenizer of a backbone, without its weights.
+
+    Raises:
+        BackboneError: it cannot be found or read.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # notes about legacy behaviour that cannot be acted upon
+            return AutoTokenizer.from_pretrained(_path(name), revision=revision)
+    except Exception as error:  # the hub client raises errors of many kinds
+        raise BackboneError(f"cannot load the tokenizer of {name!r}: {_first_line(error)}") from error
+
+
+def _path(name: str) -> str:
+    return str(Path(__file__).parent / "embedded") if name == EMBEDDED else name
+
+
+def pick_attention(device: torch.device) -> str:
+    """The attention implementation that was measured to be the faster one on this kind of device.
+
+    T5 adds a position bias to the scores, which rules out the fused kernels that need none. See
+    docs/performance.md for the figures.
+    """
+    return "eager" if device.type == "cpu" else "sdpa"
+
+
+def _pick_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except Exception as error:
+        raise BackboneError(f"the device {device!r} cannot be used: {_first_line(error)}") from error
+    return chosen
+
+
+def _pick_precision(precision: str, device: torch.device) -> torch.dtype:
+    hardware_has_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    if precision == "auto":
+        return torch.bfloat16 if hardware_has_bf16 else torch.float32
+    if precision in ("float16", "fp16", "half"):
+        raise BackboneError("T5 overflows in float16; use precision float32, or bfloat16 on a GPU that has it")
+    if precision == "bfloat16":
+        if not hardware_has_bf16:
+            raise BackboneError(
+                f"precision bfloat16 needs a GPU that computes in it; on {device.type!r} it would be emulated, many "
+                "times slower than float32. Use float32 or auto"
+            )
+        return torch.bfloat16
+    if precision == "float32":
+        return torch.float32
+    raise BackboneError(f"unknown precision {precision!r}; expected auto, float32 or bfloat16")
+
+
+def _refuse_fresh_weights(name: str, report: dict[str, Any]) -> None:
+    missing = sorted(report.get("missing_keys", ()))
+    mismatched = sorted(str(entry) for entry in report.get("mismatched_keys", ()))
+    if missing or mismatched:
+        some = ", ".join((missing + mismatched)[:5])
+        raise BackboneError(
+            f"the checkpoint of {name!r} lacks {len(missing) + len(mismatched)} weights of the model ({some}, ...): they "
+            "would be random. Check that the folder holds a complete T5ForConditionalGeneration"
+        )
+
+
+def _check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:
+    rows = model.get_input_embeddings().weight.shape[0]
+    largest = max(tokenizer.get_vocab().values())
+    if largest >= rows:
+        raise BackboneError(
+            f"the tokenizer of {name!r} has token ids up to {largest}, but its embedding has {rows} rows: model and "
+            "tokenizer do not belong together"
+        )
+    for what, of_model, of_tokenizer in (
+        ("padding", model.config.pad_token_id, tokenizer.pad_token_id),
+        ("end-of-sequence", model.config.eos_token_id, tokenizer.eos_token_id),
+    ):
+        if of_model != of_tokenizer:
+            raise BackboneError(
+                f"the {what} token of {name!r} is {of_model} in the model and {of_tokenizer} in the tokenizer: model "
+                "and tokenizer do not belong together"
+            )
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,30 @@
+"""From rows of datasets to padded batches."""
+
+from __future__ import annotations
+
+from multiprompt.data.batching import BatchStream, collate, cut_by_length
+from multiprompt.data.mixing import EpochSampler, Sampler, TaskSampler, mixing_rates
+from multiprompt.data.sources import Generation, LoadedRow, Rows, fingerprint, load_rows
+from multiprompt.data.splits import TaskData, draw_few_shot, load_task_data
+from multiprompt.data.tokenise import Ragged, TokenisedExamples, tokenise
+
+__all__ = [
+    "BatchStream",
+    "EpochSampler",
+    "Generation",
+    "LoadedRow",
+    "Ragged",
+    "Rows",
+    "Sampler",
+    "TaskData",
+    "TaskSampler",
+    "TokenisedExamples",
+    "collate",
+    "cut_by_length",
+    "draw_few_shot",
+    "fingerprint",
+    "load_rows",
+    "load_task_data",
+    "mixing_rates",
+    "tokenise",
+]

@@ -1,0 +1,366 @@
+"""Rows of an official split: from local files, from the Hugging Face hub, or made by a generated task.
+
+A data folder holds ``<task.folder>/<split>.jsonl.gz``, or another of the endings in ``ENDINGS``. Every row
+knows the file and line it comes from, so that an error can say where it is.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import json
+import math
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from multiprompt.errors import DataError
+from multiprompt.examples import TextExample
+from multiprompt.metrics import AnswerKind
+from multiprompt.tasks import Row, Task
+
+ENDINGS = ("jsonl.gz", "jsonl", "csv.gz", "csv", "tsv.gz", "tsv", "parquet")
+"""Kinds of files, in the order in which they are looked for."""
+
+GENERATED_SIZES: Mapping[str, int] = {"train": 2000, "validation": 500, "test": 1000}
+"""Rows of the splits of a generated task."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How the rows of generated tasks are made.
+
+    Attributes:
+        sizes: rows of each split; splits not named have their default size.
+        seed: the seed of the rows.
+        label_coding: "glue" (each task keeps the label order of its public namesake) or "consistent".
+    """
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    seed: int = 0
+    label_coding: str = "glue"
+
+
+class LoadedRow(NamedTuple):
+    """A row, its number in the split from 0, and where it is ("path, line 17")."""
+
+    number: int
+    where: str
+    values: Row
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one official split, in their order.
+
+    Attributes:
+        split: the official name of the split.
+        origin: the file, hub dataset or generator.
+        values: the rows.
+        places: for each row its line or row number, as a person counts, in the file.
+        place_name: "line" or "row".
+        complete: whether the split was read to its end.
+        notes: what a reader of results should know.
+    """
+
+    split: str
+    origin: str
+    values: list[Row]
+    places: list[int]
+    place_name: str = "row"
+    complete: bool = True
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, number: int) -> LoadedRow:
+        return LoadedRow(
+            number, f"{self.origin}, {self.place_name} {self.places[number]}", self.values[number]
+        )
+
+    def __iter__(self) -> Iterator[LoadedRow]:
+        return (self[number] for number in range(len(self.values)))
+
+
+class SplitMissingError(DataError):
+    """A data folder has no file for the split."""
+
+
+def load_rows(
+    task: Task,
+    split: str,
+    location: Path | None = None,
+    limit: int | None = None,
+    generation: Generation | None = None,
+) -> Rows:
+    """The rows of one official split of a task.
+
+    Args:
+        task: the task; generated tasks make their rows and do not look at ``location``.
+        split: the official name, such as "validation_matched".
+        location: the data folder; ``None`` loads from the hub (or its offline cache).
+        limit: the most rows to read, from the start.
+        generation: sizes, seed and label coding of generated tasks.
+
+    Raises:
+        DataError: the split is not there, is empty, or cannot be read; the message says where and what to do.
+    """
+    if task.generator is not None:
+        rows = _generated_rows(task, split, limit, generation or Generation())
+    elif location is None:
+        rows = _hub_rows(task, split, limit)
+    else:
+        rows = _local_rows(task, split, Path(location), limit)
+    if not len(rows):
+        raise DataError(
+            f"{rows.origin} holds no rows; expected at least one (split {split!r} of {task.name!r})"
+        )
+    official = task.official_rows.get(split)
+    if rows.complete and official is not None and len(rows) != official:
+        note = (
+            f"{task.name}: {split!r} holds {len(rows):,} rows, officially {official:,}: scores are not "
+            "comparable with published ones"
+        )
+        return Rows(
+            rows.split, rows.origin, rows.values, rows.places, rows.place_name, True, (*rows.notes, note)
+        )
+    return rows
+
+
+def fingerprint(items: Iterable[Row | TextExample]) -> str:
+    """SHA-256 of rows or examples in their order: the same for equal data from whatever kind of file.
+
+    Give ``task.canonical(row)`` of checked rows: that holds the task's columns only. Numbers that are equal
+    count as equal (5 and 5.0), and so do lists and tuples. Of an example the texts count, not its row id.
+    """
+    digest = hashlib.sha256()
+    for item in items:
+        if isinstance(item, TextExample):
+            item = {"source": item.source, "target": item.target, "references": item.references}
+        digest.update(json.dumps(_canonical(item), sort_keys=True, separators=(",", ":")).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def _canonical(value: Any) -> Any:
+    if isinstance(value, float) and math.isfinite(value) and value == int(value):
+        return int(value)
+    if isinstance(value, Mapping):
+        return {str(key): _canonical(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(each) for each in value]
+    return value
+
+
+# --- generated ------------------------------------------------------------------------------------------
+
+
+def _generated_rows(task: Task, split: str, limit: int | None, generation: Generation) -> Rows:
+    assert task.generator is not None
+    sizes = {**GENERATED_SIZES, **generation.sizes}
+    if split not in sizes:
+        raise DataError(f"task {task.name!r} has no split {split!r}; expected one of {', '.join(sizes)}")
+    # the first rows of a generated split do not depend on how many are made
+    size = sizes[split] if limit is None else min(limit, sizes[split])
+    values = task.generator(split, size, seed=generation.seed, label_coding=generation.label_coding)
+    complete = size == sizes[split]
+    origin = f"generated {task.name} {split} (seed {generation.seed}, {generation.label_coding} labels)"
+    return Rows(split, origin, values, list(range(1, len(values) + 1)), complete=complete)
+
+
+# --- hub ------------------------------------------------------------------------------------------
+
+
+def _hub_rows(task: Task, split: str, limit: int | None) -> Rows:
+    hub = task.hub
+    if hub is None:
+        raise DataError(
+            f"task {task.name!r} is not on the hub; give the data folder that holds "
+            f"{task.folder}/{split}.jsonl.gz"
+        )
+    name = "/".join(filter(None, (hub.path, hub.config)))
+    try:
+        from datasets import load_dataset
+    except ImportError:
+        raise DataError(
+            f"loading {name} from the hub needs the package 'datasets': pip install \"multiprompt[hub]\"; or "
+            f"give a data folder that holds {task.folder}/{split}.jsonl.gz"
+        ) from None
+    hub_split = hub.splits.get(split, split)
+    try:
+        dataset = load_dataset(hub.path, hub.config, split=hub_split, revision=hub.revision)
+    except Exception as error:  # datasets raises many kinds, some of its own, some of its HTTP libraries
+        raise DataError(_hub_trouble(task, split, f"split {hub_split!r} of {name}", error)) from error
+    complete = limit is None or limit >= len(dataset)
+    values = [dict(row) for row in islice(dataset, limit)]
+    origin = f"{name}@{hub.revision or 'main'}, split {hub_split}"
+    return Rows(split, origin, values, list(range(1, len(values) + 1)), complete=complete)
+
+
+def _hub_trouble(task: Task, split: str, what: str, error: Exception) -> str:
+    message = f"cannot load {what} from the hub: {type(error).__name__}: {error}. "
+    if "script" in str(error).lower():
+        return message + (
+            "The revision holds a loading script, which datasets 4 and newer do not run: use the revision "
+            "'refs/convert/parquet' of the dataset, or local files"
+        )
+    return message + (
+        f"Without a network, give a data folder that holds {task.folder}/{split}.jsonl.gz, or load the "
+        "dataset once with a network: its cache also works offline"
+    )
+
+
+# --- local files ----------------------------------------------------------------------------------
+
+
+def _local_rows(task: Task, split: str, location: Path, limit: int | None) -> Rows:
+    folder = location / task.folder
+    paths = [folder / f"{split}.{ending}" for ending in ENDINGS]
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        if not location.is_dir():
+            raise DataError(f"the data folder {location} does not exist (looked for task {task.name!r})")
+        there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else None
+        raise SplitMissingError(
+            f"task {task.name!r} has no split {split!r} in {location}; tried {folder}/{split}"
+            f".{{{','.join(ENDINGS)}}}; "
+            + ("that folder does not exist" if there is None else f"there is {', '.join(there) or 'nothing'}")
+        )
+    path, *others = found
+    notes = tuple(f"{task.folder}: {path.name} was read, not {other.name}" for other in others)
+    ending = next(ending for ending in ENDINGS if path.name.endswith(ending))
+    reader, place_name = _READERS[ending.removesuffix(".gz")]
+    values: list[Row] = []
+    places: list[int] = []
+    for place, row in islice(reader(path, task), limit):
+        values.append(row)
+        places.append(place)
+    complete = limit is None or len(values) < limit
+    return Rows(split, str(path), values, places, place_name, complete, notes)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text file, plain or compressed, with their numbers from 1."""
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                try:
+                    text = line.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    raise DataError(
+                        f"{path}, line {number}: not UTF-8 (byte {error.start + 1} is "
+                        f"{line[error.start]:#04x}); convert the file to UTF-8"
+                    ) from None
+                yield number, text.removeprefix("\ufeff") if number == 1 else text
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(
+            f"{path}, after line {number}: the compressed file is damaged or cut short ({error}); copy or "
+            "download it again"
+        ) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+
+
+def _json_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
+    for number, line in _lines(path):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(
+                f"{path}, line {number}: not JSON ({error}): {_shortened(line)}; expected one object per line"
+            ) from None
+        if not isinstance(row, dict):
+            raise DataError(
+                f"{path}, line {number}: holds {_shortened(line)}; expected an object with the columns "
+                f"{', '.join(task.columns)}"
+            )
+        yield number, row
+
+
+def _shortened(text: str) -> str:
+    shown = repr(text.strip())
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _csv_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
+    """Comma-separated values with a line of column names; a quoted cell may hold commas and line ends."""
+    return _table_rows(path, task, lambda lines: csv.reader(lines, strict=True))
+
+
+def _tsv_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
+    """Tab-separated values as GLUE ships them: a line of column names, and quotes are ordinary characters."""
+    return _table_rows(path, task, lambda lines: csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _table_rows(
+    path: Path, task: Task, make_reader: Callable[[Iterator[str]], Any]
+) -> Iterator[tuple[int, Row]]:
+    reader = make_reader(text for _, text in _lines(path))
+    header: list[str] | None = None
+    start = 1
+    try:
+        for cells in reader:
+            # line_num is the last line of the row, but a quoted cell may span several
+            start, place = reader.line_num + 1, start
+            if header is None:
+                header = cells
+                continue
+            if not cells:
+                continue
+            if len(cells) != len(header):
+                raise DataError(
+                    f"{path}, line {place}: {len(cells)} cells; expected {len(header)}: {', '.join(header)}"
+                )
+            yield place, _typed(dict(zip(header, cells, strict=True)), task)
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: not a table ({error})") from None
+
+
+def _typed(row: dict[str, str], task: Task) -> Row:
+    """All cells are text; where the answer is a number or a list of texts, the cell is read as JSON."""
+    typed: dict[str, Any] = dict(row)
+    for column in task.answer.columns if task.kind is not AnswerKind.LABEL else ():
+        try:
+            value = json.loads(row.get(column, ""))
+        except (ValueError, RecursionError):
+            continue
+        # an open answer such as 1945 or null is the text itself
+        if task.kind is AnswerKind.NUMBER or isinstance(value, list | dict):
+            typed[column] = value
+    return typed
+
+
+def _parquet_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
+    try:
+        from pyarrow import ArrowException, parquet
+    except ImportError:
+        raise DataError(
+            f"reading {path} needs the package 'pyarrow': pip install \"multiprompt[hub]\""
+        ) from None
+    number = 0
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1000):
+                for row in batch.to_pylist():
+                    number += 1
+                    yield number, row
+    except (ArrowException, OSError) as error:
+        raise DataError(
+            f"{path}, after row {number}: not a Parquet file, or damaged ({error}); copy or download it again"
+        ) from error
+
+
+_READERS: Mapping[str, tuple[Callable[[Path, Task], Iterator[tuple[int, Row]]], str]] = {
+    "jsonl": (_json_rows, "line"),
+    "csv": (_csv_rows, "line"),
+    "tsv": (_tsv_rows, "line"),
+    "parquet": (_parquet_rows, "row"),
+}

@@ -1,0 +1,67 @@
+"""Answers of a method to sources, by greedy decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from multiprompt.data import TokenisedExamples, collate
+from multiprompt.methods import Method
+
+PADDED_TOKENS = 16_384
+"""Most source tokens of a batch, prompt and padding counted: enough to keep a processor busy."""
+
+
+def generate_answers(
+    method: Method,
+    examples: TokenisedExamples,
+    task_id: int,
+    max_new_tokens: int,
+    *,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> list[str]:
+    """Decode an answer for every example, in their order.
+
+    Examples of similar length are decoded together; padding does not change an answer.
+
+    Args:
+        method: gives the backbone and the prompt.
+        examples: tokenised sources.
+        task_id: position of the task among the method's tasks.
+        max_new_tokens: longest answer, end-of-sequence included.
+        on_batch: told how many examples are done.
+    """
+    backbone = method.backbone
+    pad_id = int(backbone.tokenizer.pad_token_id)
+    probe = torch.full((1,), task_id, device=backbone.device)
+    with torch.no_grad():
+        prompt = method.prompts(probe)
+    prompt_length = 0 if prompt is None else prompt.shape[1]
+    order = np.argsort(examples.sources.lengths, kind="stable")
+    answers = [""] * len(examples)
+    done = 0
+    while done < len(order):
+        size = _batch_size(examples, order, done, prompt_length)
+        positions = order[done : done + size]
+        batch = collate([examples], np.zeros(len(positions), dtype=np.int64), positions, pad_id)
+        batch = batch.to(backbone.device)
+        prompts = None if prompt is None else prompt.expand(len(batch), -1, -1)
+        ids = backbone.generate(batch.input_ids, batch.attention_mask, prompts, max_new_tokens)
+        for position, text in zip(
+            positions.tolist(), backbone.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True
+        ):
+            answers[position] = text.strip()
+        done += len(positions)
+        on_batch(done)
+    return answers
+
+
+def _batch_size(
+    examples: TokenisedExamples, order: np.ndarray, start: int, prompt_length: int
+) -> int:
+    """How many of the next examples (shortest first) fit into the budget of padded tokens."""
+    lengths = examples.sources.lengths[order[start:]] + prompt_length
+    padded = lengths * np.arange(1, len(lengths) + 1)
+    return max(1, int(np.searchsorted(padded, PADDED_TOKENS, side="right")))

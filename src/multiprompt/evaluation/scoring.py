@@ -1,0 +1,77 @@
+"""Predictions to numbers: every metric of the task, what a constant answer gets, and how sure the value is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from multiprompt.data import TokenisedExamples
+from multiprompt.evaluation.generate import generate_answers
+from multiprompt.evaluation.results import bootstrap_interval
+from multiprompt.examples import TextExample
+from multiprompt.methods import Method
+from multiprompt.metrics import METRICS, invalid_share, majority_baseline, score
+from multiprompt.tasks import Task
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The answers of a method on a set of examples, and what they are worth.
+
+    Attributes:
+        predictions: decoded answers, in the order of the examples.
+        metrics: every metric of the task by name, on the scale of the study (x100).
+        value: the metric that the study reports.
+        majority: that metric for a constant answer, the most frequent one in training.
+        invalid: share (0 to 1) of answers that are no answer of the task, such as an unknown label.
+        interval: bootstrap 95 % interval of ``value`` over the examples.
+    """
+
+    predictions: list[str]
+    metrics: dict[str, float]
+    value: float
+    majority: float
+    invalid: float
+    interval: tuple[float, float]
+
+
+def dev_value(
+    method: Method, task: Task, examples: Sequence[TextExample], tokens: TokenisedExamples, task_id: int
+) -> float:
+    """The reported metric of the task, for the choice of a checkpoint."""
+    predictions = generate_answers(method, tokens, task_id, task.generation_length)
+    return score(task.reported, predictions, [e.references for e in examples], task.labels)
+
+
+def evaluate_task(
+    method: Method,
+    task: Task,
+    examples: Sequence[TextExample],
+    tokens: TokenisedExamples,
+    task_id: int,
+    train_targets: Sequence[str],
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> Evaluation:
+    """Decode and score.
+
+    Args:
+        method: what is evaluated.
+        task: how answers are compared.
+        examples: with their references.
+        tokens: the same examples tokenised.
+        task_id: position of the task among the method's tasks.
+        train_targets: targets of the training examples, for the majority baseline.
+        on_batch: told how many examples are decoded.
+    """
+    predictions = generate_answers(method, tokens, task_id, task.generation_length, on_batch=on_batch)
+    references = [example.references for example in examples]
+    metrics = {name: score(name, predictions, references, task.labels) for name in task.metrics}
+    reported = METRICS[task.reported]
+    return Evaluation(
+        predictions=predictions,
+        metrics=metrics,
+        value=metrics[task.reported],
+        majority=majority_baseline(reported, train_targets, references, task.labels),
+        invalid=invalid_share(predictions, task.labels, task.kind) / 100,
+        interval=bootstrap_interval(reported, reported.statistics(predictions, references, task.labels)),
+    )

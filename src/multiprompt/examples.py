@@ -1,0 +1,22 @@
+"""The plain-text form of a dataset row: what a task makes of it, before any token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TextExample:
+    """One text-to-text example.
+
+    Attributes:
+        source: the text that the encoder reads (the prompt is not part of it).
+        target: the text that the decoder learns to write.
+        references: the texts that a prediction is compared with; ``(target,)`` for most tasks.
+        row_id: where the row comes from, ``"<official split>:<row number from 0>"``.
+    """
+
+    source: str
+    target: str
+    references: tuple[str, ...]
+    row_id: str

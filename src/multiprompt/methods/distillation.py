@@ -1,0 +1,119 @@
+"""Source training: many tasks, one prompt, with the teachers' help (Eq. 5)."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from multiprompt.backbone import BackboneOutput, FrozenT5, HiddenStates
+from multiprompt.batch import Batch
+from multiprompt.losses import (
+    hidden_state_error,
+    logit_divergence,
+    normalised_layers,
+    prompt_distance,
+    token_cross_entropy,
+)
+from multiprompt.methods.prompt_tuning import PromptTuning
+from multiprompt.options import DistillationOptions
+from multiprompt.prompts import Prompt
+
+
+class SourceTraining(PromptTuning):
+    """Train a prompt on several source tasks at once, distilling one frozen teacher prompt per task.
+
+    With a decomposed prompt and ``kind="full"`` this is multitask prompt tuning. The other cells of the ablation
+    (Table 6) come from a plain prompt that all tasks share, from ``kind="none"``, or from both.
+
+    Args:
+        backbone: the frozen model.
+        prompt: the student.
+        teachers: the teacher prompt of every task, in the order of the task ids; None if ``kind`` is ``"none"``.
+        options: what is distilled.
+        learning_rate: of a plain or shared prompt.
+        factor_learning_rate: of ``u`` and ``v``.
+        dropout: whether the frozen model drops out for the student; for the teacher it never does.
+
+    Raises:
+        ValueError: the teachers are missing or do not fit the student.
+    """
+
+    def __init__(
+        self,
+        backbone: FrozenT5,
+        prompt: Prompt,
+        teachers: Float[Tensor, "K P D"] | None,
+        options: DistillationOptions,
+        learning_rate: float = 0.3,
+        factor_learning_rate: float = 0.3,
+        dropout: bool = True,
+    ) -> None:
+        super().__init__(backbone, prompt, learning_rate, factor_learning_rate, dropout)
+        if options.kind != "none":
+            if teachers is None:
+                raise ValueError(f"distillation of kind {options.kind!r} needs the teachers' prompts")
+            if teachers.shape[1:] != (prompt.length, prompt.width):
+                raise ValueError(
+                    f"the teachers' prompts are {tuple(teachers.shape[1:])}, the student's is "
+                    f"{(prompt.length, prompt.width)}: the hidden states cannot be compared position by position"
+                )
+            teachers = teachers.detach().float().to(backbone.device)
+        self.teachers = teachers
+        self.options = options
+
+    @property
+    def weights(self) -> dict[str, float]:
+        extra = {
+            "none": (),
+            "prompt_distance": ("prompt distance",),
+            "no_hidden": ("logits",),
+            "full": ("logits", "encoder states", "decoder states"),
+        }[self.options.kind]
+        return {"task": 1.0} | dict.fromkeys(extra, self.options.weight)
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        targets = batch.target_lengths
+        counts = {
+            "task": targets,
+            "logits": targets,
+            "encoder states": batch.source_lengths + self.prompt.length,
+            "decoder states": targets,
+            "prompt distance": torch.ones_like(targets),
+        }
+        return {term: counts[term] for term in self.weights}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        kind = self.options.kind
+        hidden: HiddenStates = self.options.hidden if kind == "full" else "none"
+        student_prompts = self.prompt(batch.task_ids)
+        with self.backbone.dropout(self.dropout):
+            student = self.backbone.forward(batch, student_prompts, hidden)
+        size = len(batch)
+        terms = {"task": token_cross_entropy(student.logits, student.labels, student.example_ids, size)}
+        if kind == "none" or self.teachers is None:
+            return terms
+        teacher_prompts = self.teachers[batch.task_ids]
+        if kind == "prompt_distance":
+            return terms | {"prompt distance": prompt_distance(student_prompts, teacher_prompts)}
+        with torch.no_grad(), self.backbone.dropout(False):
+            teacher = self.backbone.forward(batch, teacher_prompts, hidden)
+        terms["logits"] = logit_divergence(
+            student.logits, teacher.logits, student.example_ids, size, self.options.temperature
+        )
+        if kind == "full":
+            terms |= self._state_terms(batch, student, teacher)
+        return terms
+
+    def _state_terms(self, batch: Batch, student: BackboneOutput, teacher: BackboneOutput) -> dict[str, Tensor]:
+        sides = {
+            "encoder states": (student.encoder_states, teacher.encoder_states, student.encoder_mask.bool()),
+            "decoder states": (student.decoder_states, teacher.decoder_states, batch.target_mask),
+        }
+        terms = {}
+        for name, (ours, theirs, mask) in sides.items():
+            if self.options.hidden == "all":
+                terms[name] = hidden_state_error(normalised_layers(ours), normalised_layers(theirs), mask)
+            else:
+                terms[name] = hidden_state_error(ours[0], theirs[0], mask)
+        return terms

@@ -1,0 +1,134 @@
+"""What a metric is: a function of sums of per-example statistics.
+
+A metric computes one row of numbers for every example, and its value from the sum of those rows. So the value
+of a whole test set, of a part of it, and of ten thousand bootstrap samples of it come from the same few
+lines: the sums of all bootstrap samples are one matrix product (counts of each example in each sample times
+the statistics).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from multiprompt.errors import ConfigError, DataError
+from multiprompt.registry import Registry
+
+Predictions = Sequence[str]
+References = Sequence[Sequence[str]]
+Labels = tuple[str, ...] | None
+Values = np.ndarray | np.floating
+"""An array, or NumPy's number where an array would have no axes."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score on the scale of the study, where everything is multiplied by 100.
+
+    Attributes:
+        name: the registered name.
+        definition: one exact sentence: what counts, what an invalid output counts as, and the source.
+        range: the lowest and the highest possible value.
+        statistics: from predictions, the references of each example and the label words (``None`` for open
+            answers) to one row of statistics per example. Predictions are stripped before they are compared.
+        value: from sums of those rows over examples (any leading axes) to values; 0/0 has a stated result,
+            never NaN.
+    """
+
+    name: str
+    definition: str
+    range: tuple[float, float]
+    statistics: Callable[[Predictions, References, Labels], Float[np.ndarray, "n m"]]
+    value: Callable[[np.ndarray], Values]
+
+
+METRICS: Registry[Metric] = Registry("metric")
+"""Every metric by name."""
+
+
+def score(
+    metric: Metric | str, predictions: Predictions, references: References, labels: Labels = None
+) -> float:
+    """The value of a metric over a whole set of examples.
+
+    Args:
+        metric: a metric or its registered name.
+        predictions: one decoded text per example.
+        references: for each example the texts that count as right.
+        labels: the label words of the task, ``None`` for open answers.
+
+    Raises:
+        DataError: there are no examples, or not one list of references for each prediction.
+        ConfigError: the metric needs label words and there are none.
+    """
+    chosen = METRICS[metric] if isinstance(metric, str) else metric
+    if len(predictions) != len(references):
+        raise DataError(
+            f"{len(predictions)} predictions but {len(references)} sets of references; expected one each"
+        )
+    if not len(predictions):
+        raise DataError(f"{chosen.name} of no examples is not defined; give at least one prediction")
+    return float(chosen.value(chosen.statistics(predictions, references, labels).sum(axis=0)))
+
+
+def majority_target(train_targets: Sequence[str]) -> str:
+    """The most frequent target; of equally frequent ones the first in the order of characters.
+
+    Raises:
+        DataError: there are no targets.
+    """
+    if not train_targets:
+        raise DataError("the most frequent target of no examples is not defined; give at least one")
+    counts = Counter(train_targets)
+    return min(counts, key=lambda target: (-counts[target], target))
+
+
+def majority_baseline(
+    metric: Metric | str, train_targets: Sequence[str], references: References, labels: Labels = None
+) -> float:
+    """What a constant output scores: the most frequent training target, predicted for every example.
+
+    A correlation is 0 by definition here, as is Matthews. Open answers are treated like any other text.
+    """
+    return score(metric, [majority_target(train_targets)] * len(references), references, labels)
+
+
+def first_references(references: References) -> list[str]:
+    """The first reference of each example, stripped.
+
+    Raises:
+        DataError: an example has no reference.
+    """
+    for position, texts in enumerate(references):
+        if not texts:
+            raise DataError(f"example {position} has no reference; expected at least one")
+    return [texts[0].strip() for texts in references]
+
+
+def need_labels(
+    metric: str, labels: Labels, golds: Sequence[str], count: int | None = None
+) -> tuple[str, ...]:
+    """The label words, checked: they are there, as many as needed, and every gold is one of them.
+
+    Raises:
+        ConfigError: no label words, or not ``count`` of them.
+        DataError: a gold answer that is not a label word.
+    """
+    if labels is None:
+        raise ConfigError(f"the metric {metric!r} needs label words; this task has open answers")
+    if count is not None and len(labels) != count:
+        raise ConfigError(f"the metric {metric!r} needs {count} label words; the task has {len(labels)}")
+    for position, gold in enumerate(golds):
+        if gold not in labels:
+            raise DataError(f"the reference of example {position} is {gold!r}; expected one of {labels}")
+    return labels
+
+
+def ratio(numerator: Values, denominator: Values) -> Values:
+    """``numerator / denominator``, and 0 where the denominator is 0."""
+    nonzero = denominator != 0
+    return np.where(nonzero, numerator / np.where(nonzero, denominator, 1.0), 0.0)

@@ -1,0 +1,299 @@
+"""What an experiment is: frozen dataclasses whose defaults are the values of the paper.
+
+Defaults live here and nowhere else. ``config.py`` reads these from YAML and writes them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from multiprompt.errors import ConfigError
+
+
+def _positive(options: Any, section: str, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not value > 0:
+            raise ConfigError(f"{section}.{name} is {value}; expected more than 0")
+
+
+def _distinct(name: str, values: Iterable[Any]) -> None:
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
+            raise ConfigError(f"{name} has {value!r} twice")
+        seen.add(value)
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """The frozen language model."""
+
+    name: str = "embedded"
+    """"embedded", the name of a T5 on the hub, or a folder."""
+    revision: str | None = None
+    """Commit or tag on the hub."""
+    device: str = "auto"
+    """"auto", "cpu", "cuda", "cuda:1", ..."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the frozen weights; prompts, optimiser and loss are float32."""
+    attention: Literal["auto", "eager", "sdpa"] = "auto"
+    """Attention implementation; "auto" takes the one measured to be faster on the device."""
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Where rows come from and how many are used."""
+
+    location: str | None = None
+    """Folder laid out as <benchmark>/<dataset>/<split>.jsonl.gz; None for the hub (mini tasks are generated)."""
+    max_train: int | None = None
+    """Use at most so many training rows of each task."""
+    max_dev: int | None = None
+    """Use at most so many dev rows of each task, for the choice of the checkpoint."""
+    max_test: int | None = None
+    """Use at most so many test rows of each task."""
+    split_seed: int = 42
+    """Of the permutation that carves dev and test sets; apart from the training seeds."""
+    max_source_length: int | None = None
+    """Tokens of a source (prompt not counted) for all tasks; None for each task's own limit."""
+    label_coding: Literal["glue", "consistent"] = "glue"
+    """Labels of the generated mini tasks: as in GLUE, or with one polarity for all of them."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "data", "max_train", "max_dev", "max_test", "max_source_length")
+
+
+@dataclass(frozen=True)
+class PromptOptions:
+    """Shape and first value of the prompts."""
+
+    length: int = 100
+    """Rows of a prompt (l)."""
+    start: Literal["vocabulary", "normal", "uniform", "text", "saved"] = "vocabulary"
+    """Rows of the embedding, N(0, 1), U(-0.5, 0.5), the embedding of a text, or a stored prompt."""
+    text: str | None = None
+    """With start "text": the text."""
+    path: str | None = None
+    """With start "saved": a prompt.safetensors file of an earlier run."""
+    rank: int = 1
+    """Rank of the task matrices."""
+    factor_start: Literal["ones", "near_one", "peft"] = "ones"
+    """First values of u and v; see prompts.start_task_factors."""
+    factor_spread: float = 0.1
+    """Standard deviation of "near_one"."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "prompt", "length", "rank", "factor_spread")
+        if (self.start == "text") != (self.text is not None):
+            raise ConfigError("prompt.text and prompt.start: text go together; give both or neither")
+        if (self.start == "saved") != (self.path is not None):
+            raise ConfigError("prompt.path and prompt.start: saved go together; give both or neither")
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """One optimisation: length, schedule, selection."""
+
+    steps: int | None = None
+    """Optimiser steps; give this or epochs."""
+    epochs: float | None = None
+    """Passes over the training examples (of all tasks together); give this or steps."""
+    batch_size: int = 32
+    """Examples of a step."""
+    max_micro_batch: int | None = None
+    """Examples in memory at once; gradients do not depend on it."""
+    optimiser: Literal["adamw", "adafactor"] = "adamw"
+    """AdamW, or Adafactor without parameter scaling as in Lester et al. (2021)."""
+    schedule: Literal["linear", "constant"] = "linear"
+    """Learning rate after the warm-up: down to zero, or as it is."""
+    warmup_ratio: float = 0.1
+    """Share of the steps in which the learning rate rises from zero."""
+    weight_decay: float = 1e-5
+    """Decoupled; tasks that are absent from a batch are not decayed."""
+    clip: float = 1.0
+    """Largest norm of the gradient; larger ones are scaled down."""
+    dropout: bool = True
+    """Whether the frozen model drops out while the prompt is trained."""
+    evaluate_every: int | None = None
+    """Steps between evaluations on the dev set; None for one at the end."""
+    select: Literal["best", "last"] = "best"
+    """Keep the tensors with the best dev metric, or the last ones."""
+    checkpoint_seconds: float = 30.0
+    """At least so long between two checkpoints; resuming is exact wherever they fall."""
+    log_every: int = 10
+    """Steps between lines of the log."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "training", "steps", "epochs", "batch_size", "max_micro_batch", "clip")
+        _positive(self, "training", "evaluate_every", "log_every")
+        if self.steps is not None and self.epochs is not None:
+            raise ConfigError(f"training.steps ({self.steps}) and training.epochs ({self.epochs}) contradict; give one")
+        if not 0 <= self.warmup_ratio < 1:
+            raise ConfigError(f"training.warmup_ratio is {self.warmup_ratio}; expected a share from 0 to below 1")
+        if self.weight_decay < 0:
+            raise ConfigError(f"training.weight_decay is {self.weight_decay}; expected 0 or more")
+
+    def steps_for(self, examples: int, default_epochs: float) -> int:
+        """Number of optimiser steps for a training set of this size."""
+        if self.steps is not None:
+            return self.steps
+        epochs = default_epochs if self.epochs is None else self.epochs
+        return max(1, round(epochs * examples / min(self.batch_size, examples)))
+
+
+@dataclass(frozen=True)
+class TeacherOptions:
+    """Teachers: ordinary prompt tuning on every source task."""
+
+    learning_rate: float = 0.3
+    """Of the prompt."""
+    training: TrainingOptions = TrainingOptions()
+    """10 epochs unless steps or epochs are given."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "teachers", "learning_rate")
+
+
+@dataclass(frozen=True)
+class DistillationOptions:
+    """What of the teachers the student learns (Eq. 5)."""
+
+    kind: Literal["full", "no_hidden", "prompt_distance", "none"] = "full"
+    """Both terms; without the hidden-state term; the distance between prompts in place of both; the task loss alone."""
+    weight: float = 0.9
+    """Lambda, for every distillation term."""
+    temperature: float = 2.0
+    """Of the output distributions; not given in the paper."""
+    hidden: Literal["last", "all"] = "last"
+    """Compare the last states of encoder and decoder, or those of all layers, each normalised."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "distillation", "temperature")
+        if self.weight < 0:
+            raise ConfigError(f"distillation.weight is {self.weight}; expected 0 or more (the paper uses 0.9)")
+
+
+@dataclass(frozen=True)
+class MixingOptions:
+    """How batches of several tasks are drawn."""
+
+    mode: Literal["proportional", "uniform_tasks", "iid"] = "proportional"
+    """See data.TaskSampler."""
+    size_cap: int = 2**18
+    """Examples beyond which a task's size no longer raises its share."""
+    max_tasks: int | None = None
+    """Kappa: most tasks that a batch draws from; None for all."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "mixing", "size_cap", "max_tasks")
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Source training: one shared prompt from many tasks."""
+
+    tasks: tuple[str, ...] = ("mnli", "qnli", "qqp", "sst2", "squad", "record")
+    """The source tasks."""
+    decomposed: bool = True
+    """False trains one plain prompt for all tasks (ablation, Table 6)."""
+    learning_rate: float = 0.3
+    """Of the shared prompt."""
+    factor_learning_rate: float = 0.3
+    """Of u and v."""
+    distillation: DistillationOptions = DistillationOptions()
+    mixing: MixingOptions = MixingOptions()
+    training: TrainingOptions = TrainingOptions()
+    """5 epochs over the mixture unless steps or epochs are given."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "source", "learning_rate", "factor_learning_rate")
+        _distinct("source.tasks", self.tasks)
+        if len(self.tasks) < 2 and self.mixing.mode != "iid":
+            raise ConfigError("source.tasks needs two tasks or more (source.mixing.mode: iid allows one)")
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """Rates of one method on the target tasks."""
+
+    learning_rate: float | None = None
+    """None for the study's own: 0.3 for prompts, 3e-4 for full fine-tuning."""
+    factor_learning_rate: float = 0.4
+    """Of u and v."""
+    adapt: Literal["both", "shared_only", "task_only"] = "both"
+    """For mpt: what is used and tuned (section 4.3): all, the shared prompt without u and v, or u and v alone."""
+
+    def __post_init__(self) -> None:
+        _positive(self, "methods", "learning_rate", "factor_learning_rate")
+
+
+MethodName = Literal["mpt", "prompt_tuning", "fine_tuning"]
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """Target adaptation, and the methods that it is compared with."""
+
+    tasks: tuple[str, ...] = ()
+    """The target tasks."""
+    methods: dict[MethodName, MethodOptions] = field(default_factory=lambda: {"mpt": MethodOptions()})
+    """Method name to rates."""
+    shots: tuple[int | Literal["all"], ...] = ("all",)
+    """Training examples: "all", or a number k drawn anew for every seed."""
+    balanced: bool = True
+    """Draw the k examples evenly over the classes, if k allows it."""
+    group: bool = False
+    """Adapt all tasks together, with one shared prompt."""
+    source_prompt: str | None = None
+    """A run's source prompt.safetensors to start from; None for this run's own source stage."""
+    mixing: MixingOptions = MixingOptions()
+    """Of a group."""
+    training: TrainingOptions = TrainingOptions()
+    """20 epochs up to 10,000 examples, else 10, unless steps or epochs are given."""
+    few_shot_training: TrainingOptions = TrainingOptions(steps=1000, evaluate_every=50)
+    """With k examples."""
+
+    def __post_init__(self) -> None:
+        _distinct("targets.tasks", self.tasks)
+        if not self.tasks:
+            raise ConfigError("targets.tasks is empty; name at least one task, or leave out the section targets")
+        if not self.methods:
+            raise ConfigError("targets.methods is empty; name at least one method, such as mpt")
+        for shots in self.shots:
+            if shots != "all" and shots < 1:
+                raise ConfigError(f"targets.shots has {shots}; expected 'all' or numbers of 1 or more")
+        if self.group and len(self.tasks) < 2:
+            raise ConfigError("targets.group adapts several tasks together; name at least two in targets.tasks")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A whole experiment. Sections that are left out are stages that do not run."""
+
+    name: str
+    """Shown in reports."""
+    seeds: tuple[int, ...] = (42,)
+    """Every stage runs once per seed."""
+    backbone: BackboneOptions = BackboneOptions()
+    data: DataOptions = DataOptions()
+    prompt: PromptOptions = PromptOptions()
+    teachers: TeacherOptions = TeacherOptions()
+    source: SourceOptions | None = None
+    targets: TargetOptions | None = None
+
+    def __post_init__(self) -> None:
+        _distinct("seeds", self.seeds)
+        if not self.seeds:
+            raise ConfigError("seeds is empty; give at least one number")
+        if self.source is None and self.targets is None:
+            raise ConfigError("the experiment has neither a section source nor a section targets: nothing to do")
+        if self.targets and "mpt" in self.targets.methods and not (self.source or self.targets.source_prompt):
+            raise ConfigError(
+                "targets.methods has mpt, which starts from a source prompt: add a section source, or set "
+                "targets.source_prompt to a stored one"
+            )
+        if self.targets and self.source and self.targets.source_prompt:
+            raise ConfigError("targets.source_prompt and the section source contradict; give one of them")

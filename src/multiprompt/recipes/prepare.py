@@ -1,0 +1,97 @@
+"""A task made ready for one backbone: rows loaded, split and tokenised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from multiprompt.backbone import FrozenT5
+from multiprompt.data import TaskData, TokenisedExamples, draw_few_shot, load_task_data, tokenise
+from multiprompt.data.sources import Generation
+from multiprompt.options import DataOptions
+from multiprompt.tasks import TASKS, Task
+
+
+@dataclass(frozen=True)
+class PreparedTask:
+    """The examples of a task as text and as tokens.
+
+    Attributes:
+        data: the examples as text.
+        train: training examples as tokens; so ``dev`` and ``test``.
+    """
+
+    data: TaskData
+    train: TokenisedExamples
+    dev: TokenisedExamples
+    test: TokenisedExamples
+
+    @property
+    def task(self) -> Task:
+        """The task itself."""
+        return self.data.task
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.data.task.name
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of results should know about the data, truncation included."""
+        notes = list(self.data.notes)
+        for part in ("train", "dev", "test"):
+            tokens: TokenisedExamples = getattr(self, part)
+            for side, cut, limit in (
+                ("sources", tokens.truncated_sources, self.task.max_source_length),
+                ("targets", tokens.truncated_targets, self.task.max_target_length),
+            ):
+                if cut:
+                    notes.append(f"{self.name}: {cut} of {len(tokens)} {part} {side} cut to {limit} tokens")
+        return tuple(notes)
+
+    def few_shot(self, k: int, seed: int, balanced: bool, backbone: FrozenT5) -> PreparedTask:
+        """The same task with ``k`` of its training examples.
+
+        Raises:
+            ConfigError: there are fewer than ``k``.
+        """
+        train = draw_few_shot(self.data.train, k, seed, balanced)
+        data = replace(self.data, train=train, counts=self.data.counts | {"train": len(train)})
+        return replace(self, data=data, train=_tokens(train, self.task, backbone))
+
+
+def load_task(name: str, backbone: FrozenT5, options: DataOptions | None = None) -> PreparedTask:
+    """Load a task's rows, split them by its rule and tokenise them.
+
+    Args:
+        name: a registered task, such as ``"rte"`` or ``"mini-rte"``.
+        backbone: gives the tokenizer.
+        options: where rows come from, and limits.
+
+    Raises:
+        UnknownNameError: there is no such task.
+        DataError: rows are missing or wrong; the message says which.
+    """
+    options = options or DataOptions()
+    task = TASKS[name]
+    if options.max_source_length is not None:
+        task = replace(task, max_source_length=options.max_source_length)
+    data = load_task_data(
+        task,
+        Path(options.location) if options.location else None,
+        split_seed=options.split_seed,
+        max_train=options.max_train,
+        max_dev=options.max_dev,
+        max_test=options.max_test,
+        generation=Generation(label_coding=options.label_coding),
+    )
+    return PreparedTask(
+        data,
+        train=_tokens(data.train, task, backbone),
+        dev=_tokens(data.dev, task, backbone),
+        test=_tokens(data.test, task, backbone),
+    )
+
+
+def _tokens(examples: tuple, task: Task, backbone: FrozenT5) -> TokenisedExamples:
+    return tokenise(examples, backbone.tokenizer, task.max_source_length, task.max_target_length)

@@ -1,0 +1,160 @@
+"""Using what a run has trained: scores on other rows, answers to texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from multiprompt.backbone import FrozenT5, load_backbone
+from multiprompt.errors import CheckpointError, unknown_name
+from multiprompt.evaluation.results import Score
+from multiprompt.files import read_json, read_tensors
+from multiprompt.methods import FineTuning, Method, PromptTuning
+from multiprompt.options import BackboneOptions
+from multiprompt.prompts import load_prompt
+from multiprompt.recipes.prepare import load_task
+from multiprompt.recipes.run_folder import read_run_config
+from multiprompt.recipes.use import answer_with, evaluate_method
+from multiprompt.tasks import TASKS
+from multiprompt.training import SILENT, Progress
+
+
+@dataclass(frozen=True)
+class StoredScore:
+    """A score of a run and the folder of the stage that it belongs to."""
+
+    score: Score
+    folder: Path
+
+
+def stored_scores(folder: Path) -> list[StoredScore]:
+    """Every score that the finished stages of a run hold, in the order of their folders.
+
+    Raises:
+        CheckpointError: the folder holds no run, or a record is damaged.
+    """
+    read_run_config(folder)
+    found = []
+    for result in sorted(folder.glob("seed-*/*/result.json")):
+        scores = [Score.from_json(score) for score in read_json(result)["scores"]]
+        found += [StoredScore(score, result.parent) for score in scores]
+    return found
+
+
+def _load_run_backbone(options: BackboneOptions) -> FrozenT5:
+    return load_backbone(
+        options.name,
+        revision=options.revision,
+        device=options.device,
+        precision=options.precision,
+        attention=options.attention,
+    )
+
+
+def _restore(stack: ExitStack, backbone: FrozenT5, stored: StoredScore) -> tuple[Method, int]:
+    """The trained method of a stage, and the position of the score's task in it."""
+    prompt_path = stored.folder / "prompt.safetensors"
+    if prompt_path.exists():
+        prompt = load_prompt(prompt_path)
+        return PromptTuning(backbone, prompt.prompt), prompt.task_id(stored.score.task)
+    model = stack.enter_context(FineTuning(backbone))
+    tensors, _ = read_tensors(stored.folder / "model.safetensors")
+    model.load(tensors)
+    return model, 0
+
+
+def evaluate_run(
+    folder: Path,
+    *,
+    tasks: Sequence[str] | None = None,
+    max_test: int | None = None,
+    progress: Progress = SILENT,
+) -> list[Score]:
+    """Score everything that a run has trained once more, on the test rows as they are now.
+
+    Args:
+        folder: of the run.
+        tasks: only these; None for all.
+        max_test: use at most so many test rows; None for the run's own limit.
+        progress: told about every stage.
+
+    Raises:
+        UnknownNameError: the run has not trained one of the tasks.
+        CheckpointError: the folder holds no run, or a file is damaged.
+    """
+    experiment = read_run_config(folder)
+    stored = list(_chosen(stored_scores(folder), tasks))
+    backbone = _load_run_backbone(experiment.backbone)
+    data = experiment.data if max_test is None else replace(experiment.data, max_test=max_test)
+    prepared = {name: load_task(name, backbone, data) for name in {s.score.task for s in stored}}
+    scores = []
+    for entry in stored:
+        task = prepared[entry.score.task]
+        progress.begin(f"evaluate-{entry.folder.name} {task.name}", 1)
+        with ExitStack() as stack:
+            method, task_id = _restore(stack, backbone, entry)
+            evaluation = evaluate_method(method, task, task_id)
+        scores.append(
+            replace(
+                entry.score,
+                value=evaluation.value,
+                metrics=evaluation.metrics,
+                n=len(task.data.test),
+                majority=evaluation.majority,
+                invalid=evaluation.invalid,
+                interval=evaluation.interval,
+                fingerprint=task.data.fingerprint,
+            )
+        )
+        progress.end(f"{scores[-1].metric} {evaluation.value:.1f}")
+    return scores
+
+
+def _chosen(stored: list[StoredScore], tasks: Sequence[str] | None) -> Iterator[StoredScore]:
+    known = {entry.score.task for entry in stored}
+    for task in tasks or ():
+        if task not in known:
+            raise unknown_name("task of this run", task, known)
+    return (entry for entry in stored if tasks is None or entry.score.task in tasks)
+
+
+def predict(
+    folder: Path,
+    task: str,
+    sources: Sequence[str],
+    *,
+    method: str | None = None,
+    seed: int | None = None,
+) -> list[str]:
+    """Answers to source texts, by what a run has trained for a task.
+
+    Args:
+        folder: of the run.
+        task: the task.
+        sources: texts in the format of the task (``multiprompt show TASK`` prints examples).
+        method: "mpt", "prompt_tuning", ...; None for the first of the target methods, or else the student.
+        seed: of the run; None for the first.
+
+    Raises:
+        UnknownNameError: the run has not trained the task, or not with this method.
+        CheckpointError: the folder holds no run, or has not trained the task with this seed.
+    """
+    experiment = read_run_config(folder)
+    stored = list(_chosen(stored_scores(folder), [task]))
+    by_method = {entry.score.method: entry for entry in stored if seed in (None, entry.score.seed)}
+    if not by_method:
+        raise CheckpointError(f"{folder} holds nothing for {task!r} with seed {seed}")
+    if method is None:
+        order = ("mpt", "prompt_tuning", "fine_tuning", "student", "teacher")
+        method = next((name for name in order if name in by_method), next(iter(by_method)))
+    if method not in by_method:
+        raise unknown_name(f"method for {task!r} in this run", method, by_method)
+    backbone = _load_run_backbone(experiment.backbone)
+    value = TASKS[task]
+    if experiment.data.max_source_length is not None:
+        value = replace(value, max_source_length=experiment.data.max_source_length)
+    with ExitStack() as stack:
+        trained, task_id = _restore(stack, backbone, by_method[method])
+        return answer_with(trained, value, sources, task_id)

@@ -1,0 +1,99 @@
+"""What the teacher, source and target stages have in common: streams of batches, dev scores, the stage's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from multiprompt.data import BatchStream, EpochSampler, Sampler, TaskSampler
+from multiprompt.evaluation.scoring import dev_value
+from multiprompt.methods import Method
+from multiprompt.options import MixingOptions, TrainingOptions
+from multiprompt.recipes.prepare import PreparedTask
+from multiprompt.seeding import derive_seed
+from multiprompt.training import SILENT, Progress, TrainingReport, train
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a stage keeps its state, and whom it tells.
+
+    Attributes:
+        name: of the stage, such as ``"target-mini-rte-mpt-all"``.
+        folder: for the log and the checkpoint; None keeps nothing.
+        identity: digest of all that the stage depends on.
+        progress: told about every step.
+    """
+
+    name: str
+    folder: Path | None = None
+    identity: str = ""
+    progress: Progress = SILENT
+
+
+def train_stage(
+    method: Method,
+    tasks: Sequence[PreparedTask],
+    options: TrainingOptions,
+    mixing: MixingOptions,
+    default_epochs: float,
+    prompt_length: int,
+    seed: int,
+    place: Place,
+) -> TrainingReport:
+    """Train a method on one task (in epochs) or on several (by task sampling), choosing the checkpoint on dev.
+
+    The dev metric of several tasks is the mean of their reported metrics.
+
+    Args:
+        method: what is trained.
+        tasks: in the order of the task ids.
+        options: length, schedule, selection.
+        mixing: how batches of several tasks are drawn.
+        default_epochs: where the options give neither steps nor epochs.
+        prompt_length: rows in front of every source.
+        seed: of the order of the examples and of dropout.
+        place: folder, identity, progress.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        CheckpointError: a checkpoint cannot be read or written.
+    """
+    sizes = [len(task.train) for task in tasks]
+    order_seed = derive_seed(seed, place.name, "order")
+    sampler: Sampler
+    if len(tasks) == 1:
+        sampler = EpochSampler(tasks[0].train.sources.lengths, options.batch_size, order_seed)
+    else:
+        sampler = TaskSampler(
+            sizes, options.batch_size, order_seed, mixing.mode, mixing.size_cap, mixing.max_tasks
+        )
+    stream = BatchStream(
+        [task.train for task in tasks],
+        sampler,
+        int(method.backbone.tokenizer.pad_token_id),
+        prompt_length,
+        options.max_micro_batch,
+    )
+
+    def evaluate() -> float:
+        values = [
+            dev_value(method, task.task, task.data.dev, task.dev, task_id) for task_id, task in enumerate(tasks)
+        ]
+        return sum(values) / len(values)
+
+    return train(
+        method,
+        stream,
+        options,
+        options.steps_for(sum(sizes), default_epochs),
+        derive_seed(seed, place.name),
+        evaluate=evaluate,
+        checkpoint=place.folder / "checkpoint.safetensors" if place.folder else None,
+        identity=place.identity,
+        log=place.folder / "log.jsonl" if place.folder else None,
+        task_names=[task.name for task in tasks],
+        progress=place.progress,
+        stage=place.name,
+    )

@@ -1,0 +1,57 @@
+"""Using a prompt that is at hand: its score on a task, its answers to texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from multiprompt.backbone import FrozenT5
+from multiprompt.data import tokenise
+from multiprompt.evaluation.generate import generate_answers
+from multiprompt.evaluation.scoring import Evaluation, evaluate_task
+from multiprompt.examples import TextExample
+from multiprompt.methods import Method, PromptTuning
+from multiprompt.prompts import Prompt
+from multiprompt.recipes.prepare import PreparedTask
+from multiprompt.tasks import Task
+
+
+def evaluate_method(method: Method, task: PreparedTask, task_id: int = 0) -> Evaluation:
+    """Score a trained method on the test examples of a task."""
+    targets = [example.target for example in task.data.train]
+    return evaluate_task(method, task.task, task.data.test, task.test, task_id, targets)
+
+
+def answer_with(method: Method, task: Task, sources: Sequence[str], task_id: int = 0) -> list[str]:
+    """Answers of a trained method to source texts."""
+    examples = [TextExample(source, "", (), str(row)) for row, source in enumerate(sources)]
+    tokens = tokenise(
+        examples, method.backbone.tokenizer, task.max_source_length, task.max_target_length
+    )
+    return generate_answers(method, tokens, task_id, task.generation_length)
+
+
+def evaluate(backbone: FrozenT5, task: PreparedTask, prompt: Prompt, task_id: int = 0) -> Evaluation:
+    """Score a prompt on the test examples of a task.
+
+    Args:
+        backbone: the frozen model.
+        task: gives the examples and the metrics.
+        prompt: of one task or several.
+        task_id: position of the task among the prompt's tasks.
+    """
+    return evaluate_method(PromptTuning(backbone, prompt), task, task_id)
+
+
+def answer(
+    backbone: FrozenT5, task: PreparedTask, prompt: Prompt, sources: Sequence[str], task_id: int = 0
+) -> list[str]:
+    """Answers of a prompt to source texts in the format of the task.
+
+    Args:
+        backbone: the frozen model.
+        task: gives the limits of source and answer.
+        prompt: of one task or several.
+        sources: texts such as ``task.data.test[0].source``.
+        task_id: position of the task among the prompt's tasks.
+    """
+    return answer_with(PromptTuning(backbone, prompt), task.task, sources, task_id)

@@ -1,0 +1,52 @@
+"""Tasks: how the rows of a dataset become text, and how decoded text becomes an answer. No torch here.
+
+A task is one value (``Task``) made of small rules: a source rule (``Template``), an answer rule
+(``LabelAnswer``, ``ScoreAnswer``, ``TextAnswer``), a split rule, and names of metrics. A new dataset is a few
+lines; see ``glue.py``.
+"""
+
+from __future__ import annotations
+
+from multiprompt.tasks import glue, mini, question_answering, superglue  # fills TASKS, in this order
+from multiprompt.tasks.answers import AnswerRule, LabelAnswer, ScoreAnswer, TextAnswer
+from multiprompt.tasks.base import (
+    GENERATED,
+    LARGE,
+    MNLI_SPLITS,
+    OFFICIAL,
+    SMALL,
+    SPLIT_RULES,
+    TASKS,
+    HubDataset,
+    SplitRule,
+    Task,
+    register,
+)
+from multiprompt.tasks.text import FieldError, Row, SourceRule, Template, pad_punctuation
+
+__all__ = [
+    "GENERATED",
+    "LARGE",
+    "MNLI_SPLITS",
+    "OFFICIAL",
+    "SMALL",
+    "SPLIT_RULES",
+    "TASKS",
+    "AnswerRule",
+    "FieldError",
+    "HubDataset",
+    "LabelAnswer",
+    "Row",
+    "ScoreAnswer",
+    "SourceRule",
+    "SplitRule",
+    "Task",
+    "Template",
+    "TextAnswer",
+    "glue",
+    "mini",
+    "pad_punctuation",
+    "question_answering",
+    "register",
+    "superglue",
+]

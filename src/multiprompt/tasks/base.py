@@ -1,0 +1,211 @@
+"""What a task is: where its rows come from, how they become text, and how text becomes an answer again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from multiprompt.errors import ConfigError, DataError
+from multiprompt.examples import TextExample
+from multiprompt.metrics import METRICS, AnswerKind, is_valid
+from multiprompt.registry import Registry
+from multiprompt.tasks.answers import AnswerRule
+from multiprompt.tasks.text import FieldError, Row, SourceRule
+
+
+@dataclass(frozen=True)
+class HubDataset:
+    """A dataset on the Hugging Face hub.
+
+    Attributes:
+        path: ``owner/name``, or a local folder in the same form.
+        config: the configuration, for a dataset that has several.
+        revision: a commit, so that the rows cannot change under a result.
+        splits: our name of a split -> its name on the hub, where the two differ.
+    """
+
+    path: str
+    config: str | None = None
+    revision: str | None = None
+    splits: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How official splits become train, dev and test: test sets of GLUE and SuperGLUE have no labels.
+
+    Attributes:
+        name: the name of the rule, for the configuration and for messages.
+        kind: ``halves``: the official ``test`` split here, shuffled, gives dev (first half) and test (rest);
+            ``carve``: the official train split, shuffled, gives dev (first ``dev_rows``) and train (rest);
+            ``official``: three official splits; ``generated``: three splits made by the task itself.
+        train: the official split that training rows come from.
+        dev: the official split that dev rows come from, ``None`` where the rule makes them.
+        test: the official split that test rows come from.
+        dev_rows: number of dev rows that ``carve`` takes.
+        max_train: number of training rows kept after the carve, ``None`` for all.
+        carve_without_dev: carve dev from train, and say so, when the ``dev`` split is not there.
+    """
+
+    name: str
+    kind: Literal["halves", "carve", "official", "generated"]
+    train: str = "train"
+    dev: str | None = None
+    test: str = "validation"
+    dev_rows: int = 1000
+    max_train: int | None = None
+    carve_without_dev: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.dev is None) == (self.kind in ("official", "generated")):
+            raise ConfigError(
+                f"the split rule {self.name!r} has dev={self.dev!r}; expected an official split for kinds "
+                "'official' and 'generated', and none for the others, which make dev themselves"
+            )
+
+
+SMALL = SplitRule("small", "halves")
+LARGE = SplitRule("large", "carve")
+OFFICIAL = SplitRule("official", "official", dev="validation", test="test")
+MNLI_SPLITS = SplitRule(
+    "mnli", "official", dev="validation_mismatched", test="validation_matched", carve_without_dev=True
+)
+GENERATED = SplitRule("generated", "generated", dev="validation", test="test")
+
+SPLIT_RULES: Registry[SplitRule] = Registry("split rule")
+"""Every split rule by name."""
+for _rule in (SMALL, LARGE, OFFICIAL, MNLI_SPLITS, GENERATED):
+    SPLIT_RULES.add(_rule.name, _rule)
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task as one value.
+
+    To leave the prefix out, or change a limit, make another value: ``dataclasses.replace(task, prefix="")``.
+
+    Attributes:
+        name: the registered name.
+        family: "glue", "superglue", "mrqa", "mini", ...
+        folder: where its files are inside a data folder, such as "glue/rte".
+        source: row -> source text, without the prefix.
+        answer: the rule between a row's answer and its text.
+        metrics: names of all metrics to compute.
+        reported: the metric that the study reports, also used to choose a checkpoint.
+        split_rule: how the official splits become train, dev and test.
+        prefix: put first in the source text, "" for none.
+        hub: where it is on the hub, ``None`` when it is not there.
+        official_rows: official split -> number of rows, to notice partial copies; empty when not known.
+        generator: makes the first ``n`` rows of a split of a generated task, the same whatever ``n`` is:
+            ``generator(split, n, seed=..., label_coding=...)``.
+        max_source_length: tokens of the source text that are kept (the prompt is not counted).
+        max_target_length: tokens of the target that are kept, with the end-of-sequence token.
+        generation_length: most new tokens to decode.
+        version: raised whenever the texts change; stored with every score.
+    """
+
+    name: str
+    family: str
+    folder: str
+    source: SourceRule
+    answer: AnswerRule
+    metrics: tuple[str, ...]
+    reported: str
+    split_rule: SplitRule
+    prefix: str = ""
+    hub: HubDataset | None = None
+    official_rows: Mapping[str, int] = field(default_factory=dict)
+    generator: Callable[..., list[dict[str, Any]]] | None = None
+    max_source_length: int = 256
+    max_target_length: int = 8
+    generation_length: int = 8
+    version: int = 1
+
+    def __post_init__(self) -> None:
+        for metric in self.metrics:
+            METRICS[metric]  # raises for an unknown name
+        if self.reported not in self.metrics:
+            raise ConfigError(
+                f"task {self.name!r} reports {self.reported!r}; expected one of its metrics: {self.metrics}"
+            )
+        if (self.generator is None) == (self.split_rule.kind == "generated"):
+            raise ConfigError(
+                f"task {self.name!r} needs a generator if, and only if, its split rule is 'generated'"
+            )
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that every row must have."""
+        return tuple(dict.fromkeys((*self.source.columns, *self.answer.columns)))
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """The label words, ``None`` for numbers and open answers."""
+        return self.answer.words
+
+    @property
+    def kind(self) -> AnswerKind:
+        """What its answers look like."""
+        return self.answer.kind
+
+    def target(self, row: Row) -> str:
+        """The target text of a row."""
+        return self.answer.to_text(self.answer.read(row))
+
+    def references(self, row: Row) -> tuple[str, ...]:
+        """The texts that a prediction for the row is compared with; the first is the target."""
+        return self.answer.references(self.answer.read(row))
+
+    def to_label(self, text: str) -> int | float | str | None:
+        """The inverse of the target rule: what a decoded text says, ``None`` when it is no answer."""
+        return self.answer.to_label(text)
+
+    def is_valid(self, prediction: str) -> bool:
+        """Whether a decoded text is an answer of this task, right or wrong."""
+        return is_valid(prediction, self.labels, self.kind)
+
+    def canonical(self, row: Row) -> dict[str, Any]:
+        """The part of a checked row that matters, equal for equal data in whatever kind of file it came."""
+        return {column: row[column] for column in self.source.columns} | {"answer": self.answer.read(row)}
+
+    def has_empty_text(self, row: Row) -> bool:
+        """Whether a column of the source text is empty or blank, which is allowed but worth counting."""
+        texts = (row[column] for column in self.source.columns)
+        return any(isinstance(text, str) and not text.strip() for text in texts)
+
+    def example(self, row: Row, row_id: str, *, where: str) -> TextExample:
+        """The text-to-text example of a row.
+
+        Args:
+            row: column -> value; other columns than the task's do not matter.
+            row_id: ``"<official split>:<row number from 0>"``.
+            where: the file and line of the row, for errors.
+
+        Raises:
+            DataError: a column is missing, a text column holds no text, or the answer is not one of this
+                task.
+        """
+        missing = [column for column in self.columns if column not in row]
+        if missing:
+            raise DataError(
+                f"{where}: column {', '.join(map(repr, missing))} is missing; task {self.name!r} needs "
+                f"{', '.join(self.columns)}; the row has {', '.join(map(str, row)) or 'no columns'}"
+            )
+        try:
+            source = self.source(row)
+            references = self.references(row)
+        except FieldError as error:
+            raise DataError(f"{where}: {error} (task {self.name!r})") from None
+        prefixed = f"{self.prefix} {source}" if self.prefix else source
+        return TextExample(prefixed, references[0], references, row_id)
+
+
+TASKS: Registry[Task] = Registry("task")
+"""Every task by name."""
+
+
+def register(task: Task) -> Task:
+    """Add a task to ``TASKS`` under its name and return it."""
+    return TASKS.add(task.name, task)

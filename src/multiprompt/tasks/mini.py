@@ -1,0 +1,78 @@
+"""The tasks of the embedded benchmark: ``mini-rte`` has the columns, labels and metrics of RTE, but own rows.
+
+Their texts are plain lower-case English of a few hundred words that the embedded model knows. So there is no
+name in front, punctuation is not padded, and fields have names that occur in its pretraining.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from multiprompt.mini.benchmark import generate
+from multiprompt.tasks.answers import AnswerRule, LabelAnswer, TextAnswer
+from multiprompt.tasks.base import GENERATED, Task, register
+from multiprompt.tasks.text import FieldError, Row, SourceRule, Template
+
+
+@dataclass(frozen=True)
+class ClozeSource:
+    """A query with a gap, the entities that may fill it, and the passage."""
+
+    columns: tuple[str, ...] = ("query", "entities", "passage")
+
+    def __call__(self, row: Row) -> str:
+        """``query: .. entities: .., .. passage: ..``.
+
+        Raises:
+            FieldError: the query or the passage is no text, or the entities are no list of texts.
+        """
+        for column in ("query", "passage"):
+            if not isinstance(row[column], str):
+                raise FieldError(column, row[column], "a text")
+        entities = row["entities"]
+        if not isinstance(entities, list | tuple) or not all(isinstance(entity, str) for entity in entities):
+            raise FieldError("entities", entities, "a list of texts")
+        return f"query: {row['query']} entities: {', '.join(entities)} passage: {row['passage']}"
+
+
+TWO = LabelAnswer()
+THREE = LabelAnswer(("0", "1", "2"))
+ANSWERS = TextAnswer()
+
+_PAIR = Template("sentence1: {sentence1} sentence2: {sentence2}")
+_CLAIM = Template("premise: {premise} hypothesis: {hypothesis}")
+
+_RULES: dict[str, tuple[SourceRule, AnswerRule, tuple[str, ...]]] = {
+    "mnli": (_CLAIM, THREE, ("accuracy",)),
+    "qnli": (Template("question: {question} sentence: {sentence}"), TWO, ("accuracy",)),
+    "qqp": (Template("question1: {question1} question2: {question2}"), TWO, ("accuracy", "f1")),
+    "sst2": (Template("sentence: {sentence}"), TWO, ("accuracy",)),
+    "squad": (Template("question: {question} context: {context}"), ANSWERS, ("qa_f1", "exact_match")),
+    "record": (ClozeSource(), ANSWERS, ("qa_f1", "exact_match")),
+    "rte": (_PAIR, TWO, ("accuracy",)),
+    "boolq": (Template("question: {question} passage: {passage}"), TWO, ("accuracy",)),
+    "mrpc": (_PAIR, TWO, ("accuracy", "f1")),
+    "yelp": (Template("sentence: {text}"), TWO, ("accuracy",)),
+    # the public task marks both words inside the text; the embedded vocabulary has no marks
+    "wsc": (Template("text: {text} person: {span1_text} pronoun: {span2_text}"), TWO, ("accuracy",)),
+    "scitail": (_CLAIM, TWO, ("accuracy",)),
+    "cb": (_CLAIM, THREE, ("accuracy", "macro_f1")),
+    "paws": (_PAIR, TWO, ("accuracy",)),
+}
+
+for _name, (_source, _answer, _metrics) in _RULES.items():
+    register(
+        Task(
+            name=f"mini-{_name}",
+            family="mini",
+            folder=f"mini/{_name}",
+            source=_source,
+            answer=_answer,
+            metrics=_metrics,
+            reported=_metrics[0],
+            split_rule=GENERATED,
+            generator=partial(generate, _name),
+            max_source_length=64,
+        )
+    )

@@ -1,0 +1,105 @@
+"""A random T5 of two layers and a byte-like tokenizer: every test of plumbing runs on these in milliseconds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+from multiprompt.backbone import FrozenT5
+from multiprompt.batch import IGNORED, Batch
+
+torch.set_num_threads(1)
+settings.register_profile("default", deadline=None)  # a first call may have to import or compile
+settings.load_profile("default")
+
+SHARED = Path(os.environ.get("MULTIPROMPT_SHARED", Path(__file__).parents[2] / "shared"))
+"""Real rows and the real T5 vocabulary, where a developer has them; tests that need them skip without."""
+
+
+def build_tiny_tokenizer():
+    """One token for each printable ASCII character, after <pad>, </s> and <unk>."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = {"<pad>": 0, "</s>": 1, "<unk>": 2}
+    vocabulary |= {chr(code): code - 32 + 3 for code in range(32, 127)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.post_processor = processors.TemplateProcessing("$A </s>", None, [("</s>", 1)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+
+
+def build_tiny_model(seed: int = 0, **changes):
+    """A random T5 with 2 + 2 layers of width 16."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    settings = {
+        "vocab_size": 104,
+        "d_model": 16,
+        "d_kv": 8,
+        "d_ff": 32,
+        "num_layers": 2,
+        "num_decoder_layers": 2,
+        "num_heads": 2,
+        "dropout_rate": 0.1,
+        "decoder_start_token_id": 0,
+    }
+    torch.manual_seed(seed)
+    model = T5ForConditionalGeneration._from_config(
+        T5Config(**(settings | changes)), attn_implementation="eager"
+    )
+    return model.eval()
+
+
+@pytest.fixture
+def tiny_backbone() -> FrozenT5:
+    """A new random backbone."""
+    return FrozenT5(build_tiny_model(), build_tiny_tokenizer(), "tiny")
+
+
+@pytest.fixture
+def tiny_folder(tmp_path: Path) -> Path:
+    """The random backbone, saved the way transformers saves it."""
+    folder = tmp_path / "tiny-t5"
+    build_tiny_model().save_pretrained(folder)
+    build_tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def shared_folder() -> Path:
+    """The folder with real rows; skips where it is absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"no real rows in {SHARED} (set MULTIPROMPT_SHARED to a folder that holds data/)")
+    return SHARED
+
+
+def random_batch(
+    seed: int = 0,
+    batch_size: int = 6,
+    num_tasks: int = 3,
+    max_source: int = 12,
+    max_target: int = 4,
+    vocabulary: int = 100,
+) -> Batch:
+    """Random tokens with different lengths; every task occurs if the batch is large enough."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(low: int, high: int, shape: tuple[int, ...]) -> torch.Tensor:
+        return torch.randint(low, high, shape, generator=generator)
+
+    sources = draw(1, max_source + 1, (batch_size,))
+    targets = draw(1, max_target + 1, (batch_size,))
+    sources[0], targets[0] = max_source, max_target
+    mask = (torch.arange(max_source) < sources[:, None]).long()
+    input_ids = draw(3, vocabulary, (batch_size, max_source)) * mask
+    labels = draw(3, vocabulary, (batch_size, max_target))
+    labels[torch.arange(max_target) >= targets[:, None]] = IGNORED
+    return Batch(input_ids, mask, labels, torch.arange(batch_size) % num_tasks)

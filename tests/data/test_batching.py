@@ -1,0 +1,101 @@
+"""Tokens, padding, and the cutting of a batch by length."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from conftest import build_tiny_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multiprompt.batch import IGNORED
+from multiprompt.data import BatchStream, EpochSampler, TaskSampler, collate, cut_by_length, tokenise
+from multiprompt.errors import DataError
+from multiprompt.examples import TextExample
+
+TOKENIZER = build_tiny_tokenizer()
+
+
+def examples(*sources: str, target: str = "1") -> list[TextExample]:
+    return [TextExample(source, target, (target,), f"train:{i}") for i, source in enumerate(sources)]
+
+
+def test_tokenise_cuts_on_the_right_keeps_the_end_and_counts():
+    tokens = tokenise(examples("abc", "abcdef", target="xyz"), TOKENIZER, 5, 3)
+    assert TOKENIZER.decode(tokens.sources[0]) == "abc</s>"
+    assert TOKENIZER.decode(tokens.sources[1]) == "abcd</s>"
+    assert (tokens.truncated_sources, tokens.truncated_targets) == (1, 2)
+    assert tokens.sources.lengths.tolist() == [4, 5]
+    with pytest.raises(DataError, match="no example"):
+        tokenise([], TOKENIZER, 5, 3)
+
+
+@given(texts=st.lists(st.text(alphabet="abc xyz", max_size=30), min_size=1, max_size=8), limit=st.integers(2, 12))
+@settings(max_examples=30)
+def test_tokenise_is_the_tokenizers_own_truncation(texts, limit):
+    tokens = tokenise(examples(*texts), TOKENIZER, limit, 4)
+    expected = TOKENIZER(texts, truncation=True, max_length=limit)["input_ids"]
+    assert [tokens.sources[i].tolist() for i in range(len(texts))] == expected
+
+
+def test_collate_pads_on_the_right_with_a_mask():
+    tokens = [tokenise(examples("ab", "abcd"), TOKENIZER, 9, 4), tokenise(examples("x"), TOKENIZER, 9, 4)]
+    batch = collate(tokens, np.array([1, 0]), np.array([0, 1]), pad_id=0)
+    assert batch.attention_mask.tolist() == [[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]
+    assert batch.input_ids[0, 2:].tolist() == [0, 0, 0]
+    assert batch.task_ids.tolist() == [1, 0]
+    longer = tokenise(examples("a", target="12"), TOKENIZER, 9, 4)
+    both = collate([tokens[0], longer], np.array([0, 1]), np.array([0, 0]), pad_id=0)
+    assert both.labels[0, 2].item() == IGNORED
+    assert both.target_lengths.tolist() == [2.0, 3.0]
+
+
+def cost(lengths: np.ndarray, pieces: list[np.ndarray], overhead: int, prompt: int) -> int:
+    return sum(len(piece) * (int(lengths[piece].max()) + prompt) + overhead for piece in pieces)
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=7),
+    overhead=st.integers(0, 80),
+    prompt=st.integers(0, 20),
+)
+def test_cuts_are_the_best_of_all(lengths, overhead, prompt):
+    array = np.array(lengths)
+    pieces = cut_by_length(array, overhead, prompt)
+    assert sorted(np.concatenate(pieces).tolist()) == list(range(len(lengths)))
+    order = np.argsort(array, kind="stable")
+    best = min(
+        cost(array, np.split(order, list(places)), overhead, prompt)
+        for count in range(len(lengths))
+        for places in itertools.combinations(range(1, len(lengths)), count)
+    )
+    assert cost(array, pieces, overhead, prompt) == best
+
+
+def test_a_stream_gives_what_the_sampler_drew_and_can_be_restored():
+    tasks = [tokenise(examples(*("ab" * k for k in range(1, 9))), TOKENIZER, 20, 4) for _ in range(2)]
+
+    def stream() -> BatchStream:
+        return BatchStream(tasks, TaskSampler([8, 8], 8, 0), 0, max_micro_batch=3, micro_batch_cost=4)
+
+    ours, reference = stream(), TaskSampler([8, 8], 8, 0)
+    for _ in range(3):
+        task_of, positions = reference.draw()
+        micro = next(ours)
+        assert all(len(batch) <= 3 for batch in micro)
+        lengths = sorted(len(tasks[t].sources[p]) for t, p in zip(task_of, positions, strict=True))
+        assert sorted(torch.cat([batch.source_lengths for batch in micro]).tolist()) == lengths
+        assert torch.cat([batch.task_ids for batch in micro]).bincount().tolist() == np.bincount(task_of).tolist()
+    other = stream()
+    other.restore(ours.state())
+    assert torch.equal(next(other)[0].input_ids, next(ours)[0].input_ids)
+
+
+def test_one_task_needs_no_task_sampling():
+    tokens = tokenise(examples("a", "bb", "ccc"), TOKENIZER, 9, 4)
+    stream = BatchStream([tokens], EpochSampler(tokens.sources.lengths, 2, 0), 0)
+    sizes = [sum(len(batch) for batch in next(stream)) for _ in range(4)]
+    assert sorted(sizes[:2]) == sorted(sizes[2:]) == [1, 2]

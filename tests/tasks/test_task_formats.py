@@ -1,0 +1,342 @@
+"""Every task from rows written here: source, target, references, the inverse rule, and wrong rows."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from multiprompt.errors import ConfigError, DataError, UnknownNameError
+from multiprompt.metrics import METRICS, AnswerKind, score
+from multiprompt.tasks import (
+    LARGE,
+    SPLIT_RULES,
+    TASKS,
+    LabelAnswer,
+    Row,
+    ScoreAnswer,
+    SplitRule,
+    Task,
+    Template,
+    TextAnswer,
+    pad_punctuation,
+)
+
+ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
+    "sst2": ({"sentence": "a joy ", "label": 1, "idx": 0}, "sst2 sentence: a joy ", "1"),
+    "cola": ({"sentence": "Him left.", "label": 0, "idx": 0}, "cola sentence: Him left.", "0"),
+    "mrpc": (
+        {"sentence1": "A b .", "sentence2": "B a .", "label": 1, "idx": 0},
+        "mrpc sentence1: A b . sentence2: B a .",
+        "1",
+    ),
+    "qqp": (
+        {"question1": "Why?", "question2": "How {so}?", "label": 0, "idx": 0},
+        "qqp question1: Why? question2: How {so}?",
+        "0",
+    ),
+    "qnli": (
+        {"question": "Who?", "sentence": "She did.", "label": 0, "idx": 0},
+        "qnli question: Who? sentence: She did.",
+        "0",
+    ),
+    "mnli": (
+        {"premise": "It rains.", "hypothesis": "It is dry.", "label": 2, "idx": 0},
+        "mnli premise: It rains. hypothesis: It is dry.",
+        "2",
+    ),
+    "rte": (
+        {"sentence1": "It rains.", "sentence2": "It is wet.", "label": 0, "idx": 0},
+        "rte sentence1: It rains. sentence2: It is wet.",
+        "0",
+    ),
+    "stsb": (
+        {"sentence1": "A cat.", "sentence2": "The cat.", "label": 3.75, "idx": 0},
+        "stsb sentence1: A cat. sentence2: The cat.",
+        "3.8",
+    ),
+    "cb": (
+        {"premise": "He said so.", "hypothesis": "so", "label": 2, "idx": 0},
+        "superglue-cb premise: He said so. hypothesis: so",
+        "2",
+    ),
+    "boolq": (
+        {"question": "is it", "passage": "It is.", "label": 1, "idx": 0},
+        "superglue-boolq question: is it passage: It is.",
+        "1",
+    ),
+    "squad": (
+        {
+            "question": "Where's it?",
+            "context": "In the U.S. (mostly).",
+            "answers": {"text": ["U.S.", "the U.S.", "U.S."], "answer_start": [7, 3, 7]},
+            "id": "x",
+        },
+        "squad question: Where ' s it ? context: In the U . S . ( mostly ) .",
+        "U . S .",
+    ),
+}
+
+METRICS_OF = {
+    "sst2": ["accuracy"],
+    "cola": ["matthews", "accuracy"],
+    "mrpc": ["accuracy", "f1"],
+    "qqp": ["accuracy", "f1"],
+    "qnli": ["accuracy"],
+    "mnli": ["accuracy"],
+    "rte": ["accuracy"],
+    "stsb": ["pearson", "spearman"],
+    "cb": ["accuracy", "macro_f1"],
+    "boolq": ["accuracy"],
+    "squad": ["qa_f1_first", "exact_match_first", "qa_f1", "exact_match"],
+}
+
+PUBLIC = [name for name in TASKS if TASKS[name].family != "mini"]
+
+
+def example_of(task: Task, row: Row) -> Any:
+    return task.example(row, "train:0", where="rows.jsonl, line 1")
+
+
+def test_every_public_task_has_a_row_here() -> None:
+    assert set(PUBLIC) >= set(ROWS)  # a task added later brings its own test
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_format(name: str) -> None:
+    row, source, target = ROWS[name]
+    task = TASKS[name]
+    example = example_of(task, row)
+    assert (example.source, example.target, example.row_id) == (source, target, "train:0")
+    assert example.references[0] == example.target == task.target(row)
+    assert example.references == task.references(row)
+    assert task.is_valid(example.target)
+    assert [*task.metrics] == METRICS_OF[name]
+    assert task.reported == task.metrics[0]
+    without_prefix = dataclasses.replace(task, prefix="")
+    assert example_of(without_prefix, row).source == task.source(row) == source.split(" ", 1)[1]
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_right_outputs_score_100_and_rubbish_is_invalid(name: str) -> None:
+    task = TASKS[name]
+    targets = task.labels or ("0.4", "3.8")
+    for metric in task.metrics:
+        assert score(metric, targets, [(target,) for target in targets], task.labels) == pytest.approx(100)
+        assert metric in METRICS
+    assert not task.is_valid("")
+    if task.kind is not AnswerKind.TEXT:
+        assert not task.is_valid("<unk>")
+        assert task.to_label("<unk>") is None
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_missing_columns(name: str) -> None:
+    row, _, _ = ROWS[name]
+    for column in TASKS[name].columns:
+        less = {key: value for key, value in row.items() if key != column}
+        with pytest.raises(
+            DataError, match=rf"^rows.jsonl, line 1: column '{column}' is missing; task '{name}'"
+        ):
+            example_of(TASKS[name], less)
+
+
+@pytest.mark.parametrize("name", ROWS)
+@pytest.mark.parametrize("value", [None, 7.5, ["a", 1], True, -1, {"a": 1}, float("nan"), float("inf")])
+def test_wrong_values(name: str, value: Any) -> None:
+    row, _, _ = ROWS[name]
+    for column in TASKS[name].columns:
+        with pytest.raises(DataError, match=rf"^rows.jsonl, line 1: column '{column}' is .*; expected "):
+            example_of(TASKS[name], {**row, column: value})
+
+
+def test_message_of_a_wrong_label() -> None:
+    row, _, _ = ROWS["mnli"]
+    with pytest.raises(DataError) as caught:
+        example_of(TASKS["mnli"], {**row, "label": -1})
+    assert str(caught.value) == (
+        "rows.jsonl, line 1: column 'label' is -1; expected 0, 1 or 2 (-1 marks rows without an answer, "
+        "such as those of an official test set) (task 'mnli')"
+    )
+    with pytest.raises(DataError, match=r"'a{76}\.\.\.;"):  # a long value is cut
+        example_of(TASKS["mnli"], {**row, "label": "a" * 5000})
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if TASKS[name].labels])
+def test_target_rule_inverts(name: str) -> None:
+    task = TASKS[name]
+    assert task.labels is not None
+    assert isinstance(task.answer, LabelAnswer)
+    for label, word in enumerate(task.labels):
+        assert task.to_label(task.answer.to_text(label)) == label
+        assert task.to_label(f" {word}\n") == label
+    values = task.answer.values or range(len(task.labels))
+    read = [task.answer.read({task.answer.column: value}) for value in values]
+    assert read == list(range(len(task.labels)))
+
+
+def test_label_columns_may_hold_names_or_digits_as_text() -> None:
+    answer = LabelAnswer(("0", "1"), "gold_label", ("entailment", "neutral"))
+    assert [answer.read({"gold_label": name}) for name in ("entailment", "neutral")] == [0, 1]
+    assert LabelAnswer().read({"label": "1"}) == 1  # as in a csv file
+
+
+@pytest.mark.parametrize("words", [(), ("1",), ("0", "0"), ("0", " 1"), ("0", "")])
+def test_label_words_are_checked(words: tuple[str, ...]) -> None:
+    with pytest.raises(ConfigError, match="label words"):
+        LabelAnswer(words)
+
+
+def test_stsb_rounding() -> None:
+    answer = TASKS["stsb"].answer
+    assert isinstance(answer, ScoreAnswer)
+    texts = {
+        2.5: "2.4",
+        3.75: "3.8",
+        1.25: "1.2",
+        0.1: "0.0",
+        0.3: "0.4",
+        4.9: "4.8",
+        4.95: "5.0",
+        0.0: "0.0",
+        5.0: "5.0",
+    }
+    assert {score: answer.to_text(score) for score in texts} == texts
+    assert answer.grid == tuple(f"{step / 5:.1f}" for step in range(26))
+    assert all(answer.to_text(answer.to_label(text)) == text for text in answer.grid)
+    tenths = ScoreAnswer(per_unit=10)
+    assert [tenths.to_text(score) for score in (2.5, 3.75, 1.25)] == ["2.5", "3.8", "1.2"]
+    assert [answer.to_label(text) for text in ("5.1", "-0.2", "nan", "x", " 2 ")] == [
+        None,
+        None,
+        None,
+        None,
+        2.0,
+    ]
+
+
+def test_squad_answers_in_every_form() -> None:
+    row, source, _ = ROWS["squad"]
+    task = TASKS["squad"]
+    expected = ("U . S .", "the U . S .")
+    for answers in (row["answers"], ["U.S.", "the U.S."], {"text": ("U.S.", "the U.S.")}):
+        example = example_of(task, {**row, "answers": answers})
+        assert (example.source, example.references) == (source, expected)
+    assert example_of(task, {**row, "answers": "U.S."}).references == ("U . S .",)
+    for nothing in ([], {"text": []}, {"answer_start": [1]}):
+        with pytest.raises(DataError, match="not empty"):
+            example_of(task, {**row, "answers": nothing})
+    assert task.to_label(" U . S . ") == "U . S ."
+
+
+@pytest.mark.parametrize(
+    ("text", "padded"),
+    [
+        ("It's 5 °C.", "It ' s 5 ° C ."),
+        ("a_b  c\td\n", "a_b c d"),
+        ("naïve e\u0301 ½ १२ 漢字、", "naïve e\u0301 ½ १२ 漢字 、"),
+        ("", ""),
+        ("...", ". . ."),
+        ("a\u00a0b", "a b"),
+    ],
+)
+def test_pad_punctuation(text: str, padded: str) -> None:
+    assert pad_punctuation(text) == padded
+
+
+@given(text=st.text(st.characters()))
+def test_pad_punctuation_keeps_every_character_and_is_stable(text: str) -> None:
+    padded = pad_punctuation(text)
+    assert "".join(padded.split()) == "".join(text.split())
+    assert pad_punctuation(padded) == padded
+
+
+@pytest.mark.parametrize("name", ROWS)
+@given(data=st.data())
+@settings(max_examples=25)
+def test_formatting_never_raises_on_any_text(name: str, data: st.DataObject) -> None:
+    task = TASKS[name]
+    row = dict(ROWS[name][0])
+    for column in task.source.columns:
+        row[column] = data.draw(st.text(st.characters()), column)
+    if task.kind is AnswerKind.TEXT:
+        row["answers"] = data.draw(st.lists(st.text(st.characters()), min_size=1, max_size=3), "answers")
+    example = example_of(task, row)
+    assert example.source.startswith(f"{task.prefix} ")
+    assert example.references[0] == example.target
+
+
+@given(text=st.text(), other=st.text())
+def test_text_in_braces_is_not_a_template(text: str, other: str) -> None:
+    assert Template("{a} | {b}")({"a": text, "b": other}) == f"{text} | {other}"
+
+
+def test_templates() -> None:
+    template = Template("q: {question} c: {context} q: {question}", clean=str.upper)
+    assert template.columns == ("question", "context")
+    assert template({"question": "a", "context": "b"}) == "q: A c: B q: A"
+    for wrong in ("{", "{}", "{0}", "{a.b}", "{a!r}", "{a:>3}", "{a b}"):
+        with pytest.raises(ConfigError, match="template"):
+            Template(wrong)
+
+
+def test_canonical_and_empty_text() -> None:
+    row, _, _ = ROWS["stsb"]
+    assert TASKS["stsb"].canonical(row) == {"sentence1": "A cat.", "sentence2": "The cat.", "answer": 3.75}
+    assert not TASKS["stsb"].has_empty_text(row)
+    blank = {**row, "sentence2": " "}
+    assert TASKS["stsb"].has_empty_text(blank)
+    assert example_of(TASKS["stsb"], blank).source == "stsb sentence1: A cat. sentence2:  "
+
+
+def test_values_that_a_task_refuses() -> None:
+    parts: dict[str, Any] = {
+        "name": "mine",
+        "family": "mine",
+        "folder": "mine",
+        "source": Template("{text}"),
+        "answer": TextAnswer(),
+        "metrics": ("accuracy",),
+        "reported": "accuracy",
+        "split_rule": LARGE,
+    }
+    assert Task(**parts).columns == ("text", "answers")
+    with pytest.raises(ConfigError, match="reports 'f1'"):
+        Task(**parts | {"reported": "f1"})
+    with pytest.raises(UnknownNameError, match="unknown metric"):
+        Task(**parts | {"metrics": ("acuracy",)})
+    with pytest.raises(ConfigError, match="generator"):
+        Task(**parts | {"split_rule": SplitRule("g", "generated", dev="dev")})
+    with pytest.raises(ConfigError, match="split rule"):
+        SplitRule("mine", "official")
+    with pytest.raises(ConfigError, match="split rule"):
+        SplitRule("mine", "halves", dev="validation")
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_is_consistent(name: str) -> None:
+    task = TASKS[name]
+    assert task.name == name
+    assert task.max_source_length > 0
+    assert task.generation_length >= 8
+    assert task.max_target_length >= 3  # "0" is two T5 tokens, and the end-of-sequence token is one
+    assert (task.labels is None) == (task.kind is not AnswerKind.LABEL)
+    assert task.version >= 1
+    assert SPLIT_RULES[task.split_rule.name] == task.split_rule
+    if task.hub is not None:
+        assert task.hub.revision
+
+
+def test_unknown_task_names_the_closest() -> None:
+    with pytest.raises(UnknownNameError, match="'boolq'"):
+        TASKS["bool"]
+
+
+def test_no_torch() -> None:
+    code = "import sys, multiprompt.tasks; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
