@@ -31,9 +31,7 @@ def build_tiny_tokenizer():
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     tokenizer.decoder = decoders.Fuse()
     tokenizer.post_processor = processors.TemplateProcessing("$A </s>", None, [("</s>", 1)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
-    )
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
 
 
 def build_tiny_model(seed: int = 0, **changes):
@@ -52,9 +50,7 @@ def build_tiny_model(seed: int = 0, **changes):
         "decoder_start_token_id": 0,
     }
     torch.manual_seed(seed)
-    model = T5ForConditionalGeneration._from_config(
-        T5Config(**(settings | changes)), attn_implementation="eager"
-    )
+    model = T5ForConditionalGeneration._from_config(T5Config(**(settings | changes)), attn_implementation="eager")
     return model.eval()
 
 

@@ -13,24 +13,27 @@ import multiprompt
 
 ROOT = Path(multiprompt.__file__).parent
 
-LEVELS = {
-    0: ["_version", "batch", "config", "errors", "examples", "files", "options", "registry", "seeding"],
-    1: ["losses", "metrics", "mini", "prompts"],
-    2: ["backbone", "tasks"],
-    3: ["data", "methods"],
-    4: ["evaluation", "training"],
-    5: ["analysis"],
-    6: ["recipes", "reports"],
-    7: ["cli"],
-}
-LEVEL_OF = {part: level for level, parts in LEVELS.items() for part in parts}
+LEVELS = [
+    ["_version", "errors"],
+    ["batch", "examples", "files", "options", "registry", "seeding"],
+    ["config", "losses", "metrics", "mini", "prompts"],
+    ["backbone", "tasks"],
+    ["data", "methods"],
+    ["evaluation", "training"],
+    ["analysis"],
+    ["recipes", "reports"],
+    ["cli"],
+]
+LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 
 NO_TORCH = ["tasks", "metrics", "mini", "reports", "config", "options", "errors", "evaluation.results"]
 """Modules that a laptop without torch could use."""
 
 
 def modules() -> list[Path]:
-    return sorted(path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem not in ("__init__", "__main__"))
+    return sorted(
+        path for path in ROOT.rglob("*.py") if path.parent != ROOT or path.stem not in ("__init__", "__main__")
+    )
 
 
 def imported_parts(path: Path) -> set[str]:

@@ -28,7 +28,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         os.close(handle)
     except OSError as error:
-        raise _cannot_write(path, error) from error
+        raise cannot_write(path, error) from error
     temporary = Path(name)
     try:
         write(temporary)
@@ -40,11 +40,12 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         temporary.unlink(missing_ok=True)
         # safetensors reports a full disk as its own error class
         if isinstance(error, OSError) or type(error).__name__ == "SafetensorError":
-            raise _cannot_write(path, error) from error
+            raise cannot_write(path, error) from error
         raise
 
 
-def _cannot_write(path: Path, error: BaseException) -> CheckpointError:
+def cannot_write(path: Path, error: BaseException) -> CheckpointError:
+    """The error for a file that could not be written: what happened, and how to go on."""
     return CheckpointError(
         f"cannot write {path}: {error}. Results already on disk are untouched; free some space or choose another "
         "folder, then run the same command with --resume"

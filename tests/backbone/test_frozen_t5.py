@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import build_tiny_model, random_batch
 from torch.testing import assert_close
 
+from conftest import build_tiny_model, random_batch
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
 

@@ -58,8 +58,7 @@ def write_split(task: Task, folder: Path, ending: str, rows: list[dict[str, Any]
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             return path
         cells = [
-            [json.dumps(value) if isinstance(value, list) else str(value) for value in row.values()]
-            for row in rows
+            [json.dumps(value) if isinstance(value, list) else str(value) for value in row.values()] for row in rows
         ]
         if ending.startswith("csv"):
             csv.writer(file).writerows([list(rows[0]), *cells])
@@ -115,6 +114,19 @@ def test_lines_are_counted_as_a_person_counts(tmp_path: Path) -> None:
     assert [row.where[-6:] for row in load_rows(RTE, "train", tmp_path)] == ["line 1", "line 3"]
 
 
+def test_answers_in_a_table_may_be_plain_texts(tmp_path: Path) -> None:
+    path = write_split(SQUAD, tmp_path, "csv", ROWS["squad"])
+    answers = ["1945", "null", "[1", "5.0"]
+    path.write_text("question,context,answers\n" + "".join(f"a,b,{answer}\n" for answer in answers))
+    rows = load_rows(SQUAD, "train", tmp_path)
+    assert [SQUAD.references(row.values) for row in rows] == [
+        ("1945",),
+        ("null",),
+        ("[ 1",),
+        ("5 . 0",),
+    ]
+
+
 def test_which_of_several_files_is_read_is_noted(tmp_path: Path) -> None:
     write_split(RTE, tmp_path, "csv", ROWS["rte"])
     write_split(RTE, tmp_path, "jsonl.gz", ROWS["rte"])
@@ -124,18 +136,14 @@ def test_which_of_several_files_is_read_is_noted(tmp_path: Path) -> None:
 def test_partial_copies_are_noted(tmp_path: Path) -> None:
     write_split(RTE, tmp_path, "jsonl", ROWS["rte"])
     (note,) = load_rows(TASKS["rte"], "train", tmp_path).notes
-    assert note == (
-        "rte: 'train' holds 3 rows, officially 2,490: scores are not comparable with published ones"
-    )
+    assert note == ("rte: 'train' holds 3 rows, officially 2,490: scores are not comparable with published ones")
     assert load_rows(TASKS["rte"], "train", tmp_path, limit=2).notes == ()
 
 
 def test_missing_files_say_what_was_tried(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"data folder .*nowhere does not exist"):
         load_rows(RTE, "train", tmp_path / "nowhere")
-    with pytest.raises(
-        DataError, match=r"tried .*glue/rte/train\.\{jsonl.gz,.*parquet\}; that folder does not exist"
-    ):
+    with pytest.raises(DataError, match=r"tried .*glue/rte/train\.\{jsonl.gz,.*parquet\}; that folder does not exist"):
         load_rows(RTE, "train", tmp_path)
     write_split(RTE, tmp_path, "jsonl", ROWS["rte"])
     with pytest.raises(DataError, match=r"no split 'validation' .*; there is train.jsonl$"):
@@ -207,9 +215,7 @@ def test_fingerprint_never_raises(text: str, number: float) -> None:
 
 
 def generate(split: str, n: int, seed: int = 0, label_coding: str = "glue") -> list[dict[str, Any]]:
-    return [
-        {"sentence1": f"{split} {seed} {label_coding}", "sentence2": str(i), "label": i % 2} for i in range(n)
-    ]
+    return [{"sentence1": f"{split} {seed} {label_coding}", "sentence2": str(i), "label": i % 2} for i in range(n)]
 
 
 MADE = replace(RTE, hub=None, generator=generate, split_rule=GENERATED)
@@ -291,8 +297,6 @@ def test_a_folder_in_the_form_of_a_hub_dataset(tmp_path: Path, monkeypatch: pyte
         for row in ROWS["squad"]
     ])  # fmt: skip
     task = replace(SQUAD, hub=HubDataset(str(folder)))
-    assert digest(task, load_rows(task, "train")) == fingerprint(
-        SQUAD.canonical(row) for row in ROWS["squad"]
-    )
+    assert digest(task, load_rows(task, "train")) == fingerprint(SQUAD.canonical(row) for row in ROWS["squad"])
     with pytest.raises(DataError, match="cannot load split 'validation'"):
         load_rows(task, "validation")

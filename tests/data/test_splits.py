@@ -94,9 +94,7 @@ def test_mnli_without_its_dev_split_carves_and_says_so(tmp_path: Path) -> None:
     write(tmp_path, train=9, validation_matched=2)
     data = load_task_data(with_rule(replace(MNLI_SPLITS, dev_rows=3)), tmp_path)
     assert sorted(ids(data.train + data.dev)) == all_ids("train", 9)
-    assert data.notes == (
-        "rte: there is no 'validation_mismatched'; dev is 3 rows taken from 'train' instead",
-    )
+    assert data.notes == ("rte: there is no 'validation_mismatched'; dev is 3 rows taken from 'train' instead",)
     with pytest.raises(DataError, match="no split 'validation'"):
         load_task_data(with_rule(OFFICIAL), tmp_path)
 
@@ -148,13 +146,21 @@ def test_the_fingerprint_follows_rows_and_parts_but_not_files(tmp_path: Path) ->
     assert changed.fingerprint != data.fingerprint
 
 
+def test_a_row_cannot_move_from_one_part_to_another_unseen(tmp_path: Path) -> None:
+    write(tmp_path, train=3, validation=2, test=1)
+    before = load_task_data(with_rule(OFFICIAL), tmp_path)
+    train, validation = (tmp_path / BASE.folder / f"{split}.jsonl" for split in ("train", "validation"))
+    *kept, moved = train.read_text().splitlines(keepends=True)
+    train.write_text("".join(kept))
+    validation.write_text(moved + validation.read_text())
+    assert load_task_data(with_rule(OFFICIAL), tmp_path).fingerprint != before.fingerprint
+
+
 def test_wrong_rows_name_file_and_line(tmp_path: Path) -> None:
     write(tmp_path, train=3, validation=4)
     path = tmp_path / BASE.folder / "validation.jsonl"
     path.write_text(path.read_text().replace('"label": 1', '"label": -1'))
-    with pytest.raises(
-        DataError, match=r"validation\.jsonl, line [24]: column 'label' is -1; expected 0 or 1"
-    ):
+    with pytest.raises(DataError, match=r"validation\.jsonl, line [24]: column 'label' is -1; expected 0 or 1"):
         load_task_data(with_rule(SMALL), tmp_path)
 
 
@@ -180,10 +186,7 @@ def test_generated_task() -> None:
 
 
 def examples_of(targets: list[str]) -> list[TextExample]:
-    return [
-        TextExample(f"s{number}", target, (target,), f"train:{number}")
-        for number, target in enumerate(targets)
-    ]
+    return [TextExample(f"s{number}", target, (target,), f"train:{number}") for number, target in enumerate(targets)]
 
 
 TARGETS = st.lists(st.sampled_from("012"), min_size=1, max_size=40)
@@ -221,17 +224,18 @@ def test_few_shot_is_balanced_and_depends_on_the_seed() -> None:
 
 
 def test_few_shot_of_open_answers_is_a_plain_draw() -> None:
-    examples = examples_of([str(number) for number in range(50)])
-    assert draw_few_shot(examples, 8, 5) == draw_few_shot(examples, 8, 5, balanced=False)
+    examples = examples_of(["often"] * 40 + [str(number) for number in range(20)])
+    for seed in range(5):
+        drawn = draw_few_shot(examples, 8, seed)
+        assert drawn == draw_few_shot(examples, 8, seed, balanced=False)
+        assert Counter(example.target for example in drawn)["often"] > 1
 
 
 def test_few_shot_draws_are_fair() -> None:
     examples = examples_of(["0"] * 6 + ["1"] * 3)
     drawn = Counter(example.row_id for seed in range(600) for example in draw_few_shot(examples, 4, seed))
     # two of each target: each "0" is drawn with probability 2/6, each "1" with 2/3
-    assert all(
-        abs(drawn[f"train:{number}"] - 600 * (1 / 3 if number < 6 else 2 / 3)) < 60 for number in range(9)
-    )
+    assert all(abs(drawn[f"train:{number}"] - 600 * (1 / 3 if number < 6 else 2 / 3)) < 60 for number in range(9))
 
 
 def test_the_permutation_is_recorded() -> None:

@@ -56,9 +56,7 @@ def test_divergence_is_never_negative_and_zero_for_equal_logits(seed, temperatur
     student, teacher = logits(seed), logits(seed + 1)
     assert (logit_divergence(student, teacher, EXAMPLES, 4, temperature) >= -1e-5).all()
     shifted = student + 2.5  # a softmax does not see a constant
-    assert_close(
-        logit_divergence(student, shifted, EXAMPLES, 4, temperature), torch.zeros(4), atol=1e-4, rtol=0
-    )
+    assert_close(logit_divergence(student, shifted, EXAMPLES, 4, temperature), torch.zeros(4), atol=1e-4, rtol=0)
 
 
 def test_no_gradient_reaches_the_teacher():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from multiprompt.errors import DataError
-from multiprompt.metrics import parse_number, score
+from multiprompt.metrics import PEARSON, SPEARMAN, parse_number, score
 
 GRID = [f"{step / 5:.1f}" for step in range(26)]
 
@@ -46,11 +46,20 @@ def test_constant_outputs_have_no_correlation(name: str, constant: str, golds: l
     assert ours(name, golds, [constant if constant != "rubbish" else "1.0"] * len(golds)) == 0
 
 
+def test_bootstrap_samples_of_one_row_have_no_correlation() -> None:
+    # the row many times over is constant, but the variance from its sums is rounding noise, not 0
+    golds = [f"{step / 5:.1f}" for step in range(26)]
+    outputs = [str(5 - float(gold) / 3) for gold in golds]
+    for metric in (PEARSON, SPEARMAN):
+        statistics = metric.statistics(outputs, [(gold,) for gold in golds], None)
+        for times in (3, 7, 1001):
+            assert not metric.value(times * statistics).any()
+            assert metric.value(statistics.sum(axis=0)) == pytest.approx(-100)
+
+
 def test_golden_values() -> None:
     assert ours("pearson", ["1", "2", "3", "4"], ["1.0", "2.0", "3.0", "5.0"]) == pytest.approx(98.2707629824)
-    assert ours("spearman", ["1", "2", "2", "4"], ["1.0", "2.0", "3.0", "5.0"]) == pytest.approx(
-        94.8683298051
-    )
+    assert ours("spearman", ["1", "2", "2", "4"], ["1.0", "2.0", "3.0", "5.0"]) == pytest.approx(94.8683298051)
     assert ours("pearson", ["5", "0"], ["0.0", "5.0"]) == pytest.approx(-100)
 
 

@@ -40,10 +40,7 @@ def test_equal_to_the_published_scorer(examples: list[tuple[str, list[str]]]) ->
     predictions, references = zip(*examples, strict=True)
     count = len(examples)
     f1 = sum(max(scorer_f1(output, text) for text in texts) for output, texts in examples) / count
-    match = sum(
-        max(scorer_normalise(output) == scorer_normalise(text) for text in texts)
-        for output, texts in examples
-    )
+    match = sum(max(scorer_normalise(output) == scorer_normalise(text) for text in texts) for output, texts in examples)
     assert score("qa_f1", predictions, references) == pytest.approx(100 * f1)
     assert score("exact_match", predictions, references) == pytest.approx(100 * match / count)
     firsts = [texts[:1] for texts in references]
@@ -62,9 +59,7 @@ def test_normalising_never_raises_and_is_stable(text: str) -> None:
 
 def test_golden_values() -> None:
     assert normalise_answer("The U.S.,  a   dream!") == "us dream"
-    assert (
-        normalise_answer("U . S .") == "u s"
-    )  # padded and plain forms differ: references are padded like targets
+    assert normalise_answer("U . S .") == "u s"  # padded and plain forms differ: references are padded like targets
     assert score("qa_f1", ["the red cat"], [("a cat", "red dogs here")]) == pytest.approx(100 * 2 / 3)
     assert score("qa_f1", ["cat cat dog"], [("cat dog dog",)]) == pytest.approx(100 * 2 / 3)  # a multiset
     assert score("exact_match", ["Cat."], [("the cat",)]) == 100

@@ -1,4 +1,4 @@
-"""Promises of the generator: reproducible, disjoint splits, prefixes, balance, clear errors, no give-away words."""
+"""Promises of the generator: same rows always, disjoint splits, prefixes, balance, no telltale words."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from multiprompt.errors import ConfigError, DataError, UnknownNameError
 from multiprompt.mini import SOURCE_TASKS, SPLITS, TARGET_TASKS, TASKS, generate, split_of
 from multiprompt.mini.benchmark import Row
 
-# First 16 digits of the SHA-256 of 50 rows as JSON, for each task. These are a contract with the user: results are
-# comparable between releases only as long as the same arguments give the same rows. If a change of the world is
-# meant, change the version in the seed string of ``generate`` and these values with it.
+# First 16 digits of the SHA-256 of 50 rows as JSON, for each task. These are a contract with the user:
+# results are comparable between releases only as long as the same arguments give the same rows. If a change
+# of the world is meant, change the version in the seed string of ``generate`` and these values with it.
 GOLDEN: dict[str, str] = {}
 
 
@@ -122,9 +122,7 @@ def test_a_split_that_is_too_small_says_how_many_rows_there_are() -> None:
         (("rte", "train", 1, 0, "super"), ConfigError, "label_coding is 'super'"),
     ],
 )
-def test_wrong_arguments_are_explained(
-    arguments: tuple[str, str, int], error: type[Exception], message: str
-) -> None:
+def test_wrong_arguments_are_explained(arguments: tuple[str, str, int], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         generate(*arguments)
 

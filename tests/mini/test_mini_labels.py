@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from world_reader import read, read_text, verdict
 
+from mini.world_reader import read, read_text, verdict
 from multiprompt.mini import generate
 from multiprompt.mini.world import ALL_OPINIONS, FEMALE_NAMES, MALE_NAMES
 
@@ -44,7 +44,11 @@ def test_yes_no_answers_follow_from_the_facts() -> None:
 
 @pytest.mark.parametrize(
     ("task", "first", "second"),
-    [("qqp", "question1", "question2"), ("mrpc", "sentence1", "sentence2"), ("paws", "sentence1", "sentence2")],
+    [
+        ("qqp", "question1", "question2"),
+        ("mrpc", "sentence1", "sentence2"),
+        ("paws", "sentence1", "sentence2"),
+    ],
 )
 def test_paraphrases_have_equal_readings(task: str, first: str, second: str) -> None:
     for row in generate(task, "train", ROWS):
@@ -53,7 +57,9 @@ def test_paraphrases_have_equal_readings(task: str, first: str, second: str) -> 
 
 
 def test_questions_of_qqp_are_questions() -> None:
-    assert all(row["question1"].endswith("?") and row["question2"].endswith("?") for row in generate("qqp", "test", 200))
+    assert all(
+        row["question1"].endswith("?") and row["question2"].endswith("?") for row in generate("qqp", "test", 200)
+    )
 
 
 def test_extracted_answer_is_the_stated_value_and_at_its_place() -> None:

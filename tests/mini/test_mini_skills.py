@@ -1,4 +1,4 @@
-"""Pretraining must not see what the targets are made of, other than as unlabelled text or single-text extraction."""
+"""Pretraining must not see what the targets are made of, but as unlabelled text and in extraction."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import re
 import pytest
 
 from multiprompt.mini import TARGET_TASKS, generate
+from multiprompt.mini.makers import Texts
 from multiprompt.mini.skills import (
     JUDGING_SKILLS,
     NATURAL,
     PREFIX_KEYS,
     SKILLS,
     SUPERVISED_PAIR_SKILLS,
+    Level,
     make_example,
 )
 from multiprompt.mini.world import (
@@ -37,7 +39,11 @@ def words(text: str) -> set[str]:
 HELD_OUT_WORDS = (
     {value for relation in HELD_OUT_RELATIONS for value in relation.values}
     | {form for verb in HELD_OUT_VERBS for form in (verb.base, verb.past, verb.nominal.split()[-1])}
-    | {word for group in (HELD_OUT_OPINIONS.praise, HELD_OUT_OPINIONS.blame, HELD_OUT_OPINIONS.things) for word in group}
+    | {
+        word
+        for group in (HELD_OUT_OPINIONS.praise, HELD_OUT_OPINIONS.blame, HELD_OUT_OPINIONS.things)
+        for word in group
+    }
 )
 
 
@@ -46,9 +52,7 @@ def test_held_out_and_seen_parts_are_disjoint() -> None:
     assert not {v for r in HELD_OUT_RELATIONS for v in r.values} & {v for r in SEEN_RELATIONS for v in r.values}
     assert not {t for r in HELD_OUT_RELATIONS for t in r.statements} & {t for r in SEEN_RELATIONS for t in r.statements}
     assert not {v.past for v in HELD_OUT_VERBS} & {v.past for v in SEEN_VERBS}
-    assert not set(HELD_OUT_OPINIONS.praise + HELD_OUT_OPINIONS.blame) & set(
-        SEEN_OPINIONS.praise + SEEN_OPINIONS.blame
-    )
+    assert not set(HELD_OUT_OPINIONS.praise + HELD_OUT_OPINIONS.blame) & set(SEEN_OPINIONS.praise + SEEN_OPINIONS.blame)
     assert set(RELATIONS) == {*SEEN_RELATIONS, *HELD_OUT_RELATIONS}
     assert set(VERBS) == {*SEEN_VERBS, *HELD_OUT_VERBS}
 
@@ -62,7 +66,7 @@ def test_every_value_belongs_to_one_relation() -> None:
 def test_supervised_pair_skills_never_use_a_held_out_word(skill: str) -> None:
     rng = random.Random(f"held out {skill}")
     for _ in range(SAMPLE):
-        example = make_example(rng, skill, natural_rate=0.5, sizes=(1, 3))
+        example = make_example(rng, skill, natural_rate=0.5, level=Level(Texts((1, 3), 0.3)))
         assert not words(example.body) & HELD_OUT_WORDS, example
         assert not words(example.target) & HELD_OUT_WORDS, example
 

@@ -1,4 +1,4 @@
-"""The shipped tokenizer: one piece for each word of the little world, no ``<unk>`` and no loss on any ASCII text."""
+"""The shipped tokenizer: one piece for each word of the little world, no ``<unk>``, no loss on ASCII text."""
 
 from __future__ import annotations
 

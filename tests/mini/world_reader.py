@@ -1,6 +1,7 @@
 """An independent reader of the little world: it turns sentences back into facts and judges claims from them.
 
-It shares the templates with the generator, nothing else: the label of a row is derived here from its texts alone.
+It shares the templates with the generator, nothing else: the label of a row is derived here from its texts
+alone.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ class Reading(NamedTuple):
 
 
 def _pattern(template: str, values: tuple[str, ...]) -> re.Pattern[str]:
-    text = re.escape(template).replace(r"\{s\}", "(?P<s>%s)" % "|".join([*NAMES, "@placeholder"]))
-    text = text.replace(r"\{v\}", "(?P<v>%s)" % "|".join([*values, "@placeholder"]))
+    text = re.escape(template).replace(r"\{s\}", f"(?P<s>{'|'.join([*NAMES, '@placeholder'])})")
+    text = text.replace(r"\{v\}", f"(?P<v>{'|'.join([*values, '@placeholder'])})")
     return re.compile(re.sub(r"\\? a\\ (?=\(\?P<v>)", r"\\ an?\\ ", text).replace(r"^a\ ", r"an?\ "))
 
 

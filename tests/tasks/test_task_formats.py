@@ -140,9 +140,7 @@ def test_missing_columns(name: str) -> None:
     row, _, _ = ROWS[name]
     for column in TASKS[name].columns:
         less = {key: value for key, value in row.items() if key != column}
-        with pytest.raises(
-            DataError, match=rf"^rows.jsonl, line 1: column '{column}' is missing; task '{name}'"
-        ):
+        with pytest.raises(DataError, match=rf"^rows.jsonl, line 1: column '{column}' is missing; task '{name}'"):
             example_of(TASKS[name], less)
 
 
@@ -232,6 +230,7 @@ def test_squad_answers_in_every_form() -> None:
         with pytest.raises(DataError, match="not empty"):
             example_of(task, {**row, "answers": nothing})
     assert task.to_label(" U . S . ") == "U . S ."
+    assert task.canonical(row)["answer"] == ("U.S.", "the U.S.")  # repeated answers count once
 
 
 @pytest.mark.parametrize(

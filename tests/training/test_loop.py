@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import random_batch
 from torch.testing import assert_close
 
+from conftest import random_batch
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError, TrainingError
@@ -55,9 +55,7 @@ class Batches:
 
 def cut(batch: Batch, parts: int) -> list[Batch]:
     rows = torch.arange(len(batch)).chunk(parts)
-    return [
-        Batch(batch.input_ids[r], batch.attention_mask[r], batch.labels[r], batch.task_ids[r]) for r in rows
-    ]
+    return [Batch(batch.input_ids[r], batch.attention_mask[r], batch.labels[r], batch.task_ids[r]) for r in rows]
 
 
 def build(kind: str, backbone: FrozenT5) -> Method:
@@ -81,7 +79,8 @@ def build(kind: str, backbone: FrozenT5) -> Method:
     if kind == "fine_tuning":
         return FineTuning(backbone, 1e-3)
     options = DistillationOptions(
-        kind=kind.removeprefix("source_").removesuffix("_all"), hidden="all" if kind.endswith("_all") else "last"
+        kind=kind.removeprefix("source_").removesuffix("_all"),
+        hidden="all" if kind.endswith("_all") else "last",
     )
     return SourceTraining(backbone, decomposed, teachers, options, 0.1, 0.05)
 
@@ -229,7 +228,10 @@ def test_a_killed_run_ends_with_bitwise_the_same_tensors(tiny_backbone, tmp_path
         for name, tensor in expected.items():
             assert torch.equal(tensors[name], tensor), (die_after, name)
         logs = [
-            [{k: v for k, v in json.loads(line).items() if k != "examples_per_second"} for line in file.read_text().splitlines()]
+            [
+                {k: v for k, v in json.loads(line).items() if k != "examples_per_second"}
+                for line in file.read_text().splitlines()
+            ]
             for file in (tmp_path / "whole" / "log.jsonl", path / "log.jsonl")
         ]
         assert logs[0] == logs[1]

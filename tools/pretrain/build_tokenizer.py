@@ -1,8 +1,9 @@
-"""Build the tokenizer of the embedded model: a Unigram model over an explicit vocabulary, with T5's conventions.
+"""Build the tokenizer of the embedded model: Unigram over an explicit vocabulary, as T5 does it.
 
-Pieces are written ``▁word`` as in T5. Every word of the little world is one piece; frequent English words, word
-pieces and all printable ASCII characters follow, so that any ASCII text is encoded without ``<unk>`` and decoded
-to itself (in lower case, with runs of white space as one space). Ids: ``<pad>`` 0, ``</s>`` 1, ``<unk>`` 2.
+Pieces are written ``▁word`` as in T5. Every word of the little world is one piece; frequent English words,
+word pieces and all printable ASCII characters follow, so that any ASCII text is encoded without ``<unk>`` and
+decoded to itself (in lower case, with runs of white space as one space). Ids: ``<pad>`` 0, ``</s>`` 1,
+``<unk>`` 2.
 
 Usage: python tools/pretrain/build_tokenizer.py FOLDER
 """

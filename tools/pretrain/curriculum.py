@@ -1,8 +1,8 @@
-"""What is trained when: the mixture of skills, answer styles and text lengths as a function of progress.
+"""What is trained when: the mixture of skills, answer styles and text lengths as a function of the step.
 
-Progress is the share of all steps already done, so that the curriculum does not depend on the speed of the machine.
-The data stream is a function of the seed, the pool index and the progress at which a pool was drawn: it can be
-continued at any batch without replaying what came before.
+The curriculum counts steps, never seconds, and does not depend on how many there will be: a longer run starts
+with the steps of a shorter one. The data stream is a function of the seed, the pool index and the step at
+which a pool was drawn, so it can be continued at any batch without replaying what came before.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from multiprompt.mini.skills import PREFIX_KEYS, SLOT_SKILLS, SkillExample, make_example
+from multiprompt.mini.makers import Texts
+from multiprompt.mini.skills import PREFIX_KEYS, SLOT_SKILLS, Level, SkillExample, make_example
 
-# Share of each skill at the start and from the end of the first phase on. At the start, dense supervision (many
+# Share of each skill at the start and from step BLEND_STEPS on. At the start, dense supervision (many
 # answers on one text) teaches the matching of words; the judging skills alone stay at chance for long.
 EARLY_MIX: dict[str, float] = {
     "judgements": 4.0,
@@ -52,8 +53,31 @@ LATE_MIX: dict[str, float] = {
     "evidence": 0.4,
     "shared": 0.2,
 }
-FIRST_PHASE = 0.2
+# Extra weight, for a while, of what teaches to compare names.
+FOCUS_MIX: dict[str, float] = {
+    **LATE_MIX,
+    "judgements": 3.0,
+    "comparisons": 2.5,
+    "restatement": 1.5,
+    "qa": 1.2,
+    "cloze": 0.8,
+    "shared": 0.8,
+    "pronoun_check": 0.8,
+}
+BLEND_STEPS = 6_600
+FOCUS_FROM, FOCUS_TO = 7_000, 10_500
+# Share of texts in which two people differ in the value of one relation: before the focus, and from then on.
+EARLY_TWINS: dict[str, float] = {"judged": 0.15, "searched": 0.15, "retold": 0.0}
+LATE_TWINS: dict[str, float] = {"judged": 0.3, "searched": 0.5, "retold": 0.6}
+# Natural answer words come first: with digits and reversed digits from the start, a small model stays at
+# chance.
+STYLES_FROM, STYLES_TO = 4_620, 8_000
+NATURAL_RATE = 0.3
+PREFIXES_FROM = 1_320
 PREFIX_SHARE = 0.4
+LONG_TEXTS_FROM = 9_000
+# From here on prefixes are started afresh in turn, one every so many steps.
+RENEWALS_FROM, RENEWAL_EVERY = 8_000, 40
 PREFIX_LENGTHS = (5, 10, 20, 20)
 POOL_SIZE = 2048
 
@@ -63,26 +87,27 @@ class Stage:
     """Settings of the mixture at one moment."""
 
     weights: dict[str, float]
+    twins: dict[str, float]
     natural_rate: float
     prefix_share: float
     single_share: float
     long_share: float
 
 
-def stage_at(progress: float) -> Stage:
-    """Return the mixture at a progress between 0 and 1.
-
-    Natural answer words come first: with digits and reversed digits from the start, a small model stays at chance.
-    """
-    blend = min(1.0, progress / FIRST_PHASE)
+def stage_at(step: int) -> Stage:
+    """Return the mixture at a step."""
+    blend = min(1.0, step / BLEND_STEPS)
     weights = {name: (1 - blend) * EARLY_MIX[name] + blend * LATE_MIX[name] for name in EARLY_MIX}
-    styled = min(1.0, max(0.0, (progress - 0.14) / 0.16))
+    if FOCUS_FROM <= step < FOCUS_TO:
+        weights = {name: FOCUS_MIX[name] for name in EARLY_MIX}
+    styled = min(1.0, max(0.0, (step - STYLES_FROM) / (STYLES_TO - STYLES_FROM)))
     return Stage(
         weights=weights,
-        natural_rate=1.0 - 0.7 * styled,
-        prefix_share=0.0 if progress < 0.04 else PREFIX_SHARE,
+        twins=EARLY_TWINS if step < FOCUS_FROM else LATE_TWINS,
+        natural_rate=1.0 - (1.0 - NATURAL_RATE) * styled,
+        prefix_share=0.0 if step < PREFIXES_FROM else PREFIX_SHARE,
         single_share=0.6 - 0.5 * blend,
-        long_share=0.0 if progress < 0.4 else 0.25,
+        long_share=0.0 if step < LONG_TEXTS_FROM else 0.25,
     )
 
 
@@ -94,10 +119,10 @@ class TrainBatch:
     prefix_length: int
 
 
-def draw_pool(seed: int, index: int, progress: float, tokens_per_batch: int) -> list[TrainBatch]:
+def draw_pool(seed: int, index: int, step: int, tokens_per_batch: int) -> list[TrainBatch]:
     """Draw one pool of examples and cut it into batches of similar length."""
     rng = random.Random(f"{seed}-pool-{index}")
-    stage = stage_at(progress)
+    stage = stage_at(step)
     names, weights = list(stage.weights), list(stage.weights.values())
     # Three kinds of batches, so that short answers are not padded to the length of long ones.
     slots: list[SkillExample] = []
@@ -106,7 +131,12 @@ def draw_pool(seed: int, index: int, progress: float, tokens_per_batch: int) -> 
     for name in rng.choices(names, weights, k=POOL_SIZE):
         draw = rng.random()
         sizes = (1, 1) if draw < stage.single_share else (1, 3) if draw > 1 - stage.long_share else (1, 2)
-        example = make_example(rng, name, natural_rate=stage.natural_rate, sizes=sizes)
+        level = Level(
+            judged=Texts(sizes, stage.twins["judged"]),
+            searched=Texts((2, 3), stage.twins["searched"]),
+            retold_twin_rate=stage.twins["retold"],
+        )
+        example = make_example(rng, name, natural_rate=stage.natural_rate, level=level)
         if name in SLOT_SKILLS:
             slots.append(example)
         elif (name, example.style) in PREFIX_KEYS and rng.random() < stage.prefix_share:

@@ -1,4 +1,4 @@
-"""Muon in fp32: momentum, then the nearest orthogonal matrix; equal shapes are orthogonalised in one batched call.
+"""Muon in fp32: momentum, then the nearest orthogonal matrix, for all matrices of a shape in one call.
 
 ``torch.optim.Muon`` computes in bfloat16, which is slow on CPUs without native support.
 Reference: K. Jordan, "Muon: an optimizer for hidden layers in neural networks", 2024.

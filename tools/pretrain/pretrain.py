@@ -2,8 +2,8 @@
 
     python tools/pretrain/pretrain.py --work-folder runs/embedded --out runs/embedded/final
 
-Kill it at any moment and start it again with the same command: it goes on from the last checkpoint, with the same
-data and the same numbers as without the break. See README.md in this folder.
+Kill it at any moment and start it again with the same command: it goes on from the last checkpoint, with the
+same data and the same numbers as without the break. See README.md in this folder.
 """
 
 from __future__ import annotations
@@ -18,14 +18,21 @@ from typing import Any
 
 import torch
 from build_tokenizer import build as build_tokenizer
-from curriculum import TrainBatch, draw_pool
+from curriculum import RENEWAL_EVERY, RENEWALS_FROM, TrainBatch, draw_pool
 from muon import Muon
 from torch import Tensor, nn
-from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from multiprompt.mini.skills import FREE_SKILLS, JUDGING_SKILLS, PREFIX_KEYS, SkillExample, make_example
 
 PREFIX_ROWS = 20
+WARMUP_STEPS = 660
 PREFIX_INDEX = {key: index for index, key in enumerate(PREFIX_KEYS)}
 
 
@@ -34,7 +41,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-folder", type=Path, required=True, help="checkpoint and log go here")
     parser.add_argument("--out", type=Path, required=True, help="the finished model goes here")
-    parser.add_argument("--steps", type=int, default=33_000)
+    parser.add_argument("--steps", type=int, default=20_000)
+    parser.add_argument("--decay-steps", type=int, default=8_000, help="length of the decay at the end")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens-per-batch", type=int, default=2560)
     parser.add_argument("--d-model", type=int, default=96)
@@ -46,7 +54,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--adam-lr", type=float, default=1.3e-3, help="for embeddings and norms")
     parser.add_argument("--bias-lr", type=float, default=1e-2, help="for the relative position tables")
     parser.add_argument("--prefix-lr", type=float, default=2e-2, help="for the soft prefixes")
-    parser.add_argument("--prefix-reset-every", type=int, default=40, help="start one prefix afresh every n steps")
     parser.add_argument("--average", type=float, default=0.999, help="decay of the running mean of the weights")
     parser.add_argument("--log-every", type=int, default=1000)
     parser.add_argument("--save-every", type=int, default=1000)
@@ -58,10 +65,10 @@ def parse_arguments() -> argparse.Namespace:
 def new_model(args: argparse.Namespace, vocabulary: int) -> T5ForConditionalGeneration:
     """Build the network with starting values that suit a small model.
 
-    Embeddings start at a tenth of T5's scale. T5 multiplies the decoder output by d^-0.5 before the tied output
-    matrix; the last norm starts at d^0.5, which cancels it, so that logits start at a useful size and the saved
-    configuration stays plain T5. The encoder's position table starts with heads that look one word back, one word
-    ahead and nearby, because it learns slowly.
+    Embeddings start at a tenth of T5's scale. T5 multiplies the decoder output by d^-0.5 before the tied
+    output matrix; the last norm starts at d^0.5, which cancels it, so that logits start at a useful size and
+    the saved configuration stays plain T5. The encoder's position table starts with heads that look one word
+    back, one word ahead and nearby, because it learns slowly.
     """
     config = T5Config(
         vocab_size=math.ceil(vocabulary / 64) * 64,
@@ -123,13 +130,12 @@ def new_optimisers(
     return optimisers
 
 
-def rate_factor(progress: float) -> float:
+def rate_factor(step: int, steps: int, decay_steps: int) -> float:
     """Share of the peak rate: warm up, hold, decay along a cosine to 2 per cent."""
-    if progress < 0.02:
-        return max(0.02, progress / 0.02)
-    if progress < 0.6:
-        return 1.0
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - 0.6) / 0.4))
+    if step < WARMUP_STEPS:
+        return max(0.02, step / WARMUP_STEPS)
+    decayed = max(0, step - (steps - decay_steps)) / decay_steps
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * decayed))
 
 
 class Encoder:
@@ -151,7 +157,10 @@ class Encoder:
 
 
 def forward(
-    model: T5ForConditionalGeneration, prefixes: Tensor, tensors: tuple[Tensor, Tensor, Tensor], prefix_length: int
+    model: T5ForConditionalGeneration,
+    prefixes: Tensor,
+    tensors: tuple[Tensor, Tensor, Tensor],
+    prefix_length: int,
 ) -> Any:
     """Run the model, with the soft prefixes of the examples in front if a prefix length is given."""
     ids, labels, keys = tensors
@@ -216,15 +225,14 @@ class Trainer:
             counts.update(pool=counts["pool"] + 1, pool_step=counts["step"], batch=0)
             self.batches = None
         if self.batches is None:
-            progress = counts["pool_step"] / args.steps
-            self.batches = draw_pool(args.seed, counts["pool"], progress, args.tokens_per_batch)
+            self.batches = draw_pool(args.seed, counts["pool"], counts["pool_step"], args.tokens_per_batch)
         batch = self.batches[counts["batch"]]
         counts["batch"] += 1
         return batch
 
     def step(self) -> float:
         """Train on one batch; returns its loss."""
-        factor = rate_factor(self.counts["step"] / self.args.steps)
+        factor = rate_factor(self.counts["step"], self.args.steps, self.args.decay_steps)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * factor
@@ -251,11 +259,11 @@ class Trainer:
         return loss.item()
 
     def _renew_prefix(self) -> None:
-        """Replace one prefix by random word embeddings, in turn, so that the model stays easy to steer anew."""
-        step, every = self.counts["step"], self.args.prefix_reset_every
-        if not 0.25 < step / self.args.steps < 0.97 or step % every:
+        """Replace one prefix by random word embeddings, so that the model stays easy to steer anew."""
+        step = self.counts["step"]
+        if not RENEWALS_FROM <= step < 0.95 * self.args.steps or step % RENEWAL_EVERY:
             return
-        key = (step // every) % len(PREFIX_KEYS)
+        key = (step // RENEWAL_EVERY) % len(PREFIX_KEYS)
         generator = torch.Generator().manual_seed(self.args.seed * 1_000_003 + step)
         rows = torch.randint(3, self.model.config.vocab_size - 64, (PREFIX_ROWS,), generator=generator)
         with torch.no_grad():
@@ -308,7 +316,10 @@ def export(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
     tokenizer.save_pretrained(folder)
     again = T5ForConditionalGeneration.from_pretrained(folder, attn_implementation="sdpa").eval()
     again_tokenizer = AutoTokenizer.from_pretrained(folder)
-    text = ["premise: tom is in the kitchen. hypothesis: tom is in the garden.", "sentence: what a lovely film."]
+    text = [
+        "premise: tom is in the kitchen. hypothesis: tom is in the garden.",
+        "sentence: what a lovely film.",
+    ]
     batch = tokenizer(text, padding=True, return_tensors="pt")
     if not torch.equal(batch["input_ids"], again_tokenizer(text, padding=True, return_tensors="pt")["input_ids"]):
         raise RuntimeError(f"the tokenizer read back from {folder} differs")
@@ -318,6 +329,13 @@ def export(model: T5ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast
         after = again(**batch, decoder_input_ids=start).logits
     if not torch.equal(before, after):
         raise RuntimeError(f"the model read back from {folder} gives other logits")
+
+
+def drop_records_after(log_file: Path, step: int) -> None:
+    """Forget what was logged after the checkpoint from which training goes on."""
+    if log_file.exists():
+        lines = log_file.read_text(encoding="utf-8").splitlines(keepends=True)
+        log_file.write_text("".join(line for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
 
 
 def main() -> None:
@@ -335,6 +353,7 @@ def main() -> None:
         return
     examination = Examination(trainer.encoder)
     log_file = args.work_folder / "log.jsonl"
+    drop_records_after(log_file, trainer.counts["step"])
     started, before, running = time.monotonic(), trainer.seconds, 0.0
     while trainer.counts["step"] < args.steps:
         loss = trainer.step()

@@ -3,4 +3,12 @@
 from multiprompt.backbone.frozen_t5 import BackboneOutput, FrozenT5, HiddenStates
 from multiprompt.backbone.loading import EMBEDDED, load_backbone, load_tokenizer, pick_attention
 
-__all__ = ["EMBEDDED", "BackboneOutput", "FrozenT5", "HiddenStates", "load_backbone", "load_tokenizer", "pick_attention"]
+__all__ = [
+    "EMBEDDED",
+    "BackboneOutput",
+    "FrozenT5",
+    "HiddenStates",
+    "load_backbone",
+    "load_tokenizer",
+    "pick_attention",
+]

@@ -32,8 +32,8 @@ class BackboneOutput:
     """
 
     logits: Float[Tensor, "N V"]
-    labels: Int[Tensor, "N"]
-    example_ids: Int[Tensor, "N"]
+    labels: Int[Tensor, N]
+    example_ids: Int[Tensor, N]
     encoder_states: tuple[Tensor, ...]
     decoder_states: tuple[Tensor, ...]
     encoder_mask: Int[Tensor, "B PS"]
@@ -110,9 +110,7 @@ class FrozenT5:
         keep_all = hidden == "all"
         # A mask without padding changes nothing, and attention without a mask is faster.
         needed = None if bool(mask.all()) else mask
-        encoded = self.model.encoder(
-            inputs_embeds=embedded, attention_mask=needed, output_hidden_states=keep_all
-        )
+        encoded = self.model.encoder(inputs_embeds=embedded, attention_mask=needed, output_hidden_states=keep_all)
         decoded = self.model.decoder(
             input_ids=self.model._shift_right(batch.labels),
             encoder_hidden_states=encoded.last_hidden_state,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,8 @@ def load_backbone(
     chosen_device = _pick_device(device)
     dtype = _pick_precision(precision, chosen_device)
     path = _path(name)
+    if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(path).is_dir():
+        raise BackboneError(f"the backbone folder {name} does not exist")
     try:
         config = AutoConfig.from_pretrained(path, revision=revision)
     except Exception as error:  # the hub client raises errors of many kinds
@@ -56,15 +60,17 @@ def load_backbone(
         raise BackboneError(f"the backbone {name!r} is a {config.model_type!r} model; only the T5 family is supported")
     implementation = pick_attention(chosen_device) if attention == "auto" else attention
     try:
-        model, report = T5ForConditionalGeneration.from_pretrained(
-            path,
-            revision=revision,
-            dtype=dtype,
-            attn_implementation=implementation,
-            output_loading_info=True,
-        )
+        with _quiet():
+            loaded: Any = T5ForConditionalGeneration.from_pretrained(
+                path,
+                revision=revision,  # type: ignore[arg-type]
+                dtype=dtype,
+                attn_implementation=implementation,
+                output_loading_info=True,
+            )
     except Exception as error:
         raise BackboneError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
+    model, report = loaded
     _refuse_fresh_weights(name, report)
     tokenizer = load_tokenizer(name, revision=revision)
     _check_vocabulary(name, model, tokenizer)
@@ -88,6 +94,22 @@ def load_tokenizer(name: str = EMBEDDED, *, revision: str | None = None) -> Any:
             return AutoTokenizer.from_pretrained(_path(name), revision=revision)
     except Exception as error:  # the hub client raises errors of many kinds
         raise BackboneError(f"cannot load the tokenizer of {name!r}: {_first_line(error)}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and notes of transformers: what it would report is checked, and raised as an error."""
+    from transformers.utils import logging as transformers_logging
+
+    level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bars:
+            transformers_logging.enable_progress_bar()
 
 
 def _path(name: str) -> str:
@@ -138,8 +160,8 @@ def _refuse_fresh_weights(name: str, report: dict[str, Any]) -> None:
     if missing or mismatched:
         some = ", ".join((missing + mismatched)[:5])
         raise BackboneError(
-            f"the checkpoint of {name!r} lacks {len(missing) + len(mismatched)} weights of the model ({some}, ...): they "
-            "would be random. Check that the folder holds a complete T5ForConditionalGeneration"
+            f"the checkpoint of {name!r} lacks {len(missing) + len(mismatched)} weights of the model ({some}, ...): "
+            "they would be random. Check that the folder holds a complete T5ForConditionalGeneration"
         )
 
 

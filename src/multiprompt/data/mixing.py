@@ -43,7 +43,7 @@ class Sampler(Protocol):
         ...
 
 
-def mixing_rates(sizes: Sequence[int], cap: int = SIZE_CAP) -> Float[np.ndarray, "K"]:
+def mixing_rates(sizes: Sequence[int], cap: int = SIZE_CAP) -> Float[np.ndarray, K]:
     """Share of every task: ``min(n_k, cap)`` over the sum of these (section 4.1)."""
     capped = np.minimum(np.asarray(sizes, dtype=np.float64), cap)
     return capped / capped.sum()
@@ -59,10 +59,10 @@ class _Shuffled:
         self.position = 0
         self._order = self._shuffle()
 
-    def _shuffle(self) -> Int[np.ndarray, "n"]:
+    def _shuffle(self) -> Int[np.ndarray, n]:
         return np.random.default_rng(derive_seed(self.seed, "epoch", self.epoch)).permutation(self.size)
 
-    def take(self, count: int) -> Int[np.ndarray, "count"]:
+    def take(self, count: int) -> Int[np.ndarray, count]:
         parts = []
         while count > 0:
             if self.position == self.size:
@@ -166,7 +166,7 @@ class TaskSampler:
             quotas[int(self._random.choice(drawn))] += rest
         return quotas
 
-    def _weighted(self, count: int) -> Int[np.ndarray, "count"]:
+    def _weighted(self, count: int) -> Int[np.ndarray, count]:
         return np.searchsorted(self._cumulative, self._random.random(count), side="right")
 
     def state(self) -> dict[str, Any]:
@@ -197,9 +197,7 @@ class EpochSampler:
         ConfigError: there is no example.
     """
 
-    def __init__(
-        self, lengths: Int[np.ndarray, "n"], batch_size: int, seed: int, group_by_length: bool = True
-    ) -> None:
+    def __init__(self, lengths: Int[np.ndarray, n], batch_size: int, seed: int, group_by_length: bool = True) -> None:
         if len(lengths) < 1:
             raise ConfigError("there is no example to draw from")
         self.lengths = np.asarray(lengths)
@@ -210,7 +208,7 @@ class EpochSampler:
         self.position = 0
         self._batches = self._epoch_batches()
 
-    def _epoch_batches(self) -> list[Int[np.ndarray, "B"]]:
+    def _epoch_batches(self) -> list[Int[np.ndarray, B]]:
         random = np.random.default_rng(derive_seed(self.seed, "epoch", self.epoch))
         order = random.permutation(len(self.lengths))
         window = self.batch_size * GROUPED_BATCHES

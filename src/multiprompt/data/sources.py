@@ -12,8 +12,8 @@ import hashlib
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -69,8 +69,8 @@ class Rows:
 
     split: str
     origin: str
-    values: list[Row]
-    places: list[int]
+    values: Sequence[Row]
+    places: Sequence[int]
     place_name: str = "row"
     complete: bool = True
     notes: tuple[str, ...] = ()
@@ -79,9 +79,7 @@ class Rows:
         return len(self.values)
 
     def __getitem__(self, number: int) -> LoadedRow:
-        return LoadedRow(
-            number, f"{self.origin}, {self.place_name} {self.places[number]}", self.values[number]
-        )
+        return LoadedRow(number, f"{self.origin}, {self.place_name} {self.places[number]}", self.values[number])
 
     def __iter__(self) -> Iterator[LoadedRow]:
         return (self[number] for number in range(len(self.values)))
@@ -117,18 +115,14 @@ def load_rows(
     else:
         rows = _local_rows(task, split, Path(location), limit)
     if not len(rows):
-        raise DataError(
-            f"{rows.origin} holds no rows; expected at least one (split {split!r} of {task.name!r})"
-        )
+        raise DataError(f"{rows.origin} holds no rows; expected at least one (split {split!r} of {task.name!r})")
     official = task.official_rows.get(split)
     if rows.complete and official is not None and len(rows) != official:
         note = (
             f"{task.name}: {split!r} holds {len(rows):,} rows, officially {official:,}: scores are not "
             "comparable with published ones"
         )
-        return Rows(
-            rows.split, rows.origin, rows.values, rows.places, rows.place_name, True, (*rows.notes, note)
-        )
+        return replace(rows, notes=(*rows.notes, note))
     return rows
 
 
@@ -170,7 +164,7 @@ def _generated_rows(task: Task, split: str, limit: int | None, generation: Gener
     values = task.generator(split, size, seed=generation.seed, label_coding=generation.label_coding)
     complete = size == sizes[split]
     origin = f"generated {task.name} {split} (seed {generation.seed}, {generation.label_coding} labels)"
-    return Rows(split, origin, values, list(range(1, len(values) + 1)), complete=complete)
+    return Rows(split, origin, values, range(1, len(values) + 1), complete=complete)
 
 
 # --- hub ------------------------------------------------------------------------------------------
@@ -180,8 +174,7 @@ def _hub_rows(task: Task, split: str, limit: int | None) -> Rows:
     hub = task.hub
     if hub is None:
         raise DataError(
-            f"task {task.name!r} is not on the hub; give the data folder that holds "
-            f"{task.folder}/{split}.jsonl.gz"
+            f"task {task.name!r} is not on the hub; give the data folder that holds {task.folder}/{split}.jsonl.gz"
         )
     name = "/".join(filter(None, (hub.path, hub.config)))
     try:
@@ -199,7 +192,7 @@ def _hub_rows(task: Task, split: str, limit: int | None) -> Rows:
     complete = limit is None or limit >= len(dataset)
     values = [dict(row) for row in islice(dataset, limit)]
     origin = f"{name}@{hub.revision or 'main'}, split {hub_split}"
-    return Rows(split, origin, values, list(range(1, len(values) + 1)), complete=complete)
+    return Rows(split, origin, values, range(1, len(values) + 1), complete=complete)
 
 
 def _hub_trouble(task: Task, split: str, what: str, error: Exception) -> str:
@@ -300,9 +293,7 @@ def _tsv_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
     return _table_rows(path, task, lambda lines: csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def _table_rows(
-    path: Path, task: Task, make_reader: Callable[[Iterator[str]], Any]
-) -> Iterator[tuple[int, Row]]:
+def _table_rows(path: Path, task: Task, make_reader: Callable[[Iterator[str]], Any]) -> Iterator[tuple[int, Row]]:
     reader = make_reader(text for _, text in _lines(path))
     header: list[str] | None = None
     start = 1
@@ -342,9 +333,7 @@ def _parquet_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
-        raise DataError(
-            f"reading {path} needs the package 'pyarrow': pip install \"multiprompt[hub]\""
-        ) from None
+        raise DataError(f"reading {path} needs the package 'pyarrow': pip install \"multiprompt[hub]\"") from None
     number = 0
     try:
         with parquet.ParquetFile(path) as file:

@@ -182,9 +182,7 @@ def _split(
     return train, dev, test, notes
 
 
-def draw_few_shot(
-    examples: Sequence[TextExample], k: int, seed: int, balanced: bool = True
-) -> tuple[TextExample, ...]:
+def draw_few_shot(examples: Sequence[TextExample], k: int, seed: int, balanced: bool = True) -> tuple[TextExample, ...]:
     """Draw ``k`` examples in all (not per class), the same for the same seed.
 
     Balanced draws take one example of each target in turn, so every target has ``k // targets`` of them or

@@ -58,9 +58,7 @@ def generate_answers(
     return answers
 
 
-def _batch_size(
-    examples: TokenisedExamples, order: np.ndarray, start: int, prompt_length: int
-) -> int:
+def _batch_size(examples: TokenisedExamples, order: np.ndarray, start: int, prompt_length: int) -> int:
     """How many of the next examples (shortest first) fit into the budget of padded tokens."""
     lengths = examples.sources.lengths[order[start:]] + prompt_length
     padded = lengths * np.arange(1, len(lengths) + 1)

@@ -69,9 +69,7 @@ class PromptTuning:
         return module(task_ids)
 
 
-def prompt_parameter_groups(
-    prompt: Prompt, learning_rate: float, factor_learning_rate: float
-) -> list[ParameterGroup]:
+def prompt_parameter_groups(prompt: Prompt, learning_rate: float, factor_learning_rate: float) -> list[ParameterGroup]:
     """The parameters of a prompt with their two learning rates (appendix A); frozen ones are left out."""
     if isinstance(prompt, DecomposedPrompt):
         factors: list[nn.Parameter] = [*prompt.u, *prompt.v]

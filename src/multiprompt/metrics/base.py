@@ -50,9 +50,7 @@ METRICS: Registry[Metric] = Registry("metric")
 """Every metric by name."""
 
 
-def score(
-    metric: Metric | str, predictions: Predictions, references: References, labels: Labels = None
-) -> float:
+def score(metric: Metric | str, predictions: Predictions, references: References, labels: Labels = None) -> float:
     """The value of a metric over a whole set of examples.
 
     Args:
@@ -67,9 +65,7 @@ def score(
     """
     chosen = METRICS[metric] if isinstance(metric, str) else metric
     if len(predictions) != len(references):
-        raise DataError(
-            f"{len(predictions)} predictions but {len(references)} sets of references; expected one each"
-        )
+        raise DataError(f"{len(predictions)} predictions but {len(references)} sets of references; expected one each")
     if not len(predictions):
         raise DataError(f"{chosen.name} of no examples is not defined; give at least one prediction")
     return float(chosen.value(chosen.statistics(predictions, references, labels).sum(axis=0)))
@@ -109,9 +105,7 @@ def first_references(references: References) -> list[str]:
     return [texts[0].strip() for texts in references]
 
 
-def need_labels(
-    metric: str, labels: Labels, golds: Sequence[str], count: int | None = None
-) -> tuple[str, ...]:
+def need_labels(metric: str, labels: Labels, golds: Sequence[str], count: int | None = None) -> tuple[str, ...]:
     """The label words, checked: they are there, as many as needed, and every gold is one of them.
 
     Raises:

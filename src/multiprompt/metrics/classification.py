@@ -56,9 +56,7 @@ def confusion_statistics(
     return cells
 
 
-def f1_statistics(
-    predictions: Predictions, references: References, labels: Labels
-) -> Float[np.ndarray, "n 4"]:
+def f1_statistics(predictions: Predictions, references: References, labels: Labels) -> Float[np.ndarray, "n 4"]:
     """Cells of the confusion table, see ``confusion_statistics``."""
     return confusion_statistics("f1", predictions, references, labels)
 
@@ -69,9 +67,7 @@ def f1_value(sums: np.ndarray) -> Values:
     return 100 * ratio(2 * true_positive, 2 * true_positive + false_positive + false_negative)
 
 
-def matthews_statistics(
-    predictions: Predictions, references: References, labels: Labels
-) -> Float[np.ndarray, "n 4"]:
+def matthews_statistics(predictions: Predictions, references: References, labels: Labels) -> Float[np.ndarray, "n 4"]:
     """Cells of the confusion table, see ``confusion_statistics``."""
     return confusion_statistics("matthews", predictions, references, labels)
 
@@ -84,9 +80,7 @@ def matthews_value(sums: np.ndarray) -> Values:
     return 100 * np.clip(ratio(tp * tn - fp * fn, denominator), -1, 1)
 
 
-def macro_f1_statistics(
-    predictions: Predictions, references: References, labels: Labels
-) -> Float[np.ndarray, "n m"]:
+def macro_f1_statistics(predictions: Predictions, references: References, labels: Labels) -> Float[np.ndarray, "n m"]:
     """For each class in turn three columns: true positive, false positive, false negative.
 
     An output that is not a label word is a false negative of the gold class and a false positive of none.

@@ -45,8 +45,7 @@ def _best(
 ) -> Float[np.ndarray, "n 2"]:
     first_references(references)  # raises when an example has none
     values = [
-        max(pair(prediction, text) for text in texts)
-        for prediction, texts in zip(predictions, references, strict=True)
+        max(pair(prediction, text) for text in texts) for prediction, texts in zip(predictions, references, strict=True)
     ]
     return np.stack([np.array(values, dtype=float), np.ones(len(values))], axis=1)
 
@@ -102,8 +101,7 @@ for _measure, _what in _MEASURES.items():
             _measure + _suffix,
             Metric(
                 name=_measure + _suffix,
-                definition=f"Mean over examples of {_what}; {_which}; an empty output is scored like any "
-                "other.",
+                definition=f"Mean over examples of {_what}; {_which}; an empty output is scored like any other.",
                 range=(0.0, 100.0),
                 statistics=_STATISTICS[_measure + _suffix],
                 value=mean_value,

@@ -1,8 +1,9 @@
 """The embedded benchmark: six source tasks and eight target tasks, generated from the little world.
 
-Rows have the columns of the public data set after which a task is named, plus ``idx``. The target tasks are built
-from relations, verbs and opinion words that no source task and no supervised sentence-pair skill of pretraining
-uses. A row belongs to the split that a hash of its texts says, so splits cannot overlap, whatever the seeds.
+Rows have the columns of the public data set after which a task is named, plus ``idx``. The target tasks are
+built from relations, verbs and opinion words that no source task and no supervised sentence-pair skill of
+pretraining uses. A row belongs to the split that a hash of its texts says, so splits cannot overlap, whatever
+the seeds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 from multiprompt.errors import ConfigError, DataError, unknown_name
 from multiprompt.mini.makers import (
+    LONGER_TEXTS,
     VERDICTS,
     make_answerable,
     make_claim,
@@ -56,7 +58,8 @@ class BenchmarkTask:
         labels: names of the labels; empty if the answer is a text.
         glue_codes: integer of each label in the public data set.
         consistent_codes: integer of each label if a larger number always means "holds".
-        make: writes the columns of a row for a label (``""`` if there are no labels), without ``label``, ``idx``.
+        make: writes the columns of a row for a label (``""`` if there are no labels), without ``label``,
+            ``idx``.
         identity: columns whose texts decide which split a row belongs to and which rows count as equal.
     """
 
@@ -107,7 +110,12 @@ def _squad(rng: random.Random, label: str) -> Row:
 
 def _record(rng: random.Random, label: str) -> Row:
     gap = make_gap(rng, SEEN_RELATIONS)
-    return {"passage": gap.passage, "query": gap.query, "entities": list(gap.entities), "answers": [gap.answer]}
+    return {
+        "passage": gap.passage,
+        "query": gap.query,
+        "entities": list(gap.entities),
+        "answers": [gap.answer],
+    }
 
 
 def _rte(rng: random.Random, label: str) -> Row:
@@ -123,7 +131,7 @@ def _cb(rng: random.Random, label: str) -> Row:
 
 def _scitail(rng: random.Random, label: str) -> Row:
     verdict = "entailment" if label == "entails" else "neutral"
-    claim = make_claim(rng, HELD_OUT_RELATIONS, verdict, sizes=(2, 3), denial_rate=0.0)
+    claim = make_claim(rng, HELD_OUT_RELATIONS, verdict, texts=LONGER_TEXTS, denial_rate=0.0)
     return {"premise": claim.premise, "hypothesis": claim.hypothesis}
 
 
@@ -191,13 +199,11 @@ def split_of(task: str, row: Row) -> str:
     return "test" if bucket == 0 else "validation" if bucket == 1 else "train"
 
 
-def generate(
-    task: str, split: str, n: int, seed: int = 0, label_coding: LabelCoding | str = "glue"
-) -> list[Row]:
+def generate(task: str, split: str, n: int, seed: int = 0, label_coding: LabelCoding | str = "glue") -> list[Row]:
     """Generate the first ``n`` rows of a task's split.
 
-    The rows depend on the arguments alone, on every platform and Python version; fewer rows are a prefix of more.
-    Labels are balanced as evenly as ``n`` allows, and no two rows have the same texts.
+    The rows depend on the arguments alone, on every platform and Python version; fewer rows are a prefix of
+    more. Labels are balanced as evenly as ``n`` allows, and no two rows have the same texts.
 
     Args:
         task: one of ``SOURCE_TASKS`` or ``TARGET_TASKS``.
@@ -236,8 +242,8 @@ def generate(
         row = _fresh_row(rng, definition, split, label, seen)
         if row is None:
             raise DataError(
-                f"benchmark task {task!r} has {len(rows)} distinct rows with balanced labels in split {split!r} "
-                f"(seed {seed}); {n} were asked for: ask for fewer"
+                f"benchmark task {task!r} has {len(rows)} distinct rows with balanced labels in split "
+                f"{split!r} (seed {seed}); {n} were asked for: ask for fewer"
             )
         if definition.labels:
             row["label"] = codes[label]
@@ -250,9 +256,7 @@ def _shuffled(rng: random.Random, labels: Sequence[str]) -> list[str]:
     return rng.sample(labels, len(labels))
 
 
-def _fresh_row(
-    rng: random.Random, definition: BenchmarkTask, split: str, label: str, seen: set[str]
-) -> Row | None:
+def _fresh_row(rng: random.Random, definition: BenchmarkTask, split: str, label: str, seen: set[str]) -> Row | None:
     """Draw rows until one belongs to the split and is new; None if that takes too long."""
     for _ in range(_PATIENCE):
         row = definition.make(rng, label)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from multiprompt.mini.world import (
@@ -34,10 +35,30 @@ from multiprompt.mini.world import (
 
 VERDICTS: tuple[str, str, str] = ("entailment", "neutral", "contradiction")
 
-# Chance that the second fact of a text differs from the first by the person alone.
-SAME_RELATION_RATE = 0.15
 # Chance that a claim is worded as a denial.
 DENIAL_RATE = 0.1
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What the facts of a text are like.
+
+    Attributes:
+        sizes: smallest and largest number of facts.
+        twin_rate: chance that the second fact differs from the first by person and value alone, so that only
+            the person's name tells which value belongs to a question or a claim.
+    """
+
+    sizes: tuple[int, int] = (1, 2)
+    twin_rate: float = 0.15
+
+    def draw(self, rng: random.Random, relations: Sequence[Relation]) -> list[Fact]:
+        """Draw the facts of one text."""
+        return sample_facts(rng, relations, rng.randint(*self.sizes), self.twin_rate)
+
+
+SHORT_TEXTS = Texts()
+LONGER_TEXTS = Texts(sizes=(2, 3))
 
 
 class Claim(NamedTuple):
@@ -84,11 +105,6 @@ class Pronoun(NamedTuple):
     state: str
 
 
-def make_facts(rng: random.Random, relations: Sequence[Relation], sizes: tuple[int, int]) -> list[Fact]:
-    """Draw between ``sizes[0]`` and ``sizes[1]`` facts."""
-    return sample_facts(rng, relations, rng.randint(*sizes), SAME_RELATION_RATE)
-
-
 def judge_fact(
     rng: random.Random,
     facts: Sequence[Fact],
@@ -132,40 +148,38 @@ def make_claim(
     rng: random.Random,
     relations: Sequence[Relation],
     verdict: str,
-    sizes: tuple[int, int] = (1, 2),
+    texts: Texts = SHORT_TEXTS,
     denial_rate: float = DENIAL_RATE,
 ) -> Claim:
     """Write a text and a claim with the wanted verdict."""
-    facts = make_facts(rng, relations, sizes)
+    facts = texts.draw(rng, relations)
     text, templates = passage(rng, facts)
     hypothesis, evidence = judge_fact(rng, facts, templates, relations, verdict, denial_rate)
     return Claim(text, f"{hypothesis}.", verdict, evidence)
 
 
-def make_yes_no(
-    rng: random.Random, relations: Sequence[Relation], holds: bool, sizes: tuple[int, int] = (1, 2)
-) -> Question:
+def make_yes_no(rng: random.Random, relations: Sequence[Relation], holds: bool, texts: Texts = SHORT_TEXTS) -> Question:
     """Write a text and a yes/no question that the text answers."""
-    facts = make_facts(rng, relations, sizes)
+    facts = texts.draw(rng, relations)
     text, _ = passage(rng, facts)
     fact = rng.choice(facts)
     asked = fact if holds else fact._replace(value=_tempting_value(rng, fact, facts))
     return Question(text, f"{check(rng, asked)[0]}?", "yes" if holds else "no")
 
 
-def make_question(rng: random.Random, relations: Sequence[Relation], sizes: tuple[int, int] = (2, 3)) -> Question:
+def make_question(rng: random.Random, relations: Sequence[Relation], texts: Texts = LONGER_TEXTS) -> Question:
     """Write a text and a question whose answer is one word of the text."""
-    facts = make_facts(rng, relations, sizes)
+    facts = texts.draw(rng, relations)
     text, _ = passage(rng, facts)
     fact = rng.choice(facts)
     return Question(text, f"{ask(rng, fact)[0]}?", fact.value)
 
 
 def make_answerable(
-    rng: random.Random, relations: Sequence[Relation], answerable: bool, sizes: tuple[int, int] = (1, 2)
+    rng: random.Random, relations: Sequence[Relation], answerable: bool, texts: Texts = SHORT_TEXTS
 ) -> Question:
     """Write a text and a question that it answers, or leaves open."""
-    facts = make_facts(rng, relations, sizes)
+    facts = texts.draw(rng, relations)
     text, _ = passage(rng, facts)
     fact = rng.choice(facts) if answerable else unstated_fact(rng, facts, relations)
     return Question(text, f"{ask(rng, fact)[0]}?", "yes" if answerable else "no")
@@ -178,7 +192,7 @@ def make_statement_pair(
     same: bool,
     verb_rate: float = 0.3,
 ) -> Pair:
-    """Write two statements that mean the same, or differ in the person, the value, the relation or the roles."""
+    """Write two statements that mean the same, or differ in person, value, relation or roles."""
     if rng.random() < verb_rate:
         return _verb_pair(rng, verbs, same, question=False)
     fact = sample_facts(rng, relations, 1)[0]
@@ -270,9 +284,9 @@ def make_review(rng: random.Random, opinions: Opinions, positive: bool) -> str:
     return " ".join(f"{opinion_sentence(rng, opinions, view)}." for view in views)
 
 
-def make_gap(rng: random.Random, relations: Sequence[Relation], sizes: tuple[int, int] = (2, 3)) -> Gap:
+def make_gap(rng: random.Random, relations: Sequence[Relation], texts: Texts = LONGER_TEXTS) -> Gap:
     """Write a text and a paraphrase of one of its facts, with the person or the value left out."""
-    facts = make_facts(rng, relations, sizes)
+    facts = texts.draw(rng, relations)
     text, templates = passage(rng, facts)
     index = rng.randrange(len(facts))
     fact = facts[index]

@@ -1,10 +1,10 @@
 """What the embedded model is pretrained on: self-supervised text and labelled skills with instructions.
 
-A labelled example is an optional instruction, a body in the ``field: text`` style of the task templates, and a
-target. The target of a judging skill depends on the answer *style*, which the instruction names ("answer with a
-digit"): natural words, truth words, digits, or digits in reverse. During pretraining a part of the examples has no
-instruction; a trained soft prefix, one for each (skill, style), takes its place, so that the model learns to be
-steered by soft prompts. ``PREFIX_KEYS`` lists these pairs.
+A labelled example is an optional instruction, a body in the ``field: text`` style of the task templates, and
+a target. The target of a judging skill depends on the answer *style*, which the instruction names ("answer
+with a digit"): natural words, truth words, digits, or digits in reverse. During pretraining a part of the
+examples has no instruction; a trained soft prefix, one for each (skill, style), takes its place, so that the
+model learns to be steered by soft prompts. ``PREFIX_KEYS`` lists these pairs.
 
 Skills that compare or judge sentences use ``SEEN_RELATIONS``, ``SEEN_VERBS`` and ``SEEN_OPINIONS`` only
 (``SUPERVISED_PAIR_SKILLS``); restatement, gap filling, extraction and topic may use every relation.
@@ -17,11 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from multiprompt.mini.makers import (
+    LONGER_TEXTS,
+    SHORT_TEXTS,
     VERDICTS,
+    Texts,
     judge_fact,
     make_answerable,
     make_claim,
-    make_facts,
     make_gap,
     make_opinion,
     make_pronoun,
@@ -51,8 +53,23 @@ from multiprompt.mini.world import (
     unstated_fact,
 )
 
-# Which texts a judging or extracting skill is written on: short at first, longer when the skill is there.
-Sizes = tuple[int, int]
+
+@dataclass(frozen=True)
+class Level:
+    """How long the texts of the skills are, and how alike their facts: easy at first, harder later.
+
+    Attributes:
+        judged: texts of claims, yes/no questions and answerable questions.
+        searched: texts of questions and gaps.
+        retold_twin_rate: like ``Texts.twin_rate``, for facts that are told twice.
+    """
+
+    judged: Texts = SHORT_TEXTS
+    searched: Texts = LONGER_TEXTS
+    retold_twin_rate: float = 0.0
+
+
+EASY = Level()
 
 NATURAL = "natural"
 STYLES: dict[str, str] = {
@@ -97,13 +114,14 @@ class SkillExample:
 class JudgingSkill:
     """A skill whose answer is one of a few words.
 
-    ``make`` writes the fields' texts for the answer with a given index; ``fields`` are the names they may carry.
+    ``make`` writes the fields' texts for the answer with a given index; ``fields`` are the names they may
+    carry.
     """
 
     instructions: tuple[str, ...]
     natural: tuple[str, ...]
     fields: tuple[tuple[str, ...], ...]
-    make: Callable[[random.Random, int, Sizes], tuple[str, ...]]
+    make: Callable[[random.Random, int, Level], tuple[str, ...]]
 
     def answers(self, style: str) -> tuple[str, ...]:
         """Return the answer words in a style, in the order of ``natural``."""
@@ -122,77 +140,77 @@ class FreeSkill:
 
     instructions: tuple[str, ...]
     fields: tuple[tuple[str, ...], ...]
-    make: Callable[[random.Random, Sizes], tuple[tuple[str, ...], str]]
+    make: Callable[[random.Random, Level], tuple[tuple[str, ...], str]]
 
 
 def _join(fields: tuple[str, ...], texts: tuple[str, ...]) -> str:
     return " ".join(f"{field}: {text}" for field, text in zip(fields, texts, strict=True))
 
 
-def _nli(rng: random.Random, answer: int, sizes: Sizes) -> tuple[str, ...]:
-    claim = make_claim(rng, SEEN_RELATIONS, VERDICTS[answer], sizes)
+def _nli(rng: random.Random, answer: int, level: Level) -> tuple[str, ...]:
+    claim = make_claim(rng, SEEN_RELATIONS, VERDICTS[answer], level.judged)
     return claim.premise, claim.hypothesis
 
 
-def _yes_no(rng: random.Random, answer: int, sizes: Sizes) -> tuple[str, ...]:
-    item = make_yes_no(rng, SEEN_RELATIONS, answer == 0, sizes)
+def _yes_no(rng: random.Random, answer: int, level: Level) -> tuple[str, ...]:
+    item = make_yes_no(rng, SEEN_RELATIONS, answer == 0, level.judged)
     return item.question, item.context
 
 
-def _paraphrase(rng: random.Random, answer: int, sizes: Sizes) -> tuple[str, ...]:
+def _paraphrase(rng: random.Random, answer: int, level: Level) -> tuple[str, ...]:
     maker = make_statement_pair if rng.random() < 0.5 else make_question_pair
     pair = maker(rng, SEEN_RELATIONS, SEEN_VERBS, answer == 0)
     return pair.first, pair.second
 
 
-def _answerable(rng: random.Random, answer: int, sizes: Sizes) -> tuple[str, ...]:
-    item = make_answerable(rng, SEEN_RELATIONS, answer == 0, sizes)
+def _answerable(rng: random.Random, answer: int, level: Level) -> tuple[str, ...]:
+    item = make_answerable(rng, SEEN_RELATIONS, answer == 0, level.judged)
     return item.question, item.context
 
 
-def _sentiment(rng: random.Random, answer: int, sizes: Sizes) -> tuple[str, ...]:
+def _sentiment(rng: random.Random, answer: int, level: Level) -> tuple[str, ...]:
     maker = make_opinion if rng.random() < 0.8 else make_review
     return (maker(rng, SEEN_OPINIONS, answer == 0),)
 
 
-def _pronoun_check(rng: random.Random, answer: int, sizes: Sizes) -> tuple[str, ...]:
+def _pronoun_check(rng: random.Random, answer: int, level: Level) -> tuple[str, ...]:
     item = make_pronoun(rng, SEEN_VERBS)
     return item.text, item.referent if answer == 0 else item.other, item.pronoun
 
 
-def _qa(rng: random.Random, sizes: Sizes) -> tuple[tuple[str, ...], str]:
-    item = make_question(rng, RELATIONS, (2, 3))
+def _qa(rng: random.Random, level: Level) -> tuple[tuple[str, ...], str]:
+    item = make_question(rng, RELATIONS, level.searched)
     return (item.question, item.context), item.answer
 
 
-def _cloze(rng: random.Random, sizes: Sizes) -> tuple[tuple[str, ...], str]:
-    item = make_gap(rng, RELATIONS, (2, 3))
+def _cloze(rng: random.Random, level: Level) -> tuple[tuple[str, ...], str]:
+    item = make_gap(rng, RELATIONS, level.searched)
     return (item.query, item.passage), item.answer
 
 
-def _cloze_with_choices(rng: random.Random, sizes: Sizes) -> tuple[tuple[str, ...], str]:
-    item = make_gap(rng, RELATIONS, (2, 3))
+def _cloze_with_choices(rng: random.Random, level: Level) -> tuple[tuple[str, ...], str]:
+    item = make_gap(rng, RELATIONS, level.searched)
     return (item.query, ", ".join(item.entities), item.passage), item.answer
 
 
-def _pronoun(rng: random.Random, sizes: Sizes) -> tuple[tuple[str, ...], str]:
+def _pronoun(rng: random.Random, level: Level) -> tuple[tuple[str, ...], str]:
     item = make_pronoun(rng, SEEN_VERBS)
     return (item.text, item.pronoun), item.referent
 
 
-def _topic(rng: random.Random, sizes: Sizes) -> tuple[tuple[str, ...], str]:
+def _topic(rng: random.Random, level: Level) -> tuple[tuple[str, ...], str]:
     fact = sample_facts(rng, RELATIONS, 1)[0]
     return (f"{state(rng, fact)[0]}.",), fact.relation.topic
 
 
-def _evidence(rng: random.Random, sizes: Sizes) -> tuple[tuple[str, ...], str]:
+def _evidence(rng: random.Random, level: Level) -> tuple[tuple[str, ...], str]:
     verdict = rng.choice(VERDICTS)
-    claim = make_claim(rng, SEEN_RELATIONS, verdict, sizes, denial_rate=0.0)
+    claim = make_claim(rng, SEEN_RELATIONS, verdict, level.judged, denial_rate=0.0)
     word = JUDGING_SKILLS["nli"].natural[VERDICTS.index(verdict)]
     return (claim.premise, claim.hypothesis), f"{claim.evidence} {word}"
 
 
-def _shared(rng: random.Random, sizes: Sizes) -> tuple[tuple[str, ...], str]:
+def _shared(rng: random.Random, level: Level) -> tuple[tuple[str, ...], str]:
     fact = sample_facts(rng, SEEN_RELATIONS, 1)[0]
     stranger = rng.choice([name for name in NAMES if name != fact.subject])
     draw = rng.random()
@@ -309,9 +327,9 @@ def _sentinel(index: int) -> str:
     return f"<extra_id_{index}>"
 
 
-def _judgements(rng: random.Random, sizes: Sizes) -> SkillExample:
+def _judgements(rng: random.Random, level: Level) -> SkillExample:
     """Write several claims and questions on one text, each followed by a slot to fill."""
-    facts = make_facts(rng, SEEN_RELATIONS, sizes)
+    facts = level.judged.draw(rng, SEEN_RELATIONS)
     text, templates = passage(rng, facts)
     body, target = [f"premise: {text}"], []
     for index in range(rng.randint(2, 4)):
@@ -334,7 +352,7 @@ def _judgements(rng: random.Random, sizes: Sizes) -> SkillExample:
     return SkillExample("judgements", "", "judge every claim.", " ".join(body), " ".join(target))
 
 
-def _comparisons(rng: random.Random, sizes: Sizes) -> SkillExample:
+def _comparisons(rng: random.Random, level: Level) -> SkillExample:
     """Compare several sentences with the first one, each followed by a slot to fill."""
     fact = sample_facts(rng, SEEN_RELATIONS, 1)[0]
     use_check = rng.random() < 0.3
@@ -372,14 +390,12 @@ def _comparisons(rng: random.Random, sizes: Sizes) -> SkillExample:
     for index, (text, equal) in enumerate(zip(texts[1:], same, strict=True)):
         body.append(f"sentence2: {text} {_sentinel(index)}")
         target.append(f"{_sentinel(index)} {'same' if equal else 'different'}")
-    return SkillExample(
-        "comparisons", "", "compare every sentence with the first.", " ".join(body), " ".join(target)
-    )
+    return SkillExample("comparisons", "", "compare every sentence with the first.", " ".join(body), " ".join(target))
 
 
-def _restatement(rng: random.Random, sizes: Sizes) -> SkillExample:
+def _restatement(rng: random.Random, level: Level) -> SkillExample:
     """Tell facts twice in different words; a name or value of each retelling is masked."""
-    facts = sample_facts(rng, RELATIONS, rng.randint(1, 3))
+    facts = sample_facts(rng, RELATIONS, rng.randint(1, 3), level.retold_twin_rate)
     text, templates = passage(rng, facts)
     order = list(range(len(facts)))
     rng.shuffle(order)
@@ -427,7 +443,7 @@ def _raw_text(rng: random.Random) -> str:
     return " ".join(_any_sentence(rng) for _ in range(rng.randint(1, 3)))
 
 
-def _spans(rng: random.Random, sizes: Sizes) -> SkillExample:
+def _spans(rng: random.Random, level: Level) -> SkillExample:
     """Mask one to three spans of raw text, as T5 does."""
     words = _raw_text(rng).split()[:40]
     starts = sorted(rng.sample(range(len(words) - 1), rng.randint(1, 3) if len(words) > 8 else 1))
@@ -446,7 +462,7 @@ def _spans(rng: random.Random, sizes: Sizes) -> SkillExample:
     return SkillExample("spans", "", "", " ".join(source), " ".join(target))
 
 
-SLOT_SKILLS: dict[str, Callable[[random.Random, Sizes], SkillExample]] = {
+SLOT_SKILLS: dict[str, Callable[[random.Random, Level], SkillExample]] = {
     "judgements": _judgements,
     "comparisons": _comparisons,
     "restatement": _restatement,
@@ -475,7 +491,7 @@ def make_example(
     skill: str,
     *,
     natural_rate: float = 1.0,
-    sizes: Sizes = (1, 2),
+    level: Level = EASY,
     style: str | None = None,
 ) -> SkillExample:
     """Write one example of a skill.
@@ -485,23 +501,21 @@ def make_example(
         skill: one of ``SKILLS``.
         natural_rate: chance that a judging skill is answered in natural words; else the style is drawn evenly
             from the others and named in the instruction.
-        sizes: smallest and largest number of facts in the texts of judging skills.
+        level: how long the texts are, and how alike their facts.
         style: fixes the style of a judging skill.
     """
     if skill in SLOT_SKILLS:
-        return SLOT_SKILLS[skill](rng, sizes)
+        return SLOT_SKILLS[skill](rng, level)
     if skill in FREE_SKILLS:
         free = FREE_SKILLS[skill]
-        texts, target = free.make(rng, sizes)
-        return SkillExample(
-            skill, "", rng.choice(free.instructions), _join(rng.choice(free.fields), texts), target
-        )
+        texts, target = free.make(rng, level)
+        return SkillExample(skill, "", rng.choice(free.instructions), _join(rng.choice(free.fields), texts), target)
     judging = JUDGING_SKILLS[skill]
     if style is None:
         style = NATURAL if rng.random() < natural_rate else rng.choice(judging.styles()[1:])
     answer = rng.randrange(len(judging.natural))
     fields = rng.choice(judging.fields)
-    texts = judging.make(rng, answer, sizes)
+    texts = judging.make(rng, answer, level)
     instruction = rng.choice(judging.instructions)
     if style != NATURAL:
         parts = [instruction, STYLES[style]]
@@ -515,7 +529,11 @@ def vocabulary_texts() -> list[str]:
     """Return texts that together hold every word of the instructions, field names and answers."""
     texts = [text for text in STYLES.values() if text]
     for judging in JUDGING_SKILLS.values():
-        texts += [*judging.instructions, *judging.natural, *(name for names in judging.fields for name in names)]
+        texts += [
+            *judging.instructions,
+            *judging.natural,
+            *(name for names in judging.fields for name in names),
+        ]
     for free in FREE_SKILLS.values():
         texts += [*free.instructions, *(name for names in free.fields for name in names)]
     for table in (_TWO_WAY_STYLES, _THREE_WAY_STYLES):

@@ -3,8 +3,8 @@
 Everything the embedded model ever reads is written with the words of this module. A person has exactly one
 value for each relation (one place, one job, one pet ...), so a second value for the same person and relation
 contradicts the first. Relations and verbs come in two groups: ``SEEN`` ones are used in supervised
-sentence-pair pretraining and in the source tasks, ``HELD_OUT`` ones only in the target tasks (and, unlabelled,
-in self-supervised pretraining, so that the model knows the words).
+sentence-pair pretraining and in the source tasks, ``HELD_OUT`` ones only in the target tasks (and,
+unlabelled, in self-supervised pretraining, so that the model knows the words).
 
 Nothing here needs torch or numpy, and nothing depends on the platform: all randomness comes from the
 ``random.Random`` that the caller hands in.
@@ -18,11 +18,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MALE_NAMES: tuple[str, ...] = tuple(
-    "tom john sam max paul mark leo adam jack luke ben carl david eric fred george harry ivan kevin liam".split()
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+MALE_NAMES: tuple[str, ...] = _words(
+    "tom john sam max paul mark leo adam jack luke ben carl david eric fred george harry ivan kevin liam"
 )
-FEMALE_NAMES: tuple[str, ...] = tuple(
-    "anna mary lucy emma kate sara julia lily nina olga rosa tina vera wendy zoe alice clara diana eva grace".split()
+FEMALE_NAMES: tuple[str, ...] = _words(
+    "anna mary lucy emma kate sara julia lily nina olga rosa tina vera wendy zoe alice clara diana eva grace"
 )
 NAMES: tuple[str, ...] = MALE_NAMES + FEMALE_NAMES
 
@@ -84,10 +89,6 @@ class Fact(NamedTuple):
     subject: str
     relation: Relation
     value: str
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
 
 
 SEEN_RELATIONS: tuple[Relation, ...] = (
@@ -309,12 +310,10 @@ VERBS: tuple[Verb, ...] = SEEN_VERBS + HELD_OUT_VERBS
 
 SEEN_OPINIONS = Opinions(
     praise=_words(
-        "good great lovely wonderful excellent charming pleasant brilliant superb delightful beautiful funny warm "
-        "clever fresh tasty"
+        "good great lovely wonderful excellent charming pleasant brilliant superb delightful beautiful funny "
+        "warm clever fresh tasty"
     ),
-    blame=_words(
-        "bad awful terrible boring horrible dull ugly poor nasty dreadful weak silly cold stupid stale bland"
-    ),
+    blame=_words("bad awful terrible boring horrible dull ugly poor nasty dreadful weak silly cold stupid stale bland"),
     things=_words("film book song play hotel room meal show story concert trip game"),
 )
 # Adjectives and things of the review target task; the model meets them in unlabelled text only.
@@ -350,7 +349,7 @@ def sample_facts(
     rng: random.Random,
     relations: Sequence[Relation],
     count: int,
-    same_relation_rate: float = 0.0,
+    twin_rate: float = 0.0,
 ) -> list[Fact]:
     """Draw ``count`` facts about two or three people, at most one for each person and relation.
 
@@ -358,17 +357,17 @@ def sample_facts(
         rng: source of randomness.
         relations: relations to draw from.
         count: number of facts.
-        same_relation_rate: chance that the second fact has the first one's relation (about another person and
+        twin_rate: chance that the second fact has the first one's relation (about another person and
             with another value): such facts can only be told apart by the person's name.
     """
     people = rng.sample(NAMES, min(3, max(2, count)))
     facts: list[Fact] = []
     taken: set[tuple[str, str]] = set()
-    want_same = rng.random() < same_relation_rate
+    want_twin = rng.random() < twin_rate
     while len(facts) < count:
         subject, relation = rng.choice(people), rng.choice(relations)
         value = rng.choice(relation.values)
-        if want_same and len(facts) == 1:
+        if want_twin and len(facts) == 1:
             first = facts[0]
             relation = first.relation
             subject = rng.choice([name for name in people if name != first.subject])
@@ -385,7 +384,7 @@ def other_value(rng: random.Random, fact: Fact) -> str:
 
 
 def unstated_fact(rng: random.Random, facts: Sequence[Fact], relations: Sequence[Relation]) -> Fact:
-    """Draw a fact that the given ones leave open: near one of them, but another person or another relation."""
+    """Draw a fact that the given ones leave open: near one of them, but another person or relation."""
     stated = {(fact.subject, fact.relation.name) for fact in facts}
     base = rng.choice(facts)
     people = sorted({fact.subject for fact in facts})
@@ -400,7 +399,7 @@ def unstated_fact(rng: random.Random, facts: Sequence[Fact], relations: Sequence
 
 
 def state(rng: random.Random, fact: Fact, avoid: str | None = None) -> tuple[str, str]:
-    """Say a fact; returns the sentence without its full stop, and the template (to ``avoid`` it in a paraphrase)."""
+    """Say a fact; returns the sentence without its full stop, and the template (to ``avoid`` it later)."""
     template = rng.choice([text for text in fact.relation.statements if text != avoid])
     return spell(template, s=fact.subject, v=fact.value), template
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from multiprompt.prompts.base import Prompt
+
 
 def compose(
     shared: Float[Tensor, "P D"], u: Float[Tensor, "K P R"], v: Float[Tensor, "K R D"]

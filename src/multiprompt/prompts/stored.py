@@ -82,9 +82,7 @@ def load_prompt(path: Path) -> StoredPrompt:
     except (KeyError, ValueError, TypeError):
         raise CheckpointError(f"{path} is not a prompt that multiprompt stored") from None
     if record["version"] != PROMPT_VERSION:
-        raise CheckpointError(
-            f"{path} has version {record['version']}; this release reads version {PROMPT_VERSION}"
-        )
+        raise CheckpointError(f"{path} has version {record['version']}; this release reads version {PROMPT_VERSION}")
     prompt: Prompt
     if kind == "plain":
         prompt = SoftPrompt([tensors[task] for task in tasks])

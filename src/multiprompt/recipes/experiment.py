@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.config import to_plain
@@ -25,6 +25,8 @@ from multiprompt.recipes.target import adapt_target, target_epochs
 from multiprompt.recipes.teacher import train_teacher, tune_prompt
 from multiprompt.recipes.use import evaluate_method
 from multiprompt.training import SILENT, Progress, TrainingReport
+
+Shots = int | Literal["all"]
 
 STAGE_VERSION = 1
 """Raised when a stage would give other tensors from the same inputs."""
@@ -51,9 +53,7 @@ class _Trained:
     prompt: Prompt | None
 
 
-def run_experiment(
-    experiment: Experiment, folder: Path, *, resume: bool = False, progress: Progress = SILENT
-) -> None:
+def run_experiment(experiment: Experiment, folder: Path, *, resume: bool = False, progress: Progress = SILENT) -> None:
     """Run all stages; stages that the folder holds already are passed over, an unfinished one goes on.
 
     Args:
@@ -126,9 +126,7 @@ def _source_stages(run: _Run, seed: int) -> _Trained | None:
 
     def work(place: Place) -> list[tuple[Score, Evaluation]]:
         prompts = [teacher.prompt for teacher in teachers if isinstance(teacher.prompt, SoftPrompt)]
-        student, report = train_source(
-            run.backbone, tasks, prompts, options, experiment.prompt, seed, place
-        )
+        student, report = train_source(run.backbone, tasks, prompts, options, experiment.prompt, seed, place)
         return _finish_prompt(run, place, student, tasks, report, "student", seed, "all")
 
     return _stage(run, seed, "source", tasks, depends_on, work)
@@ -167,7 +165,7 @@ def _target_stage(
     tasks: list[PreparedTask],
     method: str,
     rates: MethodOptions,
-    shots: int | str,
+    shots: Shots,
 ) -> None:
     options = run.experiment.targets
     assert options is not None
@@ -182,9 +180,7 @@ def _target_stage(
     def mpt(place: Place) -> list[tuple[Score, Evaluation]]:
         assert source is not None
         assert source.prompt is not None
-        adapted, report = adapt_target(
-            run.backbone, tasks, source.prompt, rates, training, options.mixing, seed, place
-        )
+        adapted, report = adapt_target(run.backbone, tasks, source.prompt, rates, training, options.mixing, seed, place)
         return _finish_prompt(run, place, adapted, tasks, report, method, seed, shots)
 
     def prompt_tuning(place: Place) -> list[tuple[Score, Evaluation]]:
@@ -197,9 +193,7 @@ def _target_stage(
     def fine_tuning(place: Place) -> list[tuple[Score, Evaluation]]:
         rate = 3e-4 if rates.learning_rate is None else rates.learning_rate
         with FineTuning(run.backbone, rate, training.dropout) as model:
-            report = train_stage(
-                model, tasks, training, MixingOptions(), target_epochs(tasks), 0, seed, place
-            )
+            report = train_stage(model, tasks, training, MixingOptions(), target_epochs(tasks), 0, seed, place)
             assert place.folder is not None
             write_tensors(place.folder / "model.safetensors", model.tensors())
             parameters = sum(tensor.numel() for tensor in model.tensors().values())
@@ -267,7 +261,7 @@ def _finish_prompt(
     report: TrainingReport,
     method: str,
     seed: int,
-    shots: int | str,
+    shots: Shots,
 ) -> list[tuple[Score, Evaluation]]:
     """Store a trained prompt, as trained and merged, and score it on its tasks."""
     assert place.folder is not None
@@ -276,9 +270,7 @@ def _finish_prompt(
     save_plain_prompt(place.folder / "merged.safetensors", stored)
     trained = sum(parameter.numel() for parameter in prompt.parameters() if parameter.requires_grad)
     parameters = round(trained / len(tasks))
-    return _scores(
-        run, PromptTuning(run.backbone, prompt), tasks, report, method, seed, shots, parameters
-    )
+    return _scores(run, PromptTuning(run.backbone, prompt), tasks, report, method, seed, shots, parameters)
 
 
 def _scores(
@@ -288,7 +280,7 @@ def _scores(
     report: TrainingReport,
     method: str,
     seed: int,
-    shots: int | str,
+    shots: Shots,
     parameters: int,
 ) -> list[tuple[Score, Evaluation]]:
     """Test scores of a trained method on each of its tasks."""

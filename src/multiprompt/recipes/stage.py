@@ -66,9 +66,7 @@ def train_stage(
     if len(tasks) == 1:
         sampler = EpochSampler(tasks[0].train.sources.lengths, options.batch_size, order_seed)
     else:
-        sampler = TaskSampler(
-            sizes, options.batch_size, order_seed, mixing.mode, mixing.size_cap, mixing.max_tasks
-        )
+        sampler = TaskSampler(sizes, options.batch_size, order_seed, mixing.mode, mixing.size_cap, mixing.max_tasks)
     stream = BatchStream(
         [task.train for task in tasks],
         sampler,
@@ -78,9 +76,7 @@ def train_stage(
     )
 
     def evaluate() -> float:
-        values = [
-            dev_value(method, task.task, task.data.dev, task.dev, task_id) for task_id, task in enumerate(tasks)
-        ]
+        values = [dev_value(method, task.task, task.data.dev, task.dev, task_id) for task_id, task in enumerate(tasks)]
         return sum(values) / len(values)
 
     return train(

@@ -24,9 +24,7 @@ def evaluate_method(method: Method, task: PreparedTask, task_id: int = 0) -> Eva
 def answer_with(method: Method, task: Task, sources: Sequence[str], task_id: int = 0) -> list[str]:
     """Answers of a trained method to source texts."""
     examples = [TextExample(source, "", (), str(row)) for row, source in enumerate(sources)]
-    tokens = tokenise(
-        examples, method.backbone.tokenizer, task.max_source_length, task.max_target_length
-    )
+    tokens = tokenise(examples, method.backbone.tokenizer, task.max_source_length, task.max_target_length)
     return generate_answers(method, tokens, task_id, task.generation_length)
 
 

@@ -81,9 +81,7 @@ class LabelAnswer:
         if any(word != word.strip() or not word for word in self.words):
             raise ConfigError(f"the label words are {self.words}; expected none empty or with outer spaces")
         if self.values is not None and len(self.values) != len(self.words):
-            raise ConfigError(
-                f"{len(self.values)} values for {len(self.words)} label words; expected one for each"
-            )
+            raise ConfigError(f"{len(self.values)} values for {len(self.words)} label words; expected one for each")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -199,10 +197,9 @@ class TextAnswer:
         texts = value.get("text") if isinstance(value, Mapping) else value
         if isinstance(texts, str):
             texts = [texts]
-        is_list = isinstance(texts, list | tuple) and len(texts) > 0
-        if not is_list or not all(isinstance(text, str) for text in texts):
-            raise FieldError(self.column, value, 'a text, a list of texts or {"text": [...]}, not empty')
-        return tuple(dict.fromkeys(texts))
+        if isinstance(texts, list | tuple) and texts and all(isinstance(text, str) for text in texts):
+            return tuple(dict.fromkeys(texts))
+        raise FieldError(self.column, value, 'a text, a list of texts or {"text": [...]}, not empty')
 
     def to_text(self, answer: tuple[str, ...]) -> str:
         """The first answer."""

@@ -131,9 +131,7 @@ class Task:
                 f"task {self.name!r} reports {self.reported!r}; expected one of its metrics: {self.metrics}"
             )
         if (self.generator is None) == (self.split_rule.kind == "generated"):
-            raise ConfigError(
-                f"task {self.name!r} needs a generator if, and only if, its split rule is 'generated'"
-            )
+            raise ConfigError(f"task {self.name!r} needs a generator if, and only if, its split rule is 'generated'")
 
     @cached_property
     def columns(self) -> tuple[str, ...]:

@@ -40,7 +40,11 @@ class TrainingState:
 
 
 def save_checkpoint(
-    path: Path, identity: str, state: TrainingState, trained: dict[str, Tensor], optimiser: torch.optim.Optimizer
+    path: Path,
+    identity: str,
+    state: TrainingState,
+    trained: dict[str, Tensor],
+    optimiser: torch.optim.Optimizer,
 ) -> None:
     """Write the state, the trained tensors and the optimiser's state.
 

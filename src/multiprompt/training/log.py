@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from multiprompt.files import write_text
+from multiprompt.files import cannot_write, write_text
 
 
 class JsonLog:
@@ -37,6 +37,9 @@ class JsonLog:
         """Append one record."""
         if self.path is None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error

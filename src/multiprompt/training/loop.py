@@ -170,9 +170,7 @@ def _step(
         loss.backward()
         for term in weights:
             terms[term] += float(sums[term].detach().sum()) / totals[term]
-        per_example = zip(
-            batch.task_ids.tolist(), sums["task"].tolist(), count["task"].tolist(), strict=True
-        )
+        per_example = zip(batch.task_ids.tolist(), sums["task"].tolist(), count["task"].tolist(), strict=True)
         for task, value, items in per_example:
             entry = task_sums.setdefault(task, [0.0, 0.0])
             entry[0] += value

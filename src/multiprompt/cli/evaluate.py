@@ -1,0 +1,44 @@
+"""``multiprompt evaluate``: score what a run has trained once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from multiprompt.cli.failures import reports_failures
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command()(evaluate)
+
+
+@reports_failures()
+def evaluate(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given several times.")] = None,
+    max_test: Annotated[int | None, typer.Option(min=1, help="Use at most so many test rows.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the scores to this JSON file as well.")] = None,
+) -> None:
+    """Decode and score the test rows again with the prompts that a run has stored.
+
+    Nothing in the run's folder is changed.
+
+    \b
+    Example:
+        multiprompt evaluate runs/quickstart
+        multiprompt evaluate runs/quickstart --task mini-rte --out again.json
+    """
+    from multiprompt import recipes
+    from multiprompt.cli.output import print_tables
+    from multiprompt.cli.progress import terminal_progress
+    from multiprompt.evaluation.results import write_results
+
+    with terminal_progress() as progress:
+        scores = recipes.evaluate_run(run, tasks=task or None, max_test=max_test, progress=progress)
+    print_tables({run.name: scores})
+    if out is not None:
+        write_results(out, run.name, scores)
+        typer.echo(f"scores: {out}")

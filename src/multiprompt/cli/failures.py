@@ -1,0 +1,64 @@
+"""What a person sees when a verb fails: one message and an exit code, or a traceback if asked for."""
+
+from __future__ import annotations
+
+import errno
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from multiprompt.errors import MultipromptError
+
+STOPPED = "stopped"
+STOPPED_RUN = "stopped; continue with --resume"
+
+
+@dataclass
+class Failures:
+    """How failures are shown; set by the global options."""
+
+    show_traceback: bool = False
+
+
+FAILURES = Failures()
+
+
+def reports_failures(stopped: str = STOPPED) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorates a verb: errors that a user can cause end it with a message and exit code 1, Ctrl-C with 130.
+
+    Args:
+        stopped: the message after Ctrl-C.
+    """
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(verb)
+        def wrapped(*arguments: Any, **options: Any) -> None:
+            try:
+                verb(*arguments, **options)
+            except KeyboardInterrupt:
+                typer.echo(stopped, err=True)
+                raise typer.Exit(130) from None
+            except BrokenPipeError:  # such as `| head`: Typer ends quietly
+                raise
+            except (MultipromptError, OSError) as error:
+                if FAILURES.show_traceback:
+                    raise
+                typer.echo(f"error: {_text(error)}", err=True)
+                raise typer.Exit(1) from None
+
+        return wrapped
+
+    return decorate
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f" ({error.filename})" if error.filename else ""
+        return (
+            f"no space left on the disk{where}. Results already written are untouched; free some space, then go on "
+            "with --resume"
+        )
+    return str(error)

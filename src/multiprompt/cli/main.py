@@ -1,0 +1,59 @@
+"""The command ``multiprompt``: its verbs and its options."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from multiprompt._version import __version__
+from multiprompt.cli import evaluate, ls, predict, quickstart, report, run, show, validate
+from multiprompt.cli.failures import STOPPED, FAILURES
+
+# Plain help: it is there at once, and examples keep their lines.
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"multiprompt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Multitask prompt tuning: one frozen T5, many tasks, a few kilobytes for each.
+
+    Start here:
+
+    \b
+        multiprompt quickstart          a whole small experiment, no download
+        multiprompt ls recipes          experiments that are shipped
+        multiprompt run RECIPE          run one of them, or a YAML file of your own
+    """
+    FAILURES.show_traceback = debug
+
+
+for verb in (quickstart, ls, show, validate, run, evaluate, predict, report):
+    verb.add_to(app)
+
+
+def main() -> None:
+    """Entry point."""
+    try:
+        app(prog_name="multiprompt")
+    except KeyboardInterrupt:  # outside of a verb
+        typer.echo(STOPPED, err=True)
+        sys.exit(130)

@@ -1,0 +1,46 @@
+"""Tables on standard output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from multiprompt.evaluation.results import Score
+
+
+def print_tables(scores: Mapping[str, Sequence[Score]]) -> None:
+    """Print the headline tables of one run or several."""
+    from rich.console import Console
+
+    from multiprompt.reports import headline_tables, to_rich
+
+    console = _console()
+    for table in headline_tables(scores):
+        console.print(to_rich(table))
+    if not any(scores.values()):
+        Console(stderr=True).print("no scores yet")
+
+
+def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print rows of words in columns; the last column is wrapped where the terminal ends."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for position, head in enumerate(heads):
+        last = position == len(heads) - 1
+        table.add_column(Text(head, style="bold"), no_wrap=not last, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Standard output; wide where it is no terminal, so that nothing is cut in a file or a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=160)

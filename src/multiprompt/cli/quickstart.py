@@ -1,0 +1,36 @@
+"""``multiprompt quickstart``: a whole small experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from multiprompt.cli.failures import STOPPED_RUN, reports_failures
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command()(quickstart)
+
+
+@reports_failures(STOPPED_RUN)
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/quickstart"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+) -> None:
+    """Run a whole small experiment on the model and the tasks that come with the package.
+
+    Teachers, source prompt, target tasks, comparison, report: without any download, on an ordinary processor.
+
+    \b
+    Example:
+        multiprompt quickstart
+        multiprompt quickstart --out /tmp/first-run
+    """
+    from multiprompt.cli.run import run_and_report
+
+    run_and_report("quickstart", None, out, resume)
+    task = "mini-rte"
+    typer.echo(f"\nnext: multiprompt show {task}\n      multiprompt ls recipes")

@@ -1,0 +1,38 @@
+"""``multiprompt report``: the page of one run or several."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from multiprompt.cli.failures import reports_failures
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command()(report)
+
+
+@reports_failures()
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The page; default: report.html in the run, or here for several runs."),
+    ] = None,
+) -> None:
+    """Write a page (HTML, and Markdown beside it) about a run, or several runs side by side.
+
+    \b
+    Example:
+        multiprompt report runs/quickstart
+        multiprompt report runs/rank-1 runs/rank-4 --out ranks.html
+    """
+    from multiprompt.cli.output import print_tables
+    from multiprompt.reports import read_runs, write_report
+
+    page = write_report(runs, out)
+    print_tables({run.label: run.scores for run in read_runs(runs)})
+    typer.echo(f"report: {page}")

@@ -1,0 +1,60 @@
+"""``multiprompt run``: an experiment from a configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from multiprompt.cli.configuration import ConfigArgument, OverridesArgument, load_checked
+from multiprompt.cli.failures import STOPPED_RUN, reports_failures
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command()(run)
+
+
+@reports_failures(STOPPED_RUN)
+def run(
+    config: ConfigArgument,
+    overrides: OverridesArgument = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/<name>.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+) -> None:
+    """Run an experiment: teachers, source training, target tasks, report.
+
+    The run goes into a folder of its own. One that was stopped goes on with --resume, to the same numbers.
+
+    \b
+    Example:
+        multiprompt run quickstart prompt.length=20 --out runs/short-prompt
+        multiprompt run my-experiment.yaml 'seeds=[1, 2, 3]'
+        multiprompt run my-experiment.yaml --resume
+    """
+    run_and_report(config, overrides, out, resume)
+
+
+def run_and_report(config: str, overrides: Sequence[str] | None, out: Path | None, resume: bool) -> None:
+    """Run an experiment, write its report, print the tables and where the page is."""
+    experiment = load_checked(config, overrides)
+    folder = out or Path("runs") / folder_name(experiment.name)
+
+    from multiprompt import recipes
+    from multiprompt.cli.output import print_tables
+    from multiprompt.cli.progress import terminal_progress
+    from multiprompt.reports import read_run, write_report
+
+    with terminal_progress() as progress:
+        recipes.run_experiment(experiment, folder, resume=resume, progress=progress)
+    page = write_report(folder)
+    print_tables({experiment.name: read_run(folder).scores})
+    typer.echo(f"report: {page}")
+
+
+def folder_name(experiment: str) -> str:
+    """An experiment's name as a file name."""
+    return re.sub(r"[^\w.-]+", "-", experiment).strip("-.") or "experiment"

@@ -1,0 +1,65 @@
+"""Reports of run folders: from their files alone, without a model and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from multiprompt.errors import ConfigError
+from multiprompt.files import write_text
+from multiprompt.reports.html import render_html
+from multiprompt.reports.markdown import render_markdown
+from multiprompt.reports.run import Run, Stage, read_run, read_runs
+from multiprompt.reports.tables import (
+    Cell,
+    Table,
+    headline_tables,
+    score_table,
+    seed_table,
+    to_markdown,
+    to_rich,
+)
+
+__all__ = [
+    "Cell",
+    "Run",
+    "Stage",
+    "Table",
+    "headline_tables",
+    "read_run",
+    "read_runs",
+    "render_html",
+    "render_markdown",
+    "score_table",
+    "seed_table",
+    "to_markdown",
+    "to_rich",
+    "write_report",
+]
+
+
+def write_report(folders: Path | Sequence[Path], out: Path | None = None) -> Path:
+    """Write the report of a run folder, or of several together, as a page and as Markdown beside it.
+
+    Args:
+        folders: one run folder or several, finished or not.
+        out: the page; None for report.html in the run folder (in the working folder for several runs).
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError: the page would not be an .html file, or a folder is named twice.
+        CheckpointError: a folder holds no run, a file in it is damaged, or the report cannot be written.
+    """
+    chosen = [folders] if isinstance(folders, Path) else list(folders)
+    if out is None:
+        out = (chosen[0] if len(chosen) == 1 else Path()) / "report.html"
+    if out.suffix != ".html":
+        raise ConfigError(f"the report is a page: expected a name that ends in .html, not {out}")
+    if len({folder.resolve() for folder in chosen}) < len(chosen):
+        raise ConfigError("a run folder is named twice; name each once")
+    runs = read_runs(chosen)
+    write_text(out, render_html(runs))
+    write_text(out.with_suffix(".md"), render_markdown(runs))
+    return out

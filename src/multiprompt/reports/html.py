@@ -1,0 +1,208 @@
+"""The report of one run or several as one page: no network, no script, readable on a phone."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from importlib import resources
+from typing import Any
+
+from multiprompt._version import __version__
+from multiprompt.evaluation.results import Score, Shots, Summary, summarise
+from multiprompt.reports.charts import loss_chart, score_chart
+from multiprompt.reports.run import Run, Stage, notes_of
+from multiprompt.reports.tables import (
+    LEGEND,
+    SOURCE_METHODS,
+    Cell,
+    Table,
+    headline_tables,
+    score_table,
+    seed_table,
+    shots_text,
+)
+
+HOW_TO_READ = (
+    "Values are test metrics on a scale of 100: the mean over the seeds, ± the sample standard deviation where there "
+    "are several. The 95 % interval is a bootstrap over the test examples; with several seeds its bounds are means of "
+    "the seeds' bounds, so it tells what the size of the test set leaves open, not how far seeds differ."
+)
+
+
+def render_html(runs: Sequence[Run]) -> str:
+    """The whole page."""
+    scores = {run.label: run.scores for run in runs}
+    title = ", ".join(run.label for run in runs)
+    parts = [
+        f"<header><h1>{escape(title)}</h1>",
+        f'<p class="lead">{escape(" · ".join(lead(runs)))}</p></header>',
+        *_missing(runs),
+    ]
+    if any(scores.values()):
+        parts.append("<section><h2>Scores</h2>")
+        charts = _score_charts(scores)
+        for table in headline_tables(scores):
+            parts.append(f'<div class="pair"><div>{_table(table)}</div>{charts.get(table.caption, "")}</div>')
+        parts.append(f'<p>{escape(HOW_TO_READ)}</p></section><section><h2>Every score</h2>')
+        parts += [_table(score_table(scores)), _details("Every seed", _table(seed_table(scores)))]
+        parts.append("</section>")
+    parts += _curves(runs)
+    notes = notes_of(runs)
+    if notes:
+        parts.append(f'<section><h2>Notes</h2><ul class="notes">{_items(notes)}</ul></section>')
+    parts.append("<section><h2>How it was made</h2>")
+    for run in runs:
+        suffix = f" of {run.label}" if len(runs) > 1 else ""
+        parts.append(_details(f"Resolved configuration{suffix}", f"<pre>{escape(run.configuration)}</pre>"))
+        if run.environment:
+            parts.append(_details(f"Environment{suffix}", _environment(run.environment)))
+    parts.append(f"</section><footer>Written by multiprompt {escape(__version__)} from the files of the run.</footer>")
+    style = resources.files("multiprompt.reports").joinpath("assets/report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        + "\n".join(parts)
+        + "\n</main>\n</body>\n</html>\n"
+    )
+
+
+def lead(runs: Sequence[Run]) -> list[str]:
+    """What was run, in a few words each."""
+    scores = [score for run in runs for score in run.scores]
+    tasks = {score.task for score in scores if score.method not in SOURCE_METHODS}
+    seeds = {seed for run in runs for seed in run.experiment.seeds}
+    names = dict.fromkeys(str(run.environment.get("backbone", {}).get("name", run.experiment.backbone.name)) for run in runs)
+    parts = [f"backbone {', '.join(names)}", f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"]
+    if tasks:
+        parts.insert(1, f"{len(tasks)} target task{'s' * (len(tasks) != 1)}")
+    seconds = sum({(s.method, s.seed, s.shots, s.seconds): s.seconds for s in scores}.values())
+    if seconds:
+        parts.append(f"{duration(seconds)} of training")
+    return parts
+
+
+def duration(seconds: float) -> str:
+    """A span of time, to two units at most."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _missing(runs: Sequence[Run]) -> Iterable[str]:
+    lines = [f"{run.label}: {line}" if len(runs) > 1 else line for run in runs for line in run.missing]
+    if lines:
+        yield (
+            '<div class="notice" role="note"><strong>Not finished.</strong> The page shows what is there. '
+            f"Missing:<ul>{_items(lines)}</ul></div>"
+        )
+
+
+def _items(texts: Iterable[str]) -> str:
+    return "".join(f"<li>{escape(text)}</li>" for text in texts)
+
+
+def _details(summary: str, content: str, opened: bool = False) -> str:
+    return f"<details{' open' * opened}><summary>{escape(summary)}</summary>{content}</details>"
+
+
+def _table(table: Table) -> str:
+    head = "".join(
+        f'<th scope="col"{_class(i >= table.text_columns)}>{escape(name)}</th>' for i, name in enumerate(table.columns)
+    )
+    body = "".join(f"<tr>{_row(row, table.text_columns)}</tr>" for row in table.rows)
+    foot = "".join(
+        f"<tr{' class=parameters' * row[0].text.startswith('parameters')}>{_row(row, table.text_columns)}</tr>"
+        for row in table.footer
+    )
+    # A region that scrolls must be reachable by keyboard and have a name.
+    shown = (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(table.caption)}"><table>'
+        f"<caption>{escape(table.caption)}</caption><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+        f"{f'<tfoot>{foot}</tfoot>' if foot else ''}</table></div>"
+    )
+    if table.marks:
+        shown += f'<p class="legend">{"<br>".join(f"{m} {escape(LEGEND[m])}" for m in table.marks)}</p>'
+    return shown
+
+
+def _row(row: Sequence[Cell], text_columns: int) -> str:
+    first = replace(row[0], note="")
+    note = f" <small>{escape(row[0].note)}</small>" if row[0].note else ""
+    cells = [f'<th scope="row">{escape(str(first))}{note}</th>']
+    for position, cell in enumerate(row[1:], start=1):
+        cells.append(f"<td{_class(position >= text_columns, bool(cell.marks))}>{escape(str(cell))}</td>")
+    return "".join(cells)
+
+
+def _class(is_number: bool, is_marked: bool = False) -> str:
+    names = ["n"] * is_number + ["marked"] * is_marked
+    return f' class="{" ".join(names)}"' if names else ""
+
+
+def _score_charts(scores: Mapping[str, Sequence[Score]]) -> dict[str, str]:
+    """Caption of a headline table -> the same values as a chart, with their intervals."""
+    by_shots: dict[Shots, dict[str, list[tuple[str, Summary]]]] = {}
+    for label, own in scores.items():
+        for summary in summarise(own):
+            if summary.method not in SOURCE_METHODS:
+                head = f"{summary.method} · {label}" if len(scores) > 1 else summary.method
+                by_shots.setdefault(summary.shots, {}).setdefault(summary.task, []).append((head, summary))
+    charts = {}
+    for shots, tasks in by_shots.items():
+        caption = f"Target tasks, {shots_text(shots)}"
+        heads = dict.fromkeys(head for entries in tasks.values() for head, _ in entries)
+        keys = "".join(
+            f'<span class="key" style="--swatch:var(--c{i % 6})">{escape(head)}</span>' for i, head in enumerate(heads)
+        )
+        keys += '<span class="key tick" style="--swatch:var(--quiet)">majority baseline</span>'
+        charts[caption] = (
+            f'<figure class="wide"><figcaption>The same values with their 95 % intervals</figcaption>'
+            f'<div class="keys">{keys}</div>{score_chart(f"{caption}: values and 95 % intervals", tasks)}</figure>'
+        )
+    return charts
+
+
+def _curves(runs: Sequence[Run]) -> Iterable[str]:
+    """Charts in groups: teachers, source, targets; the seeds of a stage share one chart."""
+    groups: dict[str, list[str]] = {}
+    for run in runs:
+        by_name: dict[str, list[Stage]] = {}
+        for stage in run.stages:
+            if stage.losses:
+                by_name.setdefault(stage.name, []).append(stage)
+        for name, stages in by_name.items():
+            shown = f"{name} · {run.label}" if len(runs) > 1 else name
+            kind = {"teacher": "Teachers", "source": "Source training"}.get(name.split("-")[0], "Target adaptation")
+            figure = f"<figure><figcaption>{escape(shown)}</figcaption>{loss_chart(shown, stages)}</figure>"
+            groups.setdefault(kind, []).append(figure)
+    if not groups:
+        return
+    yield "<section><h2>Training</h2>"
+    yield '<div class="keys"><span class="key" style="--swatch:var(--c0)">training loss, a curve for every seed</span>'
+    yield '<span class="key" style="--swatch:var(--c1)">dev metric (right axis, dashed)</span></div>'
+    many = sum(map(len, groups.values())) > 24
+    for position, (kind, figures) in enumerate(groups.items()):
+        charts = f'<div class="charts">{"".join(figures)}</div>'
+        yield _details(f"{kind} ({len(figures)})", charts, opened=not many or position == 0)
+    yield "</section>"
+
+
+def _environment(environment: Mapping[str, Any]) -> str:
+    rows = [(Cell(name), Cell(value)) for name, value in flatten(environment)]
+    return _table(Table("Where it ran", ("what", "value"), tuple(rows), text_columns=2))
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    """Nested names and values as lines."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield f"{prefix}{name}", ", ".join(map(str, itertools.islice(value, 50)))
+        else:
+            yield f"{prefix}{name}", str(value)

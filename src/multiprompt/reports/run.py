@@ -1,0 +1,183 @@
+"""What a run folder holds, read from its files alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from multiprompt.config import load_experiment
+from multiprompt.errors import CheckpointError
+from multiprompt.evaluation.results import Score, read_results
+from multiprompt.files import read_json
+from multiprompt.options import Experiment
+
+Points = tuple[tuple[int, float], ...]
+"""Pairs of a step and a value."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The log of one stage of one seed.
+
+    Attributes:
+        seed: the seed.
+        name: such as "teacher-rte", "source" or "target-boolq-mpt-all".
+        losses: training loss by step.
+        dev: dev metric by step.
+        finished: whether the stage has its result.
+    """
+
+    seed: int
+    name: str
+    losses: Points
+    dev: Points
+    finished: bool
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Attributes:
+        label: the experiment's name; with the folder's name where several runs share it.
+        folder: the folder.
+        experiment: the resolved configuration.
+        configuration: the same as it is written in the folder.
+        environment: versions, machine, data and backbone; empty if not written yet.
+        scores: all scores so far.
+        stages: all stages begun so far, in the order of the experiment.
+        missing: what a finished run would hold and this one does not, in words.
+    """
+
+    label: str
+    folder: Path
+    experiment: Experiment
+    configuration: str
+    environment: dict[str, Any]
+    scores: tuple[Score, ...]
+    stages: tuple[Stage, ...]
+    missing: tuple[str, ...]
+
+
+def read_runs(folders: Sequence[Path]) -> list[Run]:
+    """Read several run folders; runs of one name get labels that tell them apart.
+
+    Raises:
+        CheckpointError: a folder holds no run, or a file in it is damaged.
+    """
+    runs = [read_run(folder) for folder in folders]
+    names = [run.label for run in runs]
+    labelled = []
+    for run in runs:
+        label = run.label if names.count(run.label) == 1 else f"{run.label} ({run.folder})"
+        labelled.append(replace(run, label=label))
+    return labelled
+
+
+def read_run(folder: Path) -> Run:
+    """Read one run folder, finished or not.
+
+    Raises:
+        CheckpointError: the folder holds no run, or a file in it is damaged.
+    """
+    config = folder / "config.yaml"
+    if not config.is_file():
+        raise CheckpointError(f"{folder} is not a run folder: it holds no config.yaml")
+    experiment = load_experiment(config)
+    missing = []
+    environment: dict[str, Any] = {}
+    if (folder / "environment.json").exists():
+        environment = read_json(folder / "environment.json")
+        if not isinstance(environment, dict):
+            raise CheckpointError(f"{folder / 'environment.json'} is damaged: it holds no names and values")
+    else:
+        missing.append("environment.json")
+    scores: list[Score] = []
+    if (folder / "results.json").exists():
+        scores = read_results(folder / "results.json")[1]
+    stages = []
+    names = stage_names(experiment)
+    for seed in experiment.seeds:
+        waiting = 0
+        for name in names:
+            stage_folder = folder / f"seed-{seed}" / name
+            losses, dev = _read_log(stage_folder / "log.jsonl")
+            finished = (stage_folder / "result.json").exists()
+            if losses or finished:
+                stages.append(Stage(seed, name, losses, dev, finished))
+            if losses and not finished:
+                missing.append(f"seed {seed}: {name}, last seen at step {losses[-1][0]:,}")
+            waiting += not losses and not finished
+        if waiting:
+            missing.append(f"seed {seed}: {waiting} of {len(names)} stages, not begun")
+    return Run(
+        label=experiment.name,
+        folder=folder,
+        experiment=experiment,
+        configuration=config.read_text(encoding="utf-8"),
+        environment=environment,
+        scores=tuple(scores),
+        stages=tuple(stages),
+        missing=tuple(missing),
+    )
+
+
+def stage_names(experiment: Experiment) -> list[str]:
+    """The stages that an experiment goes through for every seed, in order."""
+    names = []
+    source, targets = experiment.source, experiment.targets
+    if source is not None:
+        if source.distillation.kind != "none":
+            names += [f"teacher-{task}" for task in source.tasks]
+        names.append("source")
+    if targets is not None:
+        for shots in targets.shots:
+            for method in targets.methods:
+                # A shared prompt is what makes a group; the other methods adapt to one task at a time.
+                group = ["group"] if targets.group and method == "mpt" else targets.tasks
+                names += [f"target-{task}-{method}-{shots}" for task in group]
+    return names
+
+
+def _read_log(path: Path) -> tuple[Points, Points]:
+    """Losses and dev values of a log; none if it is not there. A last line may be half written."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return (), ()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    losses: list[tuple[int, float]] = []
+    dev: list[tuple[int, float]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            step = int(record["step"])
+            if "dev" in record:
+                dev.append((step, float(record["dev"])))
+            else:
+                losses.append((step, float(record["loss"])))
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                continue
+            raise CheckpointError(f"{path}, line {number} is damaged: {error!r}") from error
+    return tuple(losses), tuple(dev)
+
+
+def notes_of(runs: Sequence[Run]) -> list[str]:
+    """What a reader of the scores should know: notes on the data, and runs whose data differ."""
+    notes = list(dict.fromkeys(note for run in runs for score in run.scores for note in score.notes))
+    prints: dict[str, dict[tuple[str, int, str], None]] = {}
+    for run in runs:
+        for score in run.scores:
+            key = (score.fingerprint, score.task_version, score.metric)
+            prints.setdefault(score.task, {})[key] = None
+    for task, kinds in prints.items():
+        if len(kinds) > 1 and len(runs) > 1:
+            notes.append(
+                f"{task}: the runs differ in data, task version or metric; do not compare their scores"
+            )
+    return notes

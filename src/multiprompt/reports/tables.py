@@ -1,0 +1,285 @@
+"""Scores as tables: plain data first, then Markdown and the terminal."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from multiprompt.evaluation.results import Average, Score, Shots, Summary, average_over_tasks, summarise
+
+if TYPE_CHECKING:
+    import rich.table
+
+SOURCE_METHODS = ("teacher", "student")
+"""Methods of the source stage; all others are methods of target tasks."""
+
+INVALID_LIMIT = 0.05
+"""Share of outputs that are no answer beyond which a value is marked."""
+
+LEGEND = {
+    "†": "not above the majority baseline, the most frequent training answer given for every example",
+    "‡": f"more than {100 * INVALID_LIMIT:g} % of the outputs are no answer of the task",
+}
+
+_EMPTY = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry.
+
+    Attributes:
+        text: what is shown.
+        marks: keys of ``LEGEND``.
+        note: said beside the text, less prominently.
+    """
+
+    text: str
+    marks: str = ""
+    note: str = ""
+
+    def __str__(self) -> str:
+        noted = f"{self.text} ({self.note})" if self.note else self.text
+        return f"{noted} {self.marks}" if self.marks else noted
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column names the rows.
+
+    Attributes:
+        caption: what it shows.
+        columns: the head.
+        rows: the body.
+        footer: rows that sum up the body.
+        text_columns: number of columns from the left that hold words; the rest holds numbers.
+    """
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    footer: tuple[tuple[Cell, ...], ...] = ()
+    text_columns: int = 1
+
+    @property
+    def marks(self) -> str:
+        """The marks that occur in it."""
+        return "".join(
+            mark for mark in LEGEND if any(mark in cell.marks for row in self.rows for cell in row)
+        )
+
+
+def number(value: float, deviation: float | None = None) -> str:
+    """A score with one decimal, and its deviation if there is one."""
+    shown = f"{round(value, 1) + 0.0:.1f}"  # adding zero turns -0.0 into 0.0
+    return shown if deviation is None else f"{shown} ± {deviation:.1f}"
+
+
+def marks_of(summary: Summary) -> str:
+    """The marks that a score deserves."""
+    low = "†" if summary.mean <= summary.majority else ""
+    return low + ("‡" if summary.invalid > INVALID_LIMIT else "")
+
+
+def shots_text(shots: Shots) -> str:
+    """Training examples in words."""
+    return "all training examples" if shots == "all" else f"{shots} training examples"
+
+
+def shots_order(shots: Shots) -> tuple[int, int]:
+    """Sort key: all training examples first, then fewer before more."""
+    return (0, 0) if shots == "all" else (1, shots)
+
+
+def headline_tables(scores: Mapping[str, Sequence[Score]]) -> list[Table]:
+    """Task × method: target tasks for every number of training examples, then source tasks.
+
+    Args:
+        scores: label of a run -> its scores. With several runs the label is part of the column's head.
+    """
+    columns = _columns(scores)
+    targets = [key for key in columns if key[1] not in SOURCE_METHODS]
+    sources = [key for key in columns if key[1] in SOURCE_METHODS]
+    every_shots = dict.fromkeys(key[2] for key in targets)
+    tables = [
+        _headline(
+            f"Target tasks, {shots_text(shots)}",
+            {k: columns[k] for k in targets if k[2] == shots},
+            len(scores) > 1,
+        )
+        for shots in sorted(every_shots, key=shots_order)
+    ]
+    if sources:
+        caption = "Source tasks: teachers and student"
+        tables.append(_headline(caption, {key: columns[key] for key in sources}, len(scores) > 1))
+    return tables
+
+
+_Key = tuple[str, str, Shots]
+
+
+@dataclass(frozen=True)
+class _Column:
+    summaries: dict[str, Summary]
+    average: Average | None
+
+
+def _columns(scores: Mapping[str, Sequence[Score]]) -> dict[_Key, _Column]:
+    """(label, method, shots) -> its summaries by task."""
+    columns: dict[_Key, _Column] = {}
+    for label, own in scores.items():
+        averages = {(a.method, a.shots): a for a in average_over_tasks(own)}
+        for summary in summarise(own):
+            key = (label, summary.method, summary.shots)
+            column = columns.setdefault(key, _Column({}, averages.get(key[1:])))
+            column.summaries[summary.task] = summary
+    return columns
+
+
+def _headline(caption: str, columns: Mapping[_Key, _Column], several: bool) -> Table:
+    tasks = list(dict.fromkeys(task for column in columns.values() for task in column.summaries))
+    rows = []
+    majorities = []
+    for task in tasks:
+        summaries = [column.summaries.get(task) for column in columns.values()]
+        present = [summary for summary in summaries if summary]
+        metrics = ", ".join(dict.fromkeys(summary.metric for summary in present))
+        majorities.append(present[0].majority)
+        cells = [Cell(number(s.mean, s.deviation), marks_of(s)) if s else Cell(_EMPTY) for s in summaries]
+        rows.append((Cell(task, note=metrics), Cell(number(majorities[-1])), *cells))
+    averages = [
+        c.average if c.average and set(c.average.tasks) == set(tasks) else None for c in columns.values()
+    ]
+    footer = []
+    if len(tasks) > 1:
+        shown = [Cell(number(a.mean, a.deviation)) if a else Cell(_EMPTY) for a in averages]
+        footer.append((Cell("average"), Cell(number(statistics.fmean(majorities))), *shown))
+    parameters = [Cell(_parameters(column)) for column in columns.values()]
+    footer.append((Cell("parameters per task"), Cell(""), *parameters))
+    heads = [f"{method} · {label}" if several else method for label, method, _ in columns]
+    return Table(caption, ("task", "majority", *heads), tuple(rows), tuple(footer))
+
+
+def _parameters(column: _Column) -> str:
+    counts = sorted({summary.parameters for summary in column.summaries.values()})
+    return f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+
+
+def score_table(scores: Mapping[str, Sequence[Score]]) -> Table:
+    """Every (task, method, examples) with all that is needed to judge its value."""
+    several = len(scores) > 1
+    heads = (
+        "task",
+        "method",
+        "examples",
+        "metric",
+        "value",
+        "95 % interval",
+        "majority",
+        "invalid",
+        "n",
+        "seeds",
+    )
+    rows = []
+    for label, own in scores.items():
+        for s in sorted(summarise(own), key=lambda s: (s.method in SOURCE_METHODS, shots_order(s.shots))):
+            row = (
+                Cell(s.task),
+                Cell(s.method),
+                Cell(str(s.shots)),
+                Cell(s.metric),
+                Cell(number(s.mean, s.deviation), marks_of(s)),
+                Cell(f"{number(s.interval[0])} to {number(s.interval[1])}"),
+                Cell(number(s.majority)),
+                Cell(f"{100 * s.invalid:.1f} %"),
+                Cell(f"{s.n:,}"),
+                Cell(str(len(s.seeds))),
+            )
+            rows.append((Cell(label), *row) if several else row)
+    if several:
+        heads = ("run", *heads)
+    return Table("Value, interval and baseline", heads, tuple(rows), text_columns=4 + several)
+
+
+def seed_table(scores: Mapping[str, Sequence[Score]]) -> Table:
+    """Every seed for itself: all metrics, the choice of the checkpoint, time."""
+    several = len(scores) > 1
+    heads = (
+        "task",
+        "method",
+        "examples",
+        "seed",
+        "metrics",
+        "dev",
+        "best step",
+        "steps",
+        "seconds",
+        "examples/s",
+    )
+    rows = []
+    for label, own in scores.items():
+        for s in own:
+            row = (
+                Cell(s.task),
+                Cell(s.method),
+                Cell(str(s.shots)),
+                Cell(str(s.seed)),
+                Cell(", ".join(f"{name} {number(value)}" for name, value in s.metrics.items())),
+                Cell(_EMPTY if s.dev_value is None else number(s.dev_value)),
+                Cell(f"{s.best_step:,}"),
+                Cell(f"{s.steps:,}"),
+                Cell(f"{s.seconds:,.0f}"),
+                Cell(f"{s.examples_per_second:,.1f}"),
+            )
+            rows.append((Cell(label), *row) if several else row)
+    if several:
+        heads = ("run", *heads)
+    return Table("Every seed, with all metrics", heads, tuple(rows), text_columns=5 + several)
+
+
+def to_markdown(table: Table) -> str:
+    """A table in Markdown, caption and legend included."""
+    lines = [f"**{escape_markdown(table.caption)}**", "", _line(map(escape_markdown, table.columns))]
+    lines.append(_line("---" if i < table.text_columns else "---:" for i in range(len(table.columns))))
+    lines += [_line(escape_markdown(str(cell)) for cell in row) for row in (*table.rows, *table.footer)]
+    legend = [f"{mark} {LEGEND[mark]}" for mark in table.marks]
+    return "\n".join([*lines, *(["", "; ".join(legend)] if legend else [])]) + "\n"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def escape_markdown(text: str) -> str:
+    """Text as it is: on one line, with everything escaped that Markdown would read as markup."""
+    escaped = re.sub(r"([\\|*<>`\[\]#])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)  # an underscore inside a word is no markup
+
+
+def to_rich(table: Table) -> rich.table.Table:
+    """A table for the terminal, legend included."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    legend = "; ".join(f"{mark} {LEGEND[mark]}" for mark in table.marks)
+    shown = RichTable(
+        title=Text(table.caption, style="bold"),
+        caption=Text(legend) if legend else None,
+        title_justify="left",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for position, head in enumerate(table.columns):
+        shown.add_column(Text(head), justify="left" if position < table.text_columns else "right")
+    for row in table.rows:
+        shown.add_row(*(Text(str(cell), style="yellow" if cell.marks else "") for cell in row))
+    if table.footer:
+        shown.add_section()
+    for row in table.footer:
+        shown.add_row(*(Text(str(cell), style="bold" if row[0].text == "average" else "dim") for cell in row))
+    return shown

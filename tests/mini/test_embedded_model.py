@@ -1,0 +1,85 @@
+"""The shipped model: complete, small, plain T5, and able to do what its documentation says."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoTokenizer, T5ForConditionalGeneration
+
+import multiprompt
+from multiprompt.mini.skills import make_example
+
+FOLDER = Path(multiprompt.__file__).parent / "backbone" / "embedded"
+
+
+@pytest.fixture(scope="module")
+def model() -> T5ForConditionalGeneration:
+    return T5ForConditionalGeneration.from_pretrained(FOLDER).eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(FOLDER)
+
+
+def test_folder_is_complete_and_small() -> None:
+    names = {path.name for path in FOLDER.iterdir()}
+    assert {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "MODEL_CARD.md",
+        "pretraining_log.jsonl",
+    } <= names
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12_000_000
+
+
+def test_configuration_is_plain_t5(model: T5ForConditionalGeneration, tokenizer) -> None:
+    config = json.loads((FOLDER / "config.json").read_text())
+    assert config["model_type"] == "t5"
+    assert config["dropout_rate"] == 0.0
+    assert config["pad_token_id"] == config["decoder_start_token_id"] == 0
+    assert model.lm_head.weight.data_ptr() == model.shared.weight.data_ptr()
+    assert model.dtype == torch.float32
+    assert model.config.vocab_size >= len(tokenizer)
+    assert model.config.vocab_size % 64 == 0
+
+
+def test_attention_implementations_agree(model: T5ForConditionalGeneration, tokenizer) -> None:
+    eager = T5ForConditionalGeneration.from_pretrained(FOLDER, attn_implementation="eager").eval()
+    batch = tokenizer(["text: what a lovely film.", "a b"], padding=True, return_tensors="pt")
+    start = torch.zeros(2, 2, dtype=torch.long)
+    with torch.no_grad():
+        ours = model(**batch, decoder_input_ids=start).logits
+        theirs = eager(**batch, decoder_input_ids=start).logits
+    torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("skill", "style", "at_least"),
+    [
+        ("qa", None, 0.9),
+        ("sentiment", "natural", 0.9),
+        ("yes_no", "digit", 0.8),
+        ("nli", "natural", 0.75),
+        ("paraphrase", "natural", 0.75),
+        ("answerable", "digit", 0.75),
+    ],
+)
+def test_skills_are_there_by_generation(
+    model: T5ForConditionalGeneration, tokenizer, skill: str, style: str | None, at_least: float
+) -> None:
+    rng = random.Random(f"shipped {skill}")
+    examples = [make_example(rng, skill, style=style) for _ in range(120)]
+    batch = tokenizer([example.source for example in examples], padding=True, return_tensors="pt")
+    with torch.no_grad():
+        generated = model.generate(**batch, max_new_tokens=4, do_sample=False)
+    answers = tokenizer.batch_decode(generated, skip_special_tokens=True)
+    right = sum(answer == example.target for answer, example in zip(answers, examples, strict=True))
+    assert right / len(examples) >= at_least

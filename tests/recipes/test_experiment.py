@@ -1,0 +1,291 @@
+"""A whole experiment on a random backbone: what is written, that kills change nothing, what is refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from multiprompt.config import build_experiment, load_experiment
+from multiprompt.errors import CheckpointError, ConfigError, DataError, TrainingError, UnknownNameError
+from multiprompt.evaluation.results import read_results
+from multiprompt.options import Experiment
+from multiprompt.prompts import DecomposedPrompt, SharedPrompt, compose, load_prompt
+from multiprompt.recipes import evaluate_run, predict, run_experiment
+from multiprompt.recipes.target import start_target_prompt
+
+
+def small_experiment(backbone: Path, **changes) -> Experiment:
+    training = {
+        "steps": 4,
+        "batch_size": 6,
+        "evaluate_every": 2,
+        "checkpoint_seconds": 0.0001,
+        "log_every": 1,
+    }
+    values = {
+        "name": "small",
+        "seeds": [1],
+        "backbone": {"name": str(backbone)},
+        "data": {"max_train": 20, "max_dev": 6, "max_test": 8, "max_source_length": 24},
+        "prompt": {"length": 4, "factor_start": "near_one"},
+        "teachers": {"training": training},
+        "source": {"tasks": ["mini-sst2", "mini-qqp", "mini-squad"], "training": training},
+        "targets": {
+            "tasks": ["mini-rte", "mini-boolq"],
+            "methods": {"mpt": {}, "prompt_tuning": {}, "fine_tuning": {"learning_rate": 0.001}},
+            "training": training,
+        },
+    }
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            values[key] = values[key] | value
+        else:
+            values[key] = value
+    return build_experiment(values)
+
+
+def stored_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return {
+        f"{path.relative_to(folder)}/{name}": tensor
+        for path in sorted(folder.rglob("*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
+
+
+def test_a_run_leaves_everything_that_it_says(tiny_folder, tmp_path):
+    experiment, folder = small_experiment(tiny_folder), tmp_path / "run"
+    run_experiment(experiment, folder)
+    assert load_experiment(folder / "config.yaml") == experiment
+    environment = json.loads((folder / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__.partition("+")[0] or torch.__version__
+    assert set(environment["data"]) == {"mini-sst2", "mini-qqp", "mini-squad", "mini-rte", "mini-boolq"}
+    stages = sorted(path.name for path in (folder / "seed-1").iterdir())
+    assert stages == sorted(
+        [
+            "source",
+            "teacher-mini-sst2",
+            "teacher-mini-qqp",
+            "teacher-mini-squad",
+            *(
+                f"target-{task}-{method}-all"
+                for task in ("mini-rte", "mini-boolq")
+                for method in ("mpt", "prompt_tuning", "fine_tuning")
+            ),
+        ]
+    )
+    scores = read_results(folder / "results.json")[1]
+    assert {(s.task, s.method) for s in scores} == {
+        *((task, role) for task in experiment.source.tasks for role in ("teacher", "student")),
+        *((task, method) for task in experiment.targets.tasks for method in experiment.targets.methods),
+    }
+    parameters = {s.method: s.parameters for s in scores}
+    # 4 x 16 alone; shared by three tasks plus u and v; alone with u and v.
+    assert parameters["teacher"] == parameters["prompt_tuning"] == 64
+    assert parameters["student"] == round(64 / 3 + 4 + 16)
+    assert parameters["mpt"] == 64 + 4 + 16
+    for score in scores:
+        assert score.n == 8
+        assert score.interval[0] <= score.value <= score.interval[1]
+    log = (folder / "seed-1" / "source" / "log.jsonl").read_text().splitlines()
+    losses = [record for record in map(json.loads, log) if "loss" in record]
+    assert [record["step"] for record in losses] == [1, 2, 3, 4]
+    assert list(losses[0]["terms"]) == ["task", "logits", "encoder states", "decoder states"]
+    assert set(losses[0]["tasks"]) <= set(experiment.source.tasks)
+    assert not list(folder.rglob("checkpoint.safetensors"))
+    predictions = (folder / "seed-1" / "source" / "predictions-mini-squad.jsonl").read_text().splitlines()
+    assert len(predictions) == 8
+
+
+def test_the_merged_prompt_is_the_product(tiny_folder, tmp_path):
+    run_experiment(small_experiment(tiny_folder), tmp_path / "run")
+    for stage, tasks in (("source", 3), ("target-mini-rte-mpt-all", 1)):
+        folder = tmp_path / "run" / "seed-1" / stage
+        stored, merged = (
+            load_prompt(folder / "prompt.safetensors"),
+            load_prompt(folder / "merged.safetensors"),
+        )
+        assert isinstance(stored.prompt, DecomposedPrompt)
+        assert len(stored.tasks) == tasks
+        product = compose(stored.prompt.shared, torch.stack(list(stored.prompt.u)), torch.stack(list(stored.prompt.v)))
+        assert torch.equal(merged.prompt.all_tasks(), product)
+
+
+class Killed(BaseException):
+    """As sudden as a signal: nothing catches it."""
+
+
+class KillAt:
+    """Ends the run at one of its steps, counted over all stages."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def begin(self, stage, total): ...
+    def end(self, summary): ...
+    def message(self, text): ...
+    def step(self, step, loss, speed):
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
+
+
+@pytest.mark.parametrize("kills", [(2, 5, 9), (4, 8, 1, 3, 2, 2, 7)])
+def test_a_run_that_is_killed_again_and_again_ends_bitwise_the_same(tiny_folder, tmp_path, kills):
+    # Teachers take steps 1 to 12, the source 13 to 16, the targets the rest.
+    experiment = small_experiment(tiny_folder)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run_experiment(experiment, whole)
+    for number, kill in enumerate(kills):
+        with pytest.raises(Killed):
+            run_experiment(experiment, killed, resume=number > 0, progress=KillAt(kill))
+    run_experiment(experiment, killed, resume=True)
+    expected, tensors = stored_tensors(whole), stored_tensors(killed)
+    assert expected.keys() == tensors.keys()
+    for name, tensor in expected.items():
+        assert torch.equal(tensors[name], tensor), name
+    values = [[(s.task, s.method, s.value) for s in read_results(f / "results.json")[1]] for f in (whole, killed)]
+    assert values[0] == values[1]
+
+
+def test_a_folder_of_another_configuration_is_refused_and_left_alone(tiny_folder, tmp_path):
+    folder = tmp_path / "run"
+    experiment = small_experiment(tiny_folder, targets={"methods": {"mpt": {}}})
+    run_experiment(experiment, folder)
+    before = stored_tensors(folder)
+    with pytest.raises(CheckpointError, match="holds a run already; add --resume"):
+        run_experiment(experiment, folder)
+    changed = replace(experiment, prompt=replace(experiment.prompt, length=5), seeds=(1, 2))
+    with pytest.raises(CheckpointError) as caught:
+        run_experiment(changed, folder, resume=True)
+    assert "prompt.length: the folder has 4, asked for is 5" in str(caught.value)
+    assert "seeds: the folder has [1], asked for is [1, 2]" in str(caught.value)
+    run_experiment(experiment, folder, resume=True)
+    for name, tensor in stored_tensors(folder).items():
+        assert torch.equal(tensor, before[name])
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("precious")
+    with pytest.raises(CheckpointError, match="holds files but no run"):
+        run_experiment(experiment, other)
+
+
+def test_a_stored_prompt_can_be_the_source(tiny_folder, tmp_path):
+    run_experiment(small_experiment(tiny_folder), tmp_path / "one")
+    source = tmp_path / "one" / "seed-1" / "source" / "prompt.safetensors"
+    values = small_experiment(tiny_folder, source=None, targets={"source_prompt": str(source), "methods": {"mpt": {}}})
+    run_experiment(values, tmp_path / "two")
+    names = [
+        f"seed-1/target-{task}-mpt-all/prompt.safetensors/{t}" for task in ("mini-rte",) for t in ("shared", "u.0")
+    ]
+    one, two = stored_tensors(tmp_path / "one"), stored_tensors(tmp_path / "two")
+    for name in names:
+        assert torch.equal(one[name], two[name])
+
+
+def test_group_few_shot_and_ablations(tiny_folder, tmp_path):
+    run_experiment(
+        small_experiment(
+            tiny_folder,
+            source={"decomposed": False, "distillation": {"kind": "no_hidden"}},
+            targets={
+                "methods": {"mpt": {}},
+                "group": True,
+                "shots": [4, "all"],
+                "few_shot_training": {"steps": 2},
+            },
+        ),
+        tmp_path / "plain",
+    )
+    assert isinstance(load_prompt(tmp_path / "plain/seed-1/source/prompt.safetensors").prompt, SharedPrompt)
+    run_experiment(
+        small_experiment(
+            tiny_folder,
+            source={"distillation": {"kind": "none"}},
+            targets={"methods": {"mpt": {"adapt": "task_only"}}, "group": True},
+        ),
+        tmp_path / "group",
+    )
+    assert not list((tmp_path / "group" / "seed-1").glob("teacher-*")), "no teacher is needed without distillation"
+    source = load_prompt(tmp_path / "group/seed-1/source/prompt.safetensors").prompt
+    target = load_prompt(tmp_path / "group/seed-1/target-group-mpt-all/prompt.safetensors")
+    assert target.tasks == ("mini-rte", "mini-boolq")
+    assert torch.equal(target.prompt.shared, source.shared), "task_only leaves the shared prompt alone"
+    scores = read_results(tmp_path / "group" / "results.json")[1]
+    assert {s.task for s in scores if s.method == "mpt"} == {"mini-rte", "mini-boolq"}
+
+
+def test_the_start_of_a_target():
+    shared, generator = torch.randn(4, 6), torch.Generator().manual_seed(0)
+    factors = [(torch.randn(4, 1, generator=generator), torch.randn(1, 6, generator=generator)) for _ in range(3)]
+    source = DecomposedPrompt(shared, factors)
+    u, v = (torch.stack(column).mean(0) for column in zip(*factors, strict=True))
+    both = start_target_prompt(source, 2)
+    assert torch.allclose(both.all_tasks(), (shared * (u @ v)).expand(2, -1, -1))
+    alone = start_target_prompt(source, 2, "shared_only")
+    assert torch.equal(alone.all_tasks(), shared.expand(2, -1, -1))
+    both.shared.data.zero_()
+    assert torch.equal(source.shared, shared), "the source must not change"
+
+
+def test_using_a_run(tiny_folder, tmp_path):
+    folder = tmp_path / "run"
+    run_experiment(small_experiment(tiny_folder), folder)
+    stored = {(s.task, s.method): s.value for s in read_results(folder / "results.json")[1]}
+    again = {(s.task, s.method): s.value for s in evaluate_run(folder)}
+    assert again == stored
+    assert {s.task for s in evaluate_run(folder, tasks=["mini-rte"])} == {"mini-rte"}
+    lines = (folder / "seed-1/target-mini-rte-mpt-all/predictions-mini-rte.jsonl").read_text().splitlines()
+    from multiprompt.data import load_task_data
+    from multiprompt.tasks import TASKS
+
+    texts = [example.source for example in load_task_data(TASKS["mini-rte"], max_test=8).test]
+    assert predict(folder, "mini-rte", texts) == [json.loads(line)["prediction"] for line in lines]
+    assert len(predict(folder, "mini-rte", texts[:2], method="fine_tuning", seed=1)) == 2
+    with pytest.raises(UnknownNameError, match="'mini-rtee'; did you mean 'mini-rte'"):
+        predict(folder, "mini-rtee", texts)
+    with pytest.raises(UnknownNameError, match="unknown method for 'mini-rte' in this run 'spot'"):
+        predict(folder, "mini-rte", texts, method="spot")
+    with pytest.raises(CheckpointError, match="seed 9"):
+        predict(folder, "mini-rte", texts, seed=9)
+    with pytest.raises(CheckpointError, match="not a run folder"):
+        evaluate_run(tmp_path)
+
+
+def test_what_goes_wrong_is_said_and_what_was_done_stays(tiny_folder, tmp_path):
+    folder = tmp_path / "run"
+    bad = small_experiment(
+        tiny_folder,
+        targets={
+            "methods": {"mpt": {"learning_rate": 1e30, "factor_learning_rate": 1e30}},
+            "tasks": ["mini-rte"],
+        },
+    )
+    with pytest.raises(TrainingError, match="target-mini-rte-mpt-all, step"):
+        run_experiment(bad, folder)
+    before = stored_tensors(folder)
+    assert "seed-1/source/prompt.safetensors/shared" in before
+    with pytest.raises(TrainingError):
+        run_experiment(bad, folder, resume=True)
+    assert stored_tensors(folder).keys() == before.keys()
+    with pytest.raises(UnknownNameError, match="did you mean 'mini-sst2'"):
+        run_experiment(small_experiment(tiny_folder, source={"tasks": ["mini-sst22", "mini-qqp"]}), tmp_path / "a")
+    local = small_experiment(tiny_folder, source=None, targets={"tasks": ["rte"], "methods": {"prompt_tuning": {}}})
+    with pytest.raises(DataError, match="does not exist"):
+        run_experiment(replace(local, data=replace(local.data, location=str(tmp_path / "no"))), tmp_path / "b")
+    with pytest.raises(ConfigError, match="a prompt of 120 rows cannot start from 98 distinct"):
+        run_experiment(small_experiment(tiny_folder, prompt={"length": 120}), tmp_path / "c")
+
+
+def test_a_stage_made_from_other_data_is_not_taken_for_this_one(tiny_folder, tmp_path):
+    folder = tmp_path / "run"
+    experiment = small_experiment(tiny_folder, targets={"methods": {"prompt_tuning": {}}, "tasks": ["mini-rte"]})
+    run_experiment(experiment, folder)
+    record = folder / "seed-1" / "source" / "result.json"
+    record.write_text(record.read_text().replace('"identity": "', '"identity": "0'))
+    with pytest.raises(CheckpointError, match="other data, another backbone or another release"):
+        run_experiment(experiment, folder, resume=True)
