@@ -16,7 +16,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 quickstart: $(INSTALLED) ## Run the whole method on the embedded model: teachers, source prompt, targets, report
-	$(BIN)/multiprompt quickstart
+	$(BIN)/multiprompt quickstart --resume
 
 test: $(INSTALLED) ## Run the fast tests
 	$(BIN)/python -m pytest -n auto -m "not slow and not network"

@@ -16,7 +16,7 @@ ROOT = Path(multiprompt.__file__).parent
 LEVELS = [
     ["_version", "errors"],
     ["batch", "examples", "files", "options", "registry", "seeding"],
-    ["config", "losses", "metrics", "mini", "prompts"],
+    ["config", "losses", "metrics", "mini", "plan", "prompts"],
     ["backbone", "tasks"],
     ["data", "methods"],
     ["evaluation", "training"],

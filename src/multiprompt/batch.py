@@ -30,7 +30,7 @@ class Batch:
     input_ids: Int[Tensor, "B S"]
     attention_mask: Int[Tensor, "B S"]
     labels: Int[Tensor, "B T"]
-    task_ids: Int[Tensor, B]
+    task_ids: Int[Tensor, " B"]
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -50,11 +50,11 @@ class Batch:
         return self.labels != IGNORED
 
     @property
-    def target_lengths(self) -> Float[Tensor, B]:
+    def target_lengths(self) -> Float[Tensor, " B"]:
         """Number of target positions that count, per example."""
         return self.target_mask.sum(1).float()
 
     @property
-    def source_lengths(self) -> Float[Tensor, B]:
+    def source_lengths(self) -> Float[Tensor, " B"]:
         """Number of source tokens, per example."""
         return self.attention_mask.sum(1).float()

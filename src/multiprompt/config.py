@@ -29,6 +29,8 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error}") from error
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -20,7 +20,8 @@ def test_a_saved_folder_gives_the_same_logits(tiny_folder, tiny_backbone, caplog
         loaded = load_backbone(str(tiny_folder), attention="eager")
     batch = random_batch()
     prompts = torch.randn(len(batch), 4, 16)
-    assert torch.equal(loaded.forward(batch, prompts).logits, tiny_backbone.forward(batch, prompts).logits)
+    # The loaded one takes the faster way, which rounds in another order.
+    assert_close(loaded.forward(batch, prompts).logits, tiny_backbone.forward(batch, prompts).logits)
     assert loaded.fingerprint() == tiny_backbone.fingerprint()
     assert "embedding_std" in caplog.text
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())

@@ -33,9 +33,7 @@ def test_tokenise_cuts_on_the_right_keeps_the_end_and_counts():
         tokenise([], TOKENIZER, 5, 3)
 
 
-@given(
-    texts=st.lists(st.text(alphabet="abc xyz", max_size=30), min_size=1, max_size=8), limit=st.integers(2, 12)
-)
+@given(texts=st.lists(st.text(alphabet="abc xyz", max_size=30), min_size=1, max_size=8), limit=st.integers(2, 12))
 @settings(max_examples=30)
 def test_tokenise_is_the_tokenizers_own_truncation(texts, limit):
     tokens = tokenise(examples(*texts), TOKENIZER, limit, 4)
@@ -90,10 +88,7 @@ def test_a_stream_gives_what_the_sampler_drew_and_can_be_restored():
         assert all(len(batch) <= 3 for batch in micro)
         lengths = sorted(len(tasks[t].sources[p]) for t, p in zip(task_of, positions, strict=True))
         assert sorted(torch.cat([batch.source_lengths for batch in micro]).tolist()) == lengths
-        assert (
-            torch.cat([batch.task_ids for batch in micro]).bincount().tolist()
-            == np.bincount(task_of).tolist()
-        )
+        assert torch.cat([batch.task_ids for batch in micro]).bincount().tolist() == np.bincount(task_of).tolist()
     other = stream()
     other.restore(ours.state())
     assert torch.equal(next(other)[0].input_ids, next(ours)[0].input_ids)

@@ -84,9 +84,7 @@ def test_within_a_task_every_example_comes_once_before_any_comes_twice(mode):
     for _ in range(40):
         for task, position in zip(*sampler.draw(), strict=True):
             seen[task].append(int(position))
-    counts = [
-        np.bincount(positions, minlength=size) for positions, size in zip(seen, [7, 11, 5], strict=True)
-    ]
+    counts = [np.bincount(positions, minlength=size) for positions, size in zip(seen, [7, 11, 5], strict=True)]
     # Positions are shuffled inside a batch, so at most one pass may be in progress.
     assert all(count.max() - count.min() <= 1 for count in counts)
 

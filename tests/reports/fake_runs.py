@@ -9,7 +9,7 @@ from pathlib import Path
 from multiprompt.config import build_experiment, to_yaml
 from multiprompt.evaluation.results import Score, write_results
 from multiprompt.files import write_json, write_text
-from multiprompt.reports.run import stage_names
+from multiprompt.plan import plan_stages
 
 CONFIGURATION = {
     "name": "small <comparison>",
@@ -61,9 +61,7 @@ def fake_scores(seeds=(1, 2)) -> list[Score]:
             for method, base in (("mpt", 66.0), ("prompt_tuning", 60.0)):
                 value = base + lift + seed
                 scores.append(
-                    fake_score(
-                        method=method, seed=seed, shots=shots, value=value, interval=(value - 4.5, value + 4)
-                    )
+                    fake_score(method=method, seed=seed, shots=shots, value=value, interval=(value - 4.5, value + 4))
                 )
                 low = method == "prompt_tuning" and shots == 16
                 value = 0.0 if low else base / 2 + lift
@@ -107,7 +105,7 @@ def write_fake_run(folder: Path, finished: bool = True, **changes) -> Path:
     )
     write_results(folder / "results.json", experiment.name, fake_scores(experiment.seeds))
     for seed in experiment.seeds:
-        for position, name in enumerate(stage_names(experiment)):
+        for position, name in enumerate(stage.name for stage in plan_stages(experiment)):
             stage = folder / f"seed-{seed}" / name
             write_text(stage / "log.jsonl", fake_log(600, 1 + position / 7 + seed / 5))
             write_json(stage / "result.json", {"version": 1, "identity": "x", "scores": []})

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from multiprompt.mini.makers import Texts
 from multiprompt.mini.skills import PREFIX_KEYS, SLOT_SKILLS, Level, SkillExample, make_example
 
-# Share of each skill at the start and from step BLEND_STEPS on. At the start, dense supervision (many
-# answers on one text) teaches the matching of words; the judging skills alone stay at chance for long.
+# Share of each skill. At first, dense supervision (many answers on one text) teaches the matching of words; from
+# PAIRS_FROM on, mostly pairs of sentences, which stay at chance for long; in the end, everything in proportion.
 EARLY_MIX: dict[str, float] = {
     "judgements": 4.0,
     "comparisons": 2.5,
@@ -53,31 +53,31 @@ LATE_MIX: dict[str, float] = {
     "evidence": 0.4,
     "shared": 0.2,
 }
-# Extra weight, for a while, of what teaches to compare names.
-FOCUS_MIX: dict[str, float] = {
+PAIR_MIX: dict[str, float] = {
     **LATE_MIX,
-    "judgements": 3.0,
-    "comparisons": 2.5,
-    "restatement": 1.5,
-    "qa": 1.2,
-    "cloze": 0.8,
+    "paraphrase": 3.0,
+    "answerable": 3.0,
+    "evidence": 1.5,
     "shared": 0.8,
-    "pronoun_check": 0.8,
+    "yes_no": 1.2,
+    "sentiment": 0.5,
+    "comparisons": 0.6,
+    "restatement": 0.6,
+    "spans": 0.3,
 }
-BLEND_STEPS = 6_600
-FOCUS_FROM, FOCUS_TO = 7_000, 10_500
-# Share of texts in which two people differ in the value of one relation: before the focus, and from then on.
-EARLY_TWINS: dict[str, float] = {"judged": 0.15, "searched": 0.15, "retold": 0.0}
-LATE_TWINS: dict[str, float] = {"judged": 0.3, "searched": 0.5, "retold": 0.6}
+BLEND_STEPS = 5_000
+PAIRS_FROM, PAIRS_TO = 2_000, 7_000
+# Share of texts in which two people differ in the value of one relation, so that names have to be compared.
+JUDGED_TWINS, SEARCHED_TWINS, RETOLD_TWINS = 0.3, 0.4, 0.5
 # Natural answer words come first: with digits and reversed digits from the start, a small model stays at
 # chance.
-STYLES_FROM, STYLES_TO = 4_620, 8_000
+STYLES_FROM, STYLES_TO = 5_500, 7_500
 NATURAL_RATE = 0.3
-PREFIXES_FROM = 1_320
-PREFIX_SHARE = 0.4
-LONG_TEXTS_FROM = 9_000
+PREFIXES_FROM = 1_000
+PREFIX_SHARE, PREFIX_SHARE_WITH_PAIRS = 0.4, 0.2
+LONG_TEXTS_FROM = 7_000
 # From here on prefixes are started afresh in turn, one every so many steps.
-RENEWALS_FROM, RENEWAL_EVERY = 8_000, 40
+RENEWALS_FROM, RENEWAL_EVERY = 7_000, 40
 PREFIX_LENGTHS = (5, 10, 20, 20)
 POOL_SIZE = 2048
 
@@ -87,7 +87,6 @@ class Stage:
     """Settings of the mixture at one moment."""
 
     weights: dict[str, float]
-    twins: dict[str, float]
     natural_rate: float
     prefix_share: float
     single_share: float
@@ -96,16 +95,15 @@ class Stage:
 
 def stage_at(step: int) -> Stage:
     """Return the mixture at a step."""
+    pairs = PAIRS_FROM <= step < PAIRS_TO
     blend = min(1.0, step / BLEND_STEPS)
-    weights = {name: (1 - blend) * EARLY_MIX[name] + blend * LATE_MIX[name] for name in EARLY_MIX}
-    if FOCUS_FROM <= step < FOCUS_TO:
-        weights = {name: FOCUS_MIX[name] for name in EARLY_MIX}
+    blended = {name: (1 - blend) * EARLY_MIX[name] + blend * LATE_MIX[name] for name in EARLY_MIX}
+    prefix_share = PREFIX_SHARE_WITH_PAIRS if pairs else PREFIX_SHARE
     styled = min(1.0, max(0.0, (step - STYLES_FROM) / (STYLES_TO - STYLES_FROM)))
     return Stage(
-        weights=weights,
-        twins=EARLY_TWINS if step < FOCUS_FROM else LATE_TWINS,
+        weights={name: PAIR_MIX[name] for name in EARLY_MIX} if pairs else blended,
         natural_rate=1.0 - (1.0 - NATURAL_RATE) * styled,
-        prefix_share=0.0 if step < PREFIXES_FROM else PREFIX_SHARE,
+        prefix_share=0.0 if step < PREFIXES_FROM else prefix_share,
         single_share=0.6 - 0.5 * blend,
         long_share=0.0 if step < LONG_TEXTS_FROM else 0.25,
     )
@@ -132,9 +130,9 @@ def draw_pool(seed: int, index: int, step: int, tokens_per_batch: int) -> list[T
         draw = rng.random()
         sizes = (1, 1) if draw < stage.single_share else (1, 3) if draw > 1 - stage.long_share else (1, 2)
         level = Level(
-            judged=Texts(sizes, stage.twins["judged"]),
-            searched=Texts((2, 3), stage.twins["searched"]),
-            retold_twin_rate=stage.twins["retold"],
+            judged=Texts(sizes, JUDGED_TWINS),
+            searched=Texts((2, 3), SEARCHED_TWINS),
+            retold_twin_rate=RETOLD_TWINS,
         )
         example = make_example(rng, name, natural_rate=stage.natural_rate, level=level)
         if name in SLOT_SKILLS:

@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from multiprompt.backbone.fast import accelerate
+from multiprompt.backbone.packing import Packing, can_pack
 from multiprompt.batch import Batch
 
 HiddenStates = Literal["none", "last", "all"]
@@ -32,8 +34,8 @@ class BackboneOutput:
     """
 
     logits: Float[Tensor, "N V"]
-    labels: Int[Tensor, N]
-    example_ids: Int[Tensor, N]
+    labels: Int[Tensor, " N"]
+    example_ids: Int[Tensor, " N"]
     encoder_states: tuple[Tensor, ...]
     decoder_states: tuple[Tensor, ...]
     encoder_mask: Int[Tensor, "B PS"]
@@ -47,7 +49,8 @@ class FrozenT5:
     and in generation (section 3 of the paper).
 
     Args:
-        model: a ``T5ForConditionalGeneration``; put in evaluation mode, every weight frozen.
+        model: a ``T5ForConditionalGeneration``; put in evaluation mode, every weight frozen, and on a CPU given
+            faster passes (see ``multiprompt.backbone.fast``).
         tokenizer: its tokenizer.
         name: what the user called it.
     """
@@ -58,6 +61,8 @@ class FrozenT5:
         self.name = name
         model.requires_grad_(False)
         model.eval()
+        if self.device.type == "cpu":
+            accelerate(model)
 
     @property
     def width(self) -> int:
@@ -107,30 +112,55 @@ class FrozenT5:
             hidden: which hidden states to keep: none, the last of encoder and decoder, or those after every block.
         """
         embedded, mask = self._encoder_inputs(batch.input_ids, batch.attention_mask, prompts)
-        keep_all = hidden == "all"
+        counted = batch.target_mask
+        shifted = self.model._shift_right(batch.labels)
+        packed = hidden != "all" and can_pack(self.model, mask, counted)
+        passes = self._packed_passes if packed else self._padded_passes
+        encoder_states, decoder_states, last = passes(embedded, mask, shifted, counted, hidden)
+        # The output layer is the widest of the model: it is computed only where a target token is waiting.
+        logits = self.model.lm_head(self._scaled(last))
+        example_ids, _ = counted.nonzero(as_tuple=True)
+        return BackboneOutput(logits.float(), batch.labels[counted], example_ids, encoder_states, decoder_states, mask)
+
+    def _padded_passes(
+        self, embedded: Tensor, mask: Tensor, shifted: Tensor, counted: Tensor, hidden: HiddenStates
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
+        """The states that are kept, and the last decoder state of the positions that count."""
         # A mask without padding changes nothing, and attention without a mask is faster.
         needed = None if bool(mask.all()) else mask
-        encoded = self.model.encoder(inputs_embeds=embedded, attention_mask=needed, output_hidden_states=keep_all)
+        encoded = self.model.encoder(
+            inputs_embeds=embedded, attention_mask=needed, output_hidden_states=hidden == "all"
+        )
         decoded = self.model.decoder(
-            input_ids=self.model._shift_right(batch.labels),
+            input_ids=shifted,
             encoder_hidden_states=encoded.last_hidden_state,
             encoder_attention_mask=needed,
             use_cache=False,
-            output_hidden_states=keep_all,
+            output_hidden_states=hidden == "all",
         )
-        # The output layer is the widest of the model: compute it only where a target token is waiting.
-        counted = batch.target_mask
-        example_ids, _ = counted.nonzero(as_tuple=True)
-        logits = self.model.lm_head(self._scaled(decoded.last_hidden_state[counted]))
-        states: dict[HiddenStates, tuple[tuple[Tensor, ...], tuple[Tensor, ...]]] = {
-            "none": ((), ()),
-            "last": ((encoded.last_hidden_state,), (decoded.last_hidden_state,)),
-        }
-        if keep_all:  # the first entry is the input of block one, which is the prompt itself
-            states["all"] = (encoded.hidden_states[1:], decoded.hidden_states[1:])
-        return BackboneOutput(
-            logits.float(), batch.labels[counted], example_ids, states[hidden][0], states[hidden][1], mask
-        )
+        return _kept(encoded, hidden), _kept(decoded, hidden), decoded.last_hidden_state[counted]
+
+    def _packed_passes(
+        self, embedded: Tensor, mask: Tensor, shifted: Tensor, counted: Tensor, hidden: HiddenStates
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
+        """The same without padding: all real tokens of the batch in one row (see ``Packing``)."""
+        with Packing(self.model, mask, counted) as packing:
+            encoded = self.model.encoder(
+                inputs_embeds=packing.sources.pack(embedded),
+                attention_mask=packing.no_mask,
+                output_hidden_states=hidden == "all",
+            )
+            decoded = self.model.decoder(
+                input_ids=packing.targets.pack(shifted),
+                attention_mask=packing.no_mask,
+                encoder_hidden_states=encoded.last_hidden_state,
+                encoder_attention_mask=packing.no_mask,
+                use_cache=False,
+                output_hidden_states=hidden == "all",
+            )
+        encoder_states = tuple(packing.sources.unpack(state) for state in _kept(encoded, hidden))
+        decoder_states = tuple(packing.targets.unpack(state) for state in _kept(decoded, hidden))
+        return encoder_states, decoder_states, decoded.last_hidden_state[0]
 
     def _scaled(self, decoder_states: Tensor) -> Tensor:
         # T5 v1.0 shares its embedding with the output layer and scales the decoder's output; v1.1 does neither.
@@ -159,10 +189,16 @@ class FrozenT5:
 
         with self.dropout(False):
             embedded, mask = self._encoder_inputs(input_ids, attention_mask, prompts)
-            encoded = self.model.encoder(inputs_embeds=embedded, attention_mask=mask)
+            if can_pack(self.model, mask):
+                with Packing(self.model, mask) as packing:
+                    packed = packing.sources.pack(embedded)
+                    encoded = self.model.encoder(inputs_embeds=packed, attention_mask=packing.no_mask)
+                states = packing.sources.unpack(encoded.last_hidden_state)
+            else:
+                states = self.model.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
             settings: dict[str, Any] = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
             return self.model.generate(
-                encoder_outputs=BaseModelOutput(last_hidden_state=encoded.last_hidden_state),
+                encoder_outputs=BaseModelOutput(last_hidden_state=states),
                 attention_mask=mask,
                 **(settings | options),
             )
@@ -191,3 +227,10 @@ class FrozenT5:
     def parameter_count(self) -> int:
         """Number of weights of the frozen model, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+def _kept(output: Any, hidden: HiddenStates) -> tuple[Tensor, ...]:
+    if hidden == "none":
+        return ()
+    # The first of all states is the input of block one, which is the prompt itself.
+    return (output.last_hidden_state,) if hidden == "last" else output.hidden_states[1:]

@@ -12,7 +12,7 @@ from multiprompt.cli.failures import reports_failures
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command()(evaluate)
+    app.command(short_help="Score the prompts of a run again.")(evaluate)
 
 
 @reports_failures()

@@ -9,7 +9,7 @@ import typer
 
 from multiprompt._version import __version__
 from multiprompt.cli import evaluate, ls, predict, quickstart, report, run, show, validate
-from multiprompt.cli.failures import STOPPED, FAILURES
+from multiprompt.cli.failures import FAILURES, STOPPED
 
 # Plain help: it is there at once, and examples keep their lines.
 app = typer.Typer(

@@ -14,16 +14,16 @@ from multiprompt.errors import ConfigError, DataError
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command()(predict)
+    app.command(short_help="Answer texts with the prompts of a run.")(predict)
 
 
 @reports_failures()
 def predict(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
-    text: Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Source texts.")] = None,
-    task: Annotated[str, typer.Option(help="Task whose prompt answers.")] = ...,  # type: ignore[assignment]
+    task: Annotated[str, typer.Option(help="Task whose prompt answers.")],
+    text: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Source texts.")] = None,
     file: Annotated[Path | None, typer.Option(help="A file with one source text on each line.")] = None,
-    method: Annotated[str | None, typer.Option(help="Such as mpt; default: the run's best-informed one.")] = None,
+    method: Annotated[str | None, typer.Option(help="Such as prompt_tuning; default: mpt if the run has it.")] = None,
     seed: Annotated[int | None, typer.Option(help="Of the run; default: the first.")] = None,
 ) -> None:
     """Answer source texts: the arguments, the lines of a file, or the lines of standard input.
@@ -33,7 +33,7 @@ def predict(
 
     \b
     Example:
-        multiprompt predict runs/quickstart --task mini-sst2 "sst2 sentence: the film was great ."
+        multiprompt predict runs/quickstart --task mini-sst2 "sentence: the film was great."
         multiprompt predict runs/quickstart --task mini-sst2 --file texts.txt > answers.txt
     """
     sources = _sources(text or [], file)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import TaskID
 
 PLAIN_SECONDS = 10.0
 """Time between two plain lines about a running stage."""
@@ -72,8 +73,14 @@ class BarProgress(AbstractContextManager["BarProgress"]):
     """
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self._console = console
         self._bars = Progress(
@@ -90,7 +97,7 @@ class BarProgress(AbstractContextManager["BarProgress"]):
         self._stage = ""
         self._began = 0.0
         self._moved = False
-        self._current: int | None = None
+        self._current: TaskID | None = None
 
     def __enter__(self) -> BarProgress:
         self._bars.start()

@@ -12,7 +12,7 @@ from multiprompt.cli.failures import STOPPED_RUN, reports_failures
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command()(quickstart)
+    app.command(short_help="Run a whole small experiment, no download.")(quickstart)
 
 
 @reports_failures(STOPPED_RUN)

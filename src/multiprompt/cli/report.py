@@ -12,12 +12,12 @@ from multiprompt.cli.failures import reports_failures
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command()(report)
+    app.command(short_help="Write the page of one run or several.")(report)
 
 
 @reports_failures()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders, finished or not.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, finished or not.")],
     out: Annotated[
         Path | None,
         typer.Option(help="The page; default: report.html in the run, or here for several runs."),

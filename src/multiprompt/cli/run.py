@@ -15,7 +15,7 @@ from multiprompt.cli.failures import STOPPED_RUN, reports_failures
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command()(run)
+    app.command(short_help="Run an experiment.")(run)
 
 
 @reports_failures(STOPPED_RUN)

@@ -10,7 +10,7 @@ from multiprompt.cli.failures import reports_failures
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command()(validate)
+    app.command(short_help="Check a configuration.")(validate)
 
 
 @reports_failures()

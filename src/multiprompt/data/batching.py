@@ -20,8 +20,8 @@ MICRO_BATCH_COST = 150
 
 def collate(
     tasks: Sequence[TokenisedExamples],
-    task_of: Int[np.ndarray, B],
-    positions: Int[np.ndarray, B],
+    task_of: Int[np.ndarray, " B"],
+    positions: Int[np.ndarray, " B"],
     pad_id: int,
 ) -> Batch:
     """Pad examples on the right to the longest of them."""
@@ -32,11 +32,11 @@ def collate(
     return Batch(input_ids, mask, labels, torch.as_tensor(task_of, dtype=torch.long))
 
 
-def _at(sequences: Ragged, position: int) -> Int[np.ndarray, n]:
+def _at(sequences: Ragged, position: int) -> Int[np.ndarray, " n"]:
     return sequences[position]
 
 
-def _pad(sequences: list[Int[np.ndarray, n]], value: int) -> tuple[Tensor, Tensor]:
+def _pad(sequences: list[Int[np.ndarray, " _"]], value: int) -> tuple[Tensor, Tensor]:
     lengths = np.array([len(sequence) for sequence in sequences])
     padded = np.full((len(sequences), lengths.max()), value, dtype=np.int64)
     for row, sequence in zip(padded, sequences, strict=True):
@@ -44,7 +44,7 @@ def _pad(sequences: list[Int[np.ndarray, n]], value: int) -> tuple[Tensor, Tenso
     return torch.from_numpy(padded), torch.from_numpy(lengths)
 
 
-def cut_by_length(lengths: Int[np.ndarray, B], overhead: int, prompt_length: int = 0) -> list[Int[np.ndarray, b]]:
+def cut_by_length(lengths: Int[np.ndarray, " B"], overhead: int, prompt_length: int = 0) -> list[Int[np.ndarray, " _"]]:
     """Split a batch into micro-batches so that the least work is done, padding counted.
 
     The cost of a micro-batch is its number of examples times the longest of them (prompt included), plus a

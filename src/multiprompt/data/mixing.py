@@ -7,7 +7,7 @@ restored on its own.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -15,18 +15,17 @@ from jaxtyping import Float, Int
 from multiprompt.errors import ConfigError
 from multiprompt.seeding import derive_seed
 
-MixingMode = Literal["proportional", "uniform_tasks", "iid"]
-
 SIZE_CAP = 2**18
 """Examples beyond which a task's size no longer raises its share (examples-proportional mixing)."""
 
 GROUPED_BATCHES = 64
 """Within how many batches of an epoch examples are put together by length."""
 
-Draw = tuple[Int[np.ndarray, "B"], Int[np.ndarray, "B"]]
+Draw = tuple[Int[np.ndarray, " B"], Int[np.ndarray, " B"]]
 """The task of every example of a batch, and its position within the task."""
 
 
+@runtime_checkable
 class Sampler(Protocol):
     """An endless source of batches' positions."""
 
@@ -43,7 +42,7 @@ class Sampler(Protocol):
         ...
 
 
-def mixing_rates(sizes: Sequence[int], cap: int = SIZE_CAP) -> Float[np.ndarray, K]:
+def mixing_rates(sizes: Sequence[int], cap: int = SIZE_CAP) -> Float[np.ndarray, " K"]:
     """Share of every task: ``min(n_k, cap)`` over the sum of these (section 4.1)."""
     capped = np.minimum(np.asarray(sizes, dtype=np.float64), cap)
     return capped / capped.sum()
@@ -59,10 +58,10 @@ class _Shuffled:
         self.position = 0
         self._order = self._shuffle()
 
-    def _shuffle(self) -> Int[np.ndarray, n]:
+    def _shuffle(self) -> Int[np.ndarray, " n"]:
         return np.random.default_rng(derive_seed(self.seed, "epoch", self.epoch)).permutation(self.size)
 
-    def take(self, count: int) -> Int[np.ndarray, count]:
+    def take(self, count: int) -> Int[np.ndarray, " count"]:
         parts = []
         while count > 0:
             if self.position == self.size:
@@ -111,7 +110,7 @@ class TaskSampler:
         sizes: Sequence[int],
         batch_size: int,
         seed: int,
-        mode: MixingMode = "proportional",
+        mode: str = "proportional",
         size_cap: int = SIZE_CAP,
         max_tasks: int | None = None,
     ) -> None:
@@ -166,7 +165,7 @@ class TaskSampler:
             quotas[int(self._random.choice(drawn))] += rest
         return quotas
 
-    def _weighted(self, count: int) -> Int[np.ndarray, count]:
+    def _weighted(self, count: int) -> Int[np.ndarray, " count"]:
         return np.searchsorted(self._cumulative, self._random.random(count), side="right")
 
     def state(self) -> dict[str, Any]:
@@ -197,7 +196,9 @@ class EpochSampler:
         ConfigError: there is no example.
     """
 
-    def __init__(self, lengths: Int[np.ndarray, n], batch_size: int, seed: int, group_by_length: bool = True) -> None:
+    def __init__(
+        self, lengths: Int[np.ndarray, " n"], batch_size: int, seed: int, group_by_length: bool = True
+    ) -> None:
         if len(lengths) < 1:
             raise ConfigError("there is no example to draw from")
         self.lengths = np.asarray(lengths)
@@ -208,7 +209,7 @@ class EpochSampler:
         self.position = 0
         self._batches = self._epoch_batches()
 
-    def _epoch_batches(self) -> list[Int[np.ndarray, B]]:
+    def _epoch_batches(self) -> list[Int[np.ndarray, " _"]]:
         random = np.random.default_rng(derive_seed(self.seed, "epoch", self.epoch))
         order = random.permutation(len(self.lengths))
         window = self.batch_size * GROUPED_BATCHES

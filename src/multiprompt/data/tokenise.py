@@ -22,8 +22,8 @@ class Ragged:
         offsets: where each sequence begins; one more entry than there are sequences.
     """
 
-    values: Int[np.ndarray, total]
-    offsets: Int[np.ndarray, n_plus_1]
+    values: Int[np.ndarray, " total"]
+    offsets: Int[np.ndarray, " n_plus_1"]
 
     @staticmethod
     def of(sequences: Sequence[Sequence[int]]) -> Ragged:
@@ -36,11 +36,11 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, index: int) -> Int[np.ndarray, n]:
+    def __getitem__(self, index: int | np.integer) -> Int[np.ndarray, " n"]:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     @property
-    def lengths(self) -> Int[np.ndarray, n]:
+    def lengths(self) -> Int[np.ndarray, " n"]:
         """Length of every sequence."""
         return np.diff(self.offsets)
 

@@ -139,6 +139,10 @@ _KINDS: dict[str, tuple[type, ...]] = {
 def _is_a(name: str, value: Any, kinds: tuple[type, ...]) -> bool:
     if not isinstance(value, kinds) or isinstance(value, bool):
         return False
+    return _fits(name, value)
+
+
+def _fits(name: str, value: Any) -> bool:
     if name == "interval":
         return len(value) == 2 and all(isinstance(bound, _NUMBER) for bound in value)
     if name == "shots":
@@ -152,9 +156,7 @@ def _check_version(record: Any, where: str) -> None:
     if not isinstance(record, Mapping) or "version" not in record:
         raise CheckpointError(f"{where} is not a record of results: it has no version")
     if record["version"] != RESULT_VERSION:
-        raise CheckpointError(
-            f"{where} has version {record['version']!r}; this release reads version {RESULT_VERSION}"
-        )
+        raise CheckpointError(f"{where} has version {record['version']!r}; this release reads version {RESULT_VERSION}")
 
 
 def write_results(path: Path, experiment: str, scores: Sequence[Score]) -> None:
@@ -327,9 +329,7 @@ def average_over_tasks(scores: Iterable[Score]) -> list[Average]:
     averages = []
     for (method, shots), by_seed in groups.items():
         names = tuple(tasks[method, shots])
-        complete = {
-            s: statistics_of.fmean(v.values()) for s, v in sorted(by_seed.items()) if len(v) == len(names)
-        }
+        complete = {s: statistics_of.fmean(v.values()) for s, v in sorted(by_seed.items()) if len(v) == len(names)}
         if complete:
             mean, deviation = mean_and_deviation(tuple(complete.values()))
             averages.append(Average(method, shots, names, tuple(complete), mean, deviation))

@@ -13,10 +13,10 @@ from torch.nn import functional as F
 def logit_divergence(
     student: Float[Tensor, "N V"],
     teacher: Float[Tensor, "N V"],
-    example_ids: Int[Tensor, N],
+    example_ids: Int[Tensor, " N"],
     batch_size: int,
     temperature: float = 1.0,
-) -> Float[Tensor, B]:
+) -> Float[Tensor, " B"]:
     """KL(teacher || student) of the output distributions at a temperature, summed for each example (Eq. 3).
 
     For every target position: ``sum_j p_T[j] (log p_T[j] - log p_S[j])`` over the whole vocabulary, with
@@ -38,7 +38,7 @@ def logit_divergence(
 
 def hidden_state_error(
     student: Float[Tensor, "B N D"], teacher: Float[Tensor, "B N D"], mask: Bool[Tensor, "B N"]
-) -> Float[Tensor, B]:
+) -> Float[Tensor, " B"]:
     """Squared difference of hidden states, averaged over the width, summed over the positions that count (Eq. 4).
 
     Divided by the number of positions it is the mean squared error over real positions. A literal sum over
@@ -58,6 +58,6 @@ def normalised_layers(states: Sequence[Float[Tensor, "B N D"]]) -> Float[Tensor,
     return torch.cat(scaled, dim=-1)
 
 
-def prompt_distance(student: Float[Tensor, "B P D"], teacher: Float[Tensor, "B P D"]) -> Float[Tensor, B]:
+def prompt_distance(student: Float[Tensor, "B P D"], teacher: Float[Tensor, "B P D"]) -> Float[Tensor, " B"]:
     """Mean squared difference between each example's prompt and its teacher's: the ablation of section 4.3."""
     return (student.float() - teacher.detach().float()).pow(2).mean((1, 2))

@@ -8,8 +8,8 @@ from torch.nn import functional as F
 
 
 def token_cross_entropy(
-    logits: Float[Tensor, "N V"], labels: Int[Tensor, N], example_ids: Int[Tensor, N], batch_size: int
-) -> Float[Tensor, B]:
+    logits: Float[Tensor, "N V"], labels: Int[Tensor, " N"], example_ids: Int[Tensor, " N"], batch_size: int
+) -> Float[Tensor, " B"]:
     """Minus the log-probability of each target token, summed for each example.
 
     Divided by the number of target tokens of the batch this is the token mean that every public code base uses (the

@@ -38,7 +38,7 @@ def parse_number(text: str) -> float | None:
     return number if math.isfinite(number) and abs(number) <= LARGEST else None
 
 
-def average_ranks(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
+def average_ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 1; equal values share the mean of their ranks."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)

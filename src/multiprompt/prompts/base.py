@@ -24,7 +24,7 @@ class Prompt(nn.Module, ABC):
     def collapse(self, tasks: list[int]) -> Float[Tensor, "K P D"]:
         """The plain prompts of the tasks with these positions, in this order."""
 
-    def forward(self, task_ids: Int[Tensor, B]) -> Float[Tensor, "B P D"]:
+    def forward(self, task_ids: Int[Tensor, " B"]) -> Float[Tensor, "B P D"]:
         """The prompt of every example, given the position of its task.
 
         Raises:

@@ -46,7 +46,7 @@ def uniform_rows(
 
 
 def text_rows(
-    embedding: Float[Tensor, "V D"], token_ids: Int[Tensor, N] | list[int], length: int
+    embedding: Float[Tensor, "V D"], token_ids: Int[Tensor, " N"] | list[int], length: int
 ) -> Float[Tensor, "P D"]:
     """Embeddings of a text's tokens, repeated or cut to the length of the prompt.
 

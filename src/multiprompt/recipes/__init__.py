@@ -1,29 +1,35 @@
-"""Short programs that wire one experiment each."""
+"""Short programs that wire one experiment each.
 
-from multiprompt.recipes.experiment import run_experiment
-from multiprompt.recipes.prepare import PreparedTask, load_task
-from multiprompt.recipes.replay import evaluate_run, predict, stored_scores
-from multiprompt.recipes.shipped import recipe_names, recipe_path
-from multiprompt.recipes.source import train_source
-from multiprompt.recipes.stage import Place
-from multiprompt.recipes.target import adapt_target
-from multiprompt.recipes.teacher import train_teacher, tune_prompt
-from multiprompt.recipes.use import answer, evaluate
+Names are loaded when they are first used: listing or checking configurations does not need torch.
+"""
 
-__all__ = [
-    "Place",
-    "PreparedTask",
-    "adapt_target",
-    "answer",
-    "evaluate",
-    "evaluate_run",
-    "load_task",
-    "predict",
-    "recipe_names",
-    "recipe_path",
-    "run_experiment",
-    "stored_scores",
-    "train_source",
-    "train_teacher",
-    "tune_prompt",
-]
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOMES = {
+    "Place": "stage",
+    "PreparedTask": "prepare",
+    "adapt_target": "target",
+    "answer": "use",
+    "evaluate": "use",
+    "evaluate_run": "replay",
+    "load_task": "prepare",
+    "predict": "replay",
+    "recipe_names": "shipped",
+    "recipe_path": "shipped",
+    "run_experiment": "experiment",
+    "stored_scores": "replay",
+    "train_source": "source",
+    "train_teacher": "teacher",
+    "tune_prompt": "teacher",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"multiprompt.recipes.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'multiprompt.recipes' has no attribute {name!r}")

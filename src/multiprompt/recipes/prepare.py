@@ -55,7 +55,8 @@ class PreparedTask:
         Raises:
             ConfigError: there are fewer than ``k``.
         """
-        train = draw_few_shot(self.data.train, k, seed, balanced)
+        # Open answers and scores have no classes to draw evenly from.
+        train = draw_few_shot(self.data.train, k, seed, balanced and self.task.labels is not None)
         data = replace(self.data, train=train, counts=self.data.counts | {"train": len(train)})
         return replace(self, data=data, train=_tokens(train, self.task, backbone))
 

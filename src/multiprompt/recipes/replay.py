@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiprompt.backbone import FrozenT5, load_backbone
+from multiprompt.config import to_plain
 from multiprompt.errors import CheckpointError, unknown_name
 from multiprompt.evaluation.results import Score
 from multiprompt.files import read_json, read_tensors
 from multiprompt.methods import FineTuning, Method, PromptTuning
-from multiprompt.options import BackboneOptions
+from multiprompt.plan import plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes.prepare import load_task
 from multiprompt.recipes.run_folder import read_run_config
@@ -30,27 +31,20 @@ class StoredScore:
 
 
 def stored_scores(folder: Path) -> list[StoredScore]:
-    """Every score that the finished stages of a run hold, in the order of their folders.
+    """Every score that the finished stages of a run hold, in the order of the experiment.
 
     Raises:
         CheckpointError: the folder holds no run, or a record is damaged.
     """
-    read_run_config(folder)
+    experiment = read_run_config(folder)
     found = []
-    for result in sorted(folder.glob("seed-*/*/result.json")):
-        scores = [Score.from_json(score) for score in read_json(result)["scores"]]
-        found += [StoredScore(score, result.parent) for score in scores]
+    for seed in experiment.seeds:
+        for stage in plan_stages(experiment):
+            place = folder / f"seed-{seed}" / stage.name
+            if (place / "result.json").exists():
+                scores = [Score.from_json(score) for score in read_json(place / "result.json")["scores"]]
+                found += [StoredScore(score, place) for score in scores]
     return found
-
-
-def _load_run_backbone(options: BackboneOptions) -> FrozenT5:
-    return load_backbone(
-        options.name,
-        revision=options.revision,
-        device=options.device,
-        precision=options.precision,
-        attention=options.attention,
-    )
 
 
 def _restore(stack: ExitStack, backbone: FrozenT5, stored: StoredScore) -> tuple[Method, int]:
@@ -86,7 +80,7 @@ def evaluate_run(
     """
     experiment = read_run_config(folder)
     stored = list(_chosen(stored_scores(folder), tasks))
-    backbone = _load_run_backbone(experiment.backbone)
+    backbone = load_backbone(**to_plain(experiment.backbone))
     data = experiment.data if max_test is None else replace(experiment.data, max_test=max_test)
     prepared = {name: load_task(name, backbone, data) for name in {s.score.task for s in stored}}
     scores = []
@@ -120,6 +114,10 @@ def _chosen(stored: list[StoredScore], tasks: Sequence[str] | None) -> Iterator[
     return (entry for entry in stored if tasks is None or entry.score.task in tasks)
 
 
+def _shots(entry: StoredScore) -> float:
+    return float("inf") if entry.score.shots == "all" else entry.score.shots
+
+
 def predict(
     folder: Path,
     task: str,
@@ -143,15 +141,21 @@ def predict(
     """
     experiment = read_run_config(folder)
     stored = list(_chosen(stored_scores(folder), [task]))
-    by_method = {entry.score.method: entry for entry in stored if seed in (None, entry.score.seed)}
+    seed = experiment.seeds[0] if seed is None else seed
+    by_method: dict[str, StoredScore] = {}
+    for entry in stored:
+        # Of several numbers of examples the largest one is used, and all of them before any number.
+        known = by_method.get(entry.score.method)
+        if entry.score.seed == seed and (known is None or _shots(entry) > _shots(known)):
+            by_method[entry.score.method] = entry
     if not by_method:
         raise CheckpointError(f"{folder} holds nothing for {task!r} with seed {seed}")
     if method is None:
         order = ("mpt", "prompt_tuning", "fine_tuning", "student", "teacher")
-        method = next((name for name in order if name in by_method), next(iter(by_method)))
+        method = next(name for name in order if name in by_method)
     if method not in by_method:
         raise unknown_name(f"method for {task!r} in this run", method, by_method)
-    backbone = _load_run_backbone(experiment.backbone)
+    backbone = load_backbone(**to_plain(experiment.backbone))
     value = TASKS[task]
     if experiment.data.max_source_length is not None:
         value = replace(value, max_source_length=experiment.data.max_source_length)

@@ -24,12 +24,14 @@ class Place:
         folder: for the log and the checkpoint; None keeps nothing.
         identity: digest of all that the stage depends on.
         progress: told about every step.
+        title: of the stage, for progress and errors; the name if empty.
     """
 
     name: str
     folder: Path | None = None
     identity: str = ""
     progress: Progress = SILENT
+    title: str = ""
 
 
 def train_stage(
@@ -91,5 +93,5 @@ def train_stage(
         log=place.folder / "log.jsonl" if place.folder else None,
         task_names=[task.name for task in tasks],
         progress=place.progress,
-        stage=place.name,
+        stage=place.title or place.name,
     )

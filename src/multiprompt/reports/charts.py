@@ -81,20 +81,15 @@ def score_chart(title: str, tasks: Mapping[str, Sequence[tuple[str, Summary]]]) 
         parts.append(_text(left - 10, top + row * len(entries) / 2 + 4, task, "label", "end"))
         x = across(entries[0][1].majority)
         parts.append(
-            f'<line class="majority" x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" '
-            f'y2="{top + row * len(entries):.1f}"/>'
+            f'<line class="majority" x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{top + row * len(entries):.1f}"/>'
         )
         for head, s in entries:
             y = top + row / 2
             colour = f"method{heads.index(head) % 6}"
             (start, end), centre = (across(s.interval[0]), across(s.interval[1])), across(s.mean)
-            parts.append(
-                f'<line class="bar {colour}" x1="{start:.1f}" x2="{end:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            )
+            parts.append(f'<line class="bar {colour}" x1="{start:.1f}" x2="{end:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<circle class="dot {colour}" cx="{centre:.1f}" cy="{y:.1f}" r="4"/>')
-            lines.append(
-                f"{task}, {head}: {number(s.mean)}, {number(s.interval[0])} to {number(s.interval[1])}"
-            )
+            lines.append(f"{task}, {head}: {number(s.mean)}, {number(s.interval[0])} to {number(s.interval[1])}")
             top += row
         top += gap
     return _svg(title, "; ".join(lines), width, height, parts)
@@ -156,6 +151,8 @@ def _grid(across: _Axis, up: _Axis, right: float) -> str:
 
 
 def _curve(points: Points, across: _Axis, up: _Axis, kind: str) -> str:
+    if len(points) == 1:
+        points *= 2  # a line of no length is drawn as a dot, a single point not at all
     places = " ".join(f"{across(step):.1f},{up(value):.1f}" for step, value in points)
     return f'<polyline class="curve {kind}" points="{places}"/>'
 

@@ -30,6 +30,9 @@ HOW_TO_READ = (
     "the seeds' bounds, so it tells what the size of the test set leaves open, not how far seeds differ."
 )
 
+MOST_NOTES = 12
+"""Notes beyond which they are folded away."""
+
 
 def render_html(runs: Sequence[Run]) -> str:
     """The whole page."""
@@ -45,13 +48,15 @@ def render_html(runs: Sequence[Run]) -> str:
         charts = _score_charts(scores)
         for table in headline_tables(scores):
             parts.append(f'<div class="pair"><div>{_table(table)}</div>{charts.get(table.caption, "")}</div>')
-        parts.append(f'<p>{escape(HOW_TO_READ)}</p></section><section><h2>Every score</h2>')
+        parts.append(f"<p>{escape(HOW_TO_READ)}</p></section><section><h2>Every score</h2>")
         parts += [_table(score_table(scores)), _details("Every seed", _table(seed_table(scores)))]
         parts.append("</section>")
     parts += _curves(runs)
     notes = notes_of(runs)
     if notes:
-        parts.append(f'<section><h2>Notes</h2><ul class="notes">{_items(notes)}</ul></section>')
+        shown = f'<ul class="notes">{_items(notes)}</ul>'
+        shown = shown if len(notes) <= MOST_NOTES else _details(f"{len(notes)} notes on the data", shown)
+        parts.append(f"<section><h2>Notes</h2>{shown}</section>")
     parts.append("<section><h2>How it was made</h2>")
     for run in runs:
         suffix = f" of {run.label}" if len(runs) > 1 else ""
@@ -74,7 +79,9 @@ def lead(runs: Sequence[Run]) -> list[str]:
     scores = [score for run in runs for score in run.scores]
     tasks = {score.task for score in scores if score.method not in SOURCE_METHODS}
     seeds = {seed for run in runs for seed in run.experiment.seeds}
-    names = dict.fromkeys(str(run.environment.get("backbone", {}).get("name", run.experiment.backbone.name)) for run in runs)
+    names = dict.fromkeys(
+        str(run.environment.get("backbone", {}).get("name", run.experiment.backbone.name)) for run in runs
+    )
     parts = [f"backbone {', '.join(names)}", f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"]
     if tasks:
         parts.insert(1, f"{len(tasks)} target task{'s' * (len(tasks) != 1)}")

@@ -13,6 +13,7 @@ from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import Score, read_results
 from multiprompt.files import read_json
 from multiprompt.options import Experiment
+from multiprompt.plan import plan_stages
 
 Points = tuple[tuple[int, float], ...]
 """Pairs of a step and a value."""
@@ -99,7 +100,7 @@ def read_run(folder: Path) -> Run:
     if (folder / "results.json").exists():
         scores = read_results(folder / "results.json")[1]
     stages = []
-    names = stage_names(experiment)
+    names = [stage.name for stage in plan_stages(experiment)]
     for seed in experiment.seeds:
         waiting = 0
         for name in names:
@@ -123,23 +124,6 @@ def read_run(folder: Path) -> Run:
         stages=tuple(stages),
         missing=tuple(missing),
     )
-
-
-def stage_names(experiment: Experiment) -> list[str]:
-    """The stages that an experiment goes through for every seed, in order."""
-    names = []
-    source, targets = experiment.source, experiment.targets
-    if source is not None:
-        if source.distillation.kind != "none":
-            names += [f"teacher-{task}" for task in source.tasks]
-        names.append("source")
-    if targets is not None:
-        for shots in targets.shots:
-            for method in targets.methods:
-                # A shared prompt is what makes a group; the other methods adapt to one task at a time.
-                group = ["group"] if targets.group and method == "mpt" else targets.tasks
-                names += [f"target-{task}-{method}-{shots}" for task in group]
-    return names
 
 
 def _read_log(path: Path) -> tuple[Points, Points]:
@@ -177,7 +161,5 @@ def notes_of(runs: Sequence[Run]) -> list[str]:
             prints.setdefault(score.task, {})[key] = None
     for task, kinds in prints.items():
         if len(kinds) > 1 and len(runs) > 1:
-            notes.append(
-                f"{task}: the runs differ in data, task version or metric; do not compare their scores"
-            )
+            notes.append(f"{task}: the runs differ in data, task version or metric; do not compare their scores")
     return notes

@@ -67,9 +67,7 @@ class Table:
     @property
     def marks(self) -> str:
         """The marks that occur in it."""
-        return "".join(
-            mark for mark in LEGEND if any(mark in cell.marks for row in self.rows for cell in row)
-        )
+        return "".join(mark for mark in LEGEND if any(mark in cell.marks for row in self.rows for cell in row))
 
 
 def number(value: float, deviation: float | None = None) -> str:
@@ -150,9 +148,7 @@ def _headline(caption: str, columns: Mapping[_Key, _Column], several: bool) -> T
         majorities.append(present[0].majority)
         cells = [Cell(number(s.mean, s.deviation), marks_of(s)) if s else Cell(_EMPTY) for s in summaries]
         rows.append((Cell(task, note=metrics), Cell(number(majorities[-1])), *cells))
-    averages = [
-        c.average if c.average and set(c.average.tasks) == set(tasks) else None for c in columns.values()
-    ]
+    averages = [c.average if c.average and set(c.average.tasks) == set(tasks) else None for c in columns.values()]
     footer = []
     if len(tasks) > 1:
         shown = [Cell(number(a.mean, a.deviation)) if a else Cell(_EMPTY) for a in averages]
@@ -171,7 +167,7 @@ def _parameters(column: _Column) -> str:
 def score_table(scores: Mapping[str, Sequence[Score]]) -> Table:
     """Every (task, method, examples) with all that is needed to judge its value."""
     several = len(scores) > 1
-    heads = (
+    heads: tuple[str, ...] = (
         "task",
         "method",
         "examples",
@@ -207,7 +203,7 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> Table:
 def seed_table(scores: Mapping[str, Sequence[Score]]) -> Table:
     """Every seed for itself: all metrics, the choice of the checkpoint, time."""
     several = len(scores) > 1
-    heads = (
+    heads: tuple[str, ...] = (
         "task",
         "method",
         "examples",

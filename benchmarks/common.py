@@ -1,0 +1,139 @@
+"""What the benchmarks share: random models of known shapes, examples of known lengths, timing, the machine."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from multiprompt.backbone import FrozenT5
+from multiprompt.batch import IGNORED
+from multiprompt.data import Ragged, TokenisedExamples
+from multiprompt.options import TrainingOptions
+from multiprompt.prompts import SoftPrompt
+
+PROMPT_LENGTH = 100
+SHAPES: dict[str, dict[str, int]] = {
+    "tiny": {"d_model": 96, "d_kv": 24, "d_ff": 384, "num_layers": 4, "num_heads": 4, "vocab_size": 2048},
+    "small": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8, "vocab_size": 32128},
+    "base": {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12, "vocab_size": 32128},
+}
+LENGTHS: dict[str, tuple[float, float]] = {
+    "mnli": (40, 17),
+    "qnli": (50, 20),
+    "qqp": (30, 13),
+    "sst2": (18, 9),
+    "squad": (180, 60),
+    "record": (256, 70),
+    "mrpc": (53, 14),
+}
+"""Mean and standard deviation of the source lengths that are drawn, task prefix included."""
+
+
+def random_model(shape: str, attention: str | None = None) -> Any:
+    """A random ``T5ForConditionalGeneration``; its attention is transformers' default unless named."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    options = {} if attention is None else {"attn_implementation": attention}
+    model = T5ForConditionalGeneration._from_config(T5Config(decoder_start_token_id=0, **SHAPES[shape]), **options)
+    return model.requires_grad_(False).eval()
+
+
+def random_backbone(shape: str, attention: str = "eager") -> FrozenT5:
+    """What ``load_backbone`` gives on a CPU, with random weights."""
+    return FrozenT5(random_model(shape, attention), SimpleNamespace(pad_token_id=0), shape)
+
+
+def random_prompt(width: int) -> SoftPrompt:
+    """A plain prompt with N(0, 1) rows."""
+    return SoftPrompt([torch.randn(PROMPT_LENGTH, width, generator=torch.Generator().manual_seed(1))])
+
+
+def random_examples(
+    tasks: Sequence[str], count: int, vocabulary: int = 2048, seed: int = 0, limit: int = 256
+) -> TokenisedExamples:
+    """Examples with log-normal source lengths, drawn from the tasks in turn; targets of 2 or 3 tokens."""
+    random = np.random.default_rng(seed)
+    sources = []
+    for index in range(count):
+        mean, spread = LENGTHS[tasks[index % len(tasks)]]
+        sigma = np.log1p((spread / mean) ** 2)
+        length = int(np.clip(round(random.lognormal(np.log(mean) - sigma / 2, sigma**0.5)), 5, limit))
+        sources.append(random.integers(3, vocabulary, length).tolist())
+    targets = [random.integers(3, vocabulary, random.integers(2, 4)).tolist() for _ in range(count)]
+    return TokenisedExamples(Ragged.of(sources), Ragged.of(targets), 0, 0)
+
+
+def plain_batch(tasks: Sequence[TokenisedExamples], drawn: Sequence[tuple[int, int]], width: int | None) -> Any:
+    """Padding as most training scripts do it: to the longest example, or to a fixed width."""
+    sources = [torch.from_numpy(tasks[t].sources[i].astype(np.int64)) for t, i in drawn]
+    targets = [torch.from_numpy(tasks[t].targets[i].astype(np.int64)) for t, i in drawn]
+    ids = torch.nn.utils.rnn.pad_sequence(sources, batch_first=True)
+    if width is not None:
+        ids = torch.nn.functional.pad(ids, (0, width - ids.shape[1]))
+    lengths = torch.tensor([len(source) for source in sources])
+    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+    labels = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED)
+    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def training_options(dropout: bool) -> TrainingOptions:
+    """The defaults, but for dropout."""
+    return TrainingOptions(dropout=dropout, select="last")
+
+
+def alternate(contestants: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every contestant in every round, after a round that does not count; A B A B ..."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(rounds + 1):
+        for name, run in contestants.items():
+            began = time.perf_counter()
+            run()
+            if turn:
+                seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def print_ratios(seconds: dict[str, list[float]], ours: str) -> None:
+    """Median seconds of every contestant, and the median of its ratios to ours, round by round."""
+    for name, values in seconds.items():
+        ratios = [theirs / own for theirs, own in zip(values, seconds[ours], strict=True)]
+        spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+        median = statistics.median(ratios)
+        print(f"  {name:48} {statistics.median(values):8.3f} s   {median:5.2f} x ours   ({spread})", flush=True)
+
+
+def matmul_peak(seconds: float = 0.4) -> float:
+    """Multiply-adds a second of the best of some square float32 products."""
+    best = 0.0
+    for size in (1024, 1536, 2048):
+        left, right, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
+        ends = time.perf_counter() + seconds
+        while time.perf_counter() < ends:
+            began = time.perf_counter()
+            torch.mm(left, right, out=out)
+            best = max(best, size**3 / (time.perf_counter() - began))
+    return best
+
+
+def describe_machine() -> str:
+    """Processor features, cores, memory, versions."""
+    flags, memory = "", ""
+    if Path("/proc/cpuinfo").exists():
+        text = Path("/proc/cpuinfo").read_text()
+        flags = " ".join(flag for flag in ("avx2", "avx512f", "amx_tile") if f" {flag}" in text)
+        memory = f"{int(Path('/proc/meminfo').read_text().split()[1]) / 2**20:.0f} GiB"
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft"))
+    return (
+        f"{platform.machine()} {flags}, {torch.get_num_threads()} threads, {memory}; "
+        f"Python {platform.python_version()}, {packages}"
+    )

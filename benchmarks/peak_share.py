@@ -1,0 +1,136 @@
+"""Share of the machine's float32 peak that a prompt-tuning step reaches, and the memory it takes.
+
+Counted are the multiply-adds of the forward pass and of the backward pass towards the activations (no weight gradient),
+for real tokens only. With D the width, I = heads x head width, F the inner width, V the vocabulary, s the source
+tokens of an example with its prompt, t its target tokens, E and L the encoder's and the decoder's blocks:
+
+    encoder  2 E (s (4 D I + 2 D F) + 2 s^2 I)                        the 2: forward and backward
+    decoder  2 L (t (6 D I + 2 D F) + 2 s D I + 2 t^2 I + 2 s t I) - (4 t D I + 2 t^2 I)
+    output   2 t D V
+
+The backward of the self-attention in the decoder's first block is subtracted: its input has no gradient.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from common import (
+    PROMPT_LENGTH,
+    SHAPES,
+    describe_machine,
+    matmul_peak,
+    plain_batch,
+    random_backbone,
+    random_examples,
+    random_model,
+    random_prompt,
+    training_options,
+)
+from multiprompt.data import BatchStream, EpochSampler, TokenisedExamples
+from multiprompt.methods import PromptTuning
+from multiprompt.training import build_optimiser
+from multiprompt.training.loop import _step
+
+
+def multiply_adds(shape: dict[str, int], sources: np.ndarray, targets: np.ndarray) -> float:
+    """See the formula at the top."""
+    width, feed, blocks = shape["d_model"], shape["d_ff"], shape["num_layers"]
+    inner = shape["num_heads"] * shape["d_kv"]
+    s, t = sources + PROMPT_LENGTH, targets
+    encoder = 2 * blocks * (s * (4 * width * inner + 2 * width * feed) + 2 * s**2 * inner)
+    rows = t * (6 * width * inner + 2 * width * feed) + 2 * s * width * inner
+    decoder = 2 * blocks * (rows + 2 * t**2 * inner + 2 * s * t * inner)
+    decoder = decoder - (4 * t * width * inner + 2 * t**2 * inner)
+    return float((encoder + decoder + 2 * t * width * shape["vocab_size"]).sum())
+
+
+def our_step(shape: str, examples: TokenisedExamples, dropout: bool, batch_size: int) -> Callable[[], Any]:
+    backbone = random_backbone(shape)
+    method = PromptTuning(backbone, random_prompt(backbone.width), dropout=dropout)
+    options = training_options(dropout)
+    optimiser = build_optimiser(method.parameter_groups(), options)
+    sampler = EpochSampler(examples.sources.lengths, batch_size, seed=0, group_by_length=False)
+    stream = BatchStream([examples], sampler, pad_id=0, prompt_length=PROMPT_LENGTH)
+    return lambda: _step(method, next(stream), optimiser, options.clip, "a benchmark")
+
+
+def plain_step(shape: str, examples: TokenisedExamples, dropout: bool, batch_size: int) -> Callable[[], Any]:
+    model = random_model(shape).train(dropout)
+    prompt = torch.nn.Parameter(torch.randn(PROMPT_LENGTH, model.config.d_model))
+    optimiser = torch.optim.AdamW([prompt], lr=0.3)
+    batch = plain_batch([examples], [(0, position) for position in range(batch_size)], None)
+    mask = torch.cat([batch["attention_mask"].new_ones(batch_size, PROMPT_LENGTH), batch["attention_mask"]], 1)
+
+    def step() -> None:
+        embedded = torch.cat([prompt.expand(batch_size, -1, -1), model.shared(batch["input_ids"])], 1)
+        model(inputs_embeds=embedded, attention_mask=mask, labels=batch["labels"]).loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return step
+
+
+def shares(shape: str, batch_size: int, dropout: bool, rounds: int) -> None:
+    examples = random_examples(("sst2", "mrpc", "qnli"), batch_size)  # one batch, the same in every step
+    work = multiply_adds(SHAPES[shape], examples.sources.lengths, examples.targets.lengths)
+    contestants = {
+        "multiprompt": our_step(shape, examples, dropout, batch_size),
+        "transformers": plain_step(shape, examples, dropout, batch_size),
+    }
+    reached: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(rounds + 1):
+        for name, step in contestants.items():
+            peak = matmul_peak(0.15)
+            began = time.perf_counter()
+            step()
+            seconds = time.perf_counter() - began
+            if turn:
+                reached[name].append(work / seconds / peak)
+    for name, values in reached.items():
+        label = f"T5-{shape} shape, batch {batch_size}, dropout {'on' if dropout else 'off'}, {name}"
+        print(
+            f"  {label:60} {statistics.median(values):.3f}  ({min(values):.3f} to {max(values):.3f})",
+            flush=True,
+        )
+
+
+def peak_memory(which: str) -> None:
+    """Largest memory of this process, in which one thing happens: a step on T5-base shape."""
+    build = {"multiprompt": our_step, "transformers": plain_step}[which]
+    build("base", random_examples(("sst2", "mrpc", "qnli"), 8), True, 8)()
+    print(f"  {which:20} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--shape", choices=tuple(SHAPES), action="append")
+    parser.add_argument("--memory", choices=("multiprompt", "transformers"), help="only this, in this process")
+    arguments = parser.parse_args()
+    if arguments.memory:
+        peak_memory(arguments.memory)
+        return
+    print(describe_machine())
+    print(f"peak of float32 products: {matmul_peak(1.0) / 1e9:.0f} thousand million multiply-adds a second")
+    print("share of the peak:", flush=True)
+    for shape in arguments.shape or ("small", "base"):
+        for dropout in (False, True):
+            shares(shape, 8 if shape == "base" else 16, dropout, arguments.rounds)
+    print("peak memory of a process that takes one step, T5-base shape, batch 8, dropout on:", flush=True)
+    for which in ("multiprompt", "transformers"):
+        subprocess.run([sys.executable, __file__, "--memory", which], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""``multiprompt ls``: what there is to choose from."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from multiprompt.cli.failures import reports_failures
+
+METHODS = (
+    (
+        "mpt",
+        "A shared prompt learnt from many source tasks, and a low-rank matrix per task, all tuned on the target.",
+        "l·d + r·(l + d); in a group of K tasks l·d/K + r·(l + d)",
+    ),
+    ("prompt_tuning", "A prompt of its own for each task, from scratch; also how teachers are trained.", "l·d"),
+    ("fine_tuning", "Every weight of the backbone, for each task.", "all of the backbone"),
+)
+
+# Width and parameters as the published configurations give them; tied weights are counted once.
+HUB_BACKBONES = (
+    ("t5-small", 512, 60_506_624),
+    ("t5-base", 768, 222_903_552),
+    ("t5-large", 1024, 737_668_096),
+    ("google/t5-v1_1-small", 512, 76_961_152),
+    ("google/t5-v1_1-base", 768, 247_577_856),
+    ("google/t5-v1_1-large", 1024, 783_150_080),
+    ("google/t5-small-lm-adapt", 512, 76_961_152),
+    ("google/t5-base-lm-adapt", 768, 247_577_856),
+    ("google/t5-large-lm-adapt", 1024, 783_150_080),
+    ("google/flan-t5-small", 512, 76_961_152),
+    ("google/flan-t5-base", 768, 247_577_856),
+    ("google/flan-t5-large", 1024, 783_150_080),
+)
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    TASKS = "tasks"
+    METHODS = "methods"
+    RECIPES = "recipes"
+    BACKBONES = "backbones"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command(short_help="List tasks, methods, recipes or backbones.")(ls)
+
+
+@reports_failures()
+def ls(kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=False)]) -> None:
+    """List tasks, methods, shipped recipes, or backbones.
+
+    \b
+    Example:
+        multiprompt ls tasks
+        multiprompt ls recipes
+    """
+    from multiprompt.cli.output import print_rows
+
+    match kind:
+        case Kind.TASKS:
+            print_rows(("task", "family", "answers", "metrics (the first is reported)"), _tasks())
+        case Kind.METHODS:
+            print_rows(("method", "parameters per task", "what is trained"), ((n, f, w) for n, w, f in METHODS))
+            typer.echo("l: rows of the prompt (100), d: width of the backbone, r: rank of the task matrix (1)")
+        case Kind.RECIPES:
+            print_rows(("recipe", "what it does"), _recipes())
+        case Kind.BACKBONES:
+            print_rows(("backbone", "width", "parameters", "where"), _backbones())
+            typer.echo("Any other T5, v1.1, LM-adapted or Flan model works too: its name on the hub, or a folder.")
+
+
+def _tasks() -> Iterable[tuple[str, ...]]:
+    from multiprompt.tasks import TASKS
+
+    for task in TASKS.values():
+        answers = str(task.kind) if task.labels is None else "/".join(task.labels)
+        others = [metric for metric in task.metrics if metric != task.reported]
+        yield task.name, task.family, answers, ", ".join([task.reported, *others])
+
+
+def _recipes() -> Iterable[tuple[str, str]]:
+    from multiprompt.recipes.shipped import recipe_names, recipe_path
+
+    for name in recipe_names():
+        first = recipe_path(name).read_text(encoding="utf-8").partition("\n")[0]
+        yield name, first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def _backbones() -> Iterable[tuple[str, ...]]:
+    import multiprompt
+
+    embedded = Path(multiprompt.__file__).parent / "backbone" / "embedded"
+    if (embedded / "config.json").exists():
+        width = json.loads((embedded / "config.json").read_text(encoding="utf-8"))["d_model"]
+        yield "embedded", f"{width:,}", f"{_stored_numbers(embedded / 'model.safetensors'):,}", "in this package"
+    for name, width, parameters in HUB_BACKBONES:
+        yield name, f"{width:,}", f"{parameters:,}", "Hugging Face hub"
+
+
+def _stored_numbers(path: Path) -> int:
+    """Numbers in a safetensors file, from its header alone."""
+    with path.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")

@@ -1,0 +1,113 @@
+"""``multiprompt show``: what the model gets to see of a task."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from multiprompt.cli.failures import reports_failures
+
+if TYPE_CHECKING:
+    from multiprompt.data import TaskData
+    from multiprompt.examples import TextExample
+    from multiprompt.tasks import Task
+
+COUNTED_ROWS = 1000
+"""Rows of a split that are tokenised to say how many are cut."""
+
+
+class Split(StrEnum):
+    """Parts of a task's data, after its split rule."""
+
+    TRAIN = "train"
+    DEV = "dev"
+    TEST = "test"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command(short_help="Print rows of a task as text and tokens.")(show)
+
+
+@reports_failures()
+def show(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="Name of a task (see: ls tasks).")],
+    rows: Annotated[int, typer.Option(min=0, help="Rows to print.")] = 3,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder; default: the hub. Generated tasks need neither.")
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="Whose tokenizer; its weights are not loaded.")] = "embedded",
+    split: Annotated[Split, typer.Option(help="Where the rows are from.")] = Split.TRAIN,
+) -> None:
+    """Print rows of a task as text and as tokens, the sizes of its splits, and its labels.
+
+    \b
+    Example:
+        multiprompt show mini-rte
+        multiprompt show rte --data data --backbone t5-base --rows 1 --split test
+    """
+    from multiprompt.tasks import TASKS
+
+    chosen = TASKS[task]
+
+    from multiprompt.backbone import load_tokenizer
+    from multiprompt.data import load_task_data
+
+    tokenizer = load_tokenizer(backbone)
+    loaded = load_task_data(chosen, data)
+    examples = getattr(loaded, split.value)
+    typer.echo(f"{task}: {chosen.family}, reports {chosen.reported}\n")
+    for example in examples[:rows]:
+        _print_example(chosen, example, tokenizer)
+    _print_splits(loaded, tokenizer)
+
+
+def _print_example(task: Task, example: TextExample, tokenizer: Any) -> None:
+    from multiprompt.data.tokenise import tokenise
+
+    tokens = tokenise([example], tokenizer, task.max_source_length, task.max_target_length)
+    typer.echo(f"row {example.row_id}")
+    for side, text, kept, cut, limit in (
+        ("source", example.source, tokens.sources[0], tokens.truncated_sources, task.max_source_length),
+        ("target", example.target, tokens.targets[0], tokens.truncated_targets, task.max_target_length),
+    ):
+        whole = len(tokenizer(text, verbose=False)["input_ids"])
+        state = f"cut from {whole} to {len(kept)}" if cut else "not truncated"
+        typer.echo(f"  {side:<10} {text}")
+        typer.echo(f"  {'tokens':<10} {len(kept)} of at most {limit}, {state}")
+        typer.echo(f"  {'pieces':<10} {' '.join(tokenizer.convert_ids_to_tokens(kept.tolist()))}")
+    typer.echo(f"  {'references':<10} {' | '.join(example.references)}")
+    typer.echo(f"  {'masks':<10} attention {len(tokens.sources[0])}, labels {len(tokens.targets[0])}\n")
+
+
+def _print_splits(loaded: TaskData, tokenizer: Any) -> None:
+    from multiprompt.cli.output import print_rows
+    from multiprompt.data.tokenise import tokenise
+
+    task = loaded.task
+    rows = []
+    for split in Split:
+        examples = getattr(loaded, split.value)
+        first = examples[:COUNTED_ROWS]
+        tokens = tokenise(first, tokenizer, task.max_source_length, task.max_target_length)
+        rows.append(
+            (
+                split.value,
+                f"{len(examples):,}",
+                f"{100 * tokens.truncated_sources / len(first):.1f} % of {len(first):,}",
+                _answers(examples),
+            )
+        )
+    print_rows(("split", "rows", "sources cut", "answers"), rows)
+    for note in loaded.notes:
+        typer.echo(f"note: {note}")
+
+
+def _answers(examples: tuple[TextExample, ...]) -> str:
+    counts = Counter(example.target for example in examples)
+    shown = ", ".join(f"{target} {count:,}" for target, count in counts.most_common(6))
+    return shown if len(counts) <= 6 else f"{len(counts):,} different ones; most often: {shown}"

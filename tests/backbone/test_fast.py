@@ -1,0 +1,236 @@
+"""The faster passes give what transformers gives, and can be taken away again."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
+from multiprompt.backbone import FrozenT5, load_backbone
+from multiprompt.backbone.fast import accelerate, restore
+from multiprompt.backbone.packing import can_pack
+from multiprompt.batch import IGNORED, Batch
+
+RELU = {}
+GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+
+
+def backbone_of(changes: dict, fast: bool) -> FrozenT5:
+    backbone = FrozenT5(build_tiny_model(**changes), build_tiny_tokenizer(), "tiny")
+    if not fast:
+        restore(backbone.model)
+    return backbone
+
+
+def fresh_prompts(batch: Batch) -> torch.Tensor:
+    return torch.randn(len(batch), 5, 16, generator=torch.Generator().manual_seed(9)).requires_grad_()
+
+
+def everything(backbone: FrozenT5, batch: Batch, hidden: str = "all") -> list[torch.Tensor]:
+    """Logits, hidden states at the positions that count, and the gradient of all of these for the prompts."""
+    prompts = fresh_prompts(batch)
+    output = backbone.forward(batch, prompts, hidden)
+    tensors = [output.logits]
+    tensors += [state[output.encoder_mask.bool()] for state in output.encoder_states]
+    tensors += [state[batch.target_mask] for state in output.decoder_states]
+    sum(tensor.sin().sum() for tensor in tensors).backward()
+    return [*(tensor.detach() for tensor in tensors), prompts.grad]
+
+
+def assert_close_to_scale(ours: torch.Tensor, theirs: torch.Tensor) -> None:
+    assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
+
+
+@pytest.mark.parametrize("changes", [RELU, GATED])
+@pytest.mark.parametrize("hidden", ["none", "last", "all"])
+def test_outputs_states_and_gradients_are_those_of_transformers(changes, hidden):
+    batch = random_batch()
+    ours, theirs = (everything(backbone_of(changes, fast), batch, hidden) for fast in (True, False))
+    assert len(ours) == len(theirs) == {"none": 2, "last": 4, "all": 6}[hidden]
+    for own, other in zip(ours, theirs, strict=True):
+        assert_close_to_scale(own, other)
+
+
+@pytest.mark.parametrize("changes", [RELU, GATED])
+def test_a_batch_without_padding_and_one_of_a_single_example(changes):
+    full = random_batch()
+    for batch in (
+        Batch(full.input_ids[:1], full.attention_mask[:1], full.labels[:1], full.task_ids[:1]),
+        Batch(full.input_ids, torch.ones_like(full.input_ids), full.labels.clamp_min(3), full.task_ids),
+    ):
+        ours, theirs = (everything(backbone_of(changes, fast), batch) for fast in (True, False))
+        for own, other in zip(ours, theirs, strict=True):
+            assert_close_to_scale(own, other)
+
+
+@pytest.mark.parametrize("changes", [RELU, GATED])
+def test_restore_gives_back_transformers_bit_by_bit(changes):
+    batch = random_batch()
+    plain = backbone_of(changes, fast=False)
+    before = everything(plain, batch)
+    weights = {name: tensor.clone() for name, tensor in plain.model.state_dict().items()}
+    classes = [type(module) for module in plain.model.modules()]
+    accelerate(plain.model)
+    accelerate(plain.model)  # twice is once
+    everything(plain, batch)
+    assert list(plain.model.state_dict()) == list(weights)
+    assert [type(module) for module in plain.model.modules()] == classes
+    restore(plain.model)
+    for tensor, other in zip(everything(plain, batch), before, strict=True):
+        assert torch.equal(tensor, other)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in plain.model.state_dict().items())
+    assert not any("forward" in vars(module) for module in plain.model.modules())
+
+
+@pytest.mark.parametrize("changes", [RELU, GATED])
+def test_generation_and_its_scores_are_those_of_transformers(changes):
+    batch = random_batch()
+    outputs = [
+        backbone_of(changes, fast).generate(
+            batch.input_ids,
+            batch.attention_mask,
+            fresh_prompts(batch).detach(),
+            8,
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        for fast in (True, False)
+    ]
+    assert outputs[0].sequences.tolist() == outputs[1].sequences.tolist()
+    assert_close_to_scale(torch.stack(outputs[0].logits), torch.stack(outputs[1].logits))
+
+
+@pytest.mark.parametrize("changes", [RELU, GATED])
+def test_fine_tuning_has_the_gradients_of_transformers(changes):
+    batch = random_batch()
+    gradients = []
+    for fast in (True, False):
+        backbone = backbone_of(changes, fast)
+        backbone.model.requires_grad_(True)
+        backbone.forward(batch, None).logits.sin().sum().backward()
+        gradients.append({name: weight.grad for name, weight in backbone.model.named_parameters()})
+    assert all(gradient is not None for gradient in gradients[0].values())
+    for name, gradient in gradients[0].items():
+        assert_close_to_scale(gradient, gradients[1][name])
+
+
+def test_training_some_weights_only_is_right_too():
+    batch = random_batch()
+    gradients = []
+    for fast in (True, False):
+        backbone = backbone_of(RELU, fast)
+        trained = [p for name, p in backbone.model.named_parameters() if "layer_norm" in name]
+        for parameter in trained:
+            parameter.requires_grad_(True)
+        backbone.forward(batch, None).logits.sin().sum().backward()
+        gradients.append([parameter.grad for parameter in trained])
+    for own, other in zip(*gradients, strict=True):
+        assert_close_to_scale(own, other)
+
+
+@pytest.mark.parametrize("changes", [RELU, GATED])
+def test_dropout_follows_the_seed(changes):
+    backbone = backbone_of(changes, fast=True)
+    batch = random_batch()
+    results = []
+    for seed in (1, 1, 2):
+        with backbone.dropout(True):
+            torch.manual_seed(seed)
+            results.append(everything(backbone, batch))
+    assert all(torch.equal(one, other) for one, other in zip(results[0], results[1], strict=True))
+    assert not torch.allclose(results[0][0], results[2][0])
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.3])
+def test_a_dropout_module_drops_at_its_rate_and_keeps_the_mean(rate):
+    model = build_tiny_model(dropout_rate=rate).train()
+    accelerate(model)
+    count = 4_000_001
+    values = torch.ones(count, requires_grad=True)
+    torch.manual_seed(0)
+    dropped = model.encoder.dropout(values)
+    deviation = (rate * (1 - rate) / count) ** 0.5  # of the share of dropped elements
+    assert abs(float((dropped == 0).double().mean()) - rate) < 4 * deviation
+    assert_close(dropped[dropped != 0].unique(), torch.tensor([1 / (1 - rate)]))
+    neighbours = ((dropped[1:] == 0) & (dropped[:-1] == 0)).double().mean()
+    assert abs(float(neighbours) - rate**2) < 6 * deviation
+    dropped.sum().backward()
+    assert torch.equal(values.grad, dropped.detach())  # the same mask, the same scale
+
+
+@pytest.mark.parametrize("changes", [RELU, GATED])
+def test_gradients_belong_to_the_masks_of_the_forward_pass(changes):
+    # In double precision this would be gradcheck; in single precision a directional difference does.
+    backbone = backbone_of(changes, fast=True)
+    batch = random_batch()
+    direction = torch.randn(len(batch), 5, 16, generator=torch.Generator().manual_seed(5))
+
+    def value(prompts: torch.Tensor) -> torch.Tensor:
+        torch.manual_seed(3)
+        with backbone.dropout(True):
+            output = backbone.forward(batch, prompts, "last")
+        return output.logits.double().sin().sum() + output.encoder_states[0].double().sin().sum()
+
+    prompts = fresh_prompts(batch)
+    value(prompts).backward()
+    step = 1e-3
+    with torch.no_grad():
+        slope = (value(prompts + step * direction) - value(prompts - step * direction)) / (2 * step)
+    assert_close(float((prompts.grad * direction).sum()), float(slope), rtol=2e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("changes", [RELU, GATED])
+def test_dropout_has_the_mean_and_the_spread_of_torch(changes):
+    batch = random_batch(batch_size=2, max_source=4)
+    statistics = []
+    for fast in (True, False):
+        backbone = backbone_of(changes, fast)
+        torch.manual_seed(0)
+        with backbone.dropout(True), torch.no_grad():
+            outputs = [backbone.forward(batch, fresh_prompts(batch)).logits for _ in range(600)]
+        stacked = torch.stack(outputs)
+        statistics.append((stacked.mean(0), stacked.std(0)))
+    (mean, spread), (other_mean, other_spread) = statistics
+    error = float(other_spread.mean()) * (2 / 600) ** 0.5
+    assert float((mean - other_mean).pow(2).mean().sqrt()) < 1.6 * error
+    assert abs(float(spread.mean() / other_spread.mean()) - 1) < 0.05
+
+
+def test_padding_in_front_is_left_to_transformers():
+    batch = random_batch()
+    flipped = batch.attention_mask.flip(1)
+    backbone = backbone_of(RELU, fast=True)
+    assert can_pack(backbone.model, batch.attention_mask, batch.target_mask)
+    assert not can_pack(backbone.model, flipped)
+    assert not can_pack(backbone.model, torch.zeros_like(flipped))
+    labels = batch.labels.clone()
+    labels[0, 1] = IGNORED
+    holed = Batch(batch.input_ids, flipped, labels, batch.task_ids)
+    ours, theirs = (everything(backbone_of(RELU, fast), holed) for fast in (True, False))
+    for own, other in zip(ours, theirs, strict=True):
+        assert_close_to_scale(own, other)
+
+
+def test_a_failure_inside_leaves_the_model_usable():
+    backbone = backbone_of(RELU, fast=True)
+    batch = random_batch()
+    before = backbone.forward(batch, fresh_prompts(batch)).logits
+    with pytest.raises(RuntimeError):
+        backbone.forward(batch, torch.randn(len(batch), 5, 17))
+    assert backbone.model._packing is None
+    assert torch.equal(backbone.forward(batch, fresh_prompts(batch)).logits, before)
+
+
+@pytest.mark.parametrize("changes", [{"dropout_rate": 0.6}, {"feed_forward_proj": "gated-silu"}])
+def test_an_unusual_model_is_left_alone(changes):
+    model = build_tiny_model(**changes)
+    accelerate(model)
+    assert not any("forward" in vars(module) for module in model.modules())
+
+
+def test_a_loaded_backbone_is_accelerated(tiny_folder):
+    model = load_backbone(str(tiny_folder), device="cpu").model
+    assert can_pack(model, torch.ones(1, 3))
+    restore(model)
+    assert not can_pack(model, torch.ones(1, 3))

@@ -1,0 +1,313 @@
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import multiprompt
+from multiprompt import recipes
+from multiprompt._version import __version__
+from multiprompt.cli.failures import FAILURES
+from multiprompt.cli.main import app
+from multiprompt.cli.run import folder_name
+from multiprompt.config import load_experiment
+from multiprompt.errors import CheckpointError, TrainingError
+from multiprompt.evaluation.results import read_results
+from reports.fake_runs import fake_scores, write_fake_run
+
+VERBS = ["quickstart", "ls", "show", "validate", "run", "evaluate", "predict", "report"]
+
+SMALL = "name: a small one\ntargets: {tasks: [mini-rte], methods: {prompt_tuning: {}}}\n"
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(SMALL)
+    yield
+    FAILURES.show_traceback = False
+
+
+def call(*arguments, **options):
+    return CliRunner().invoke(app, list(arguments), **options)
+
+
+def python(*arguments):
+    """A new interpreter, which finds the package from whatever folder."""
+    environment = os.environ | {"PYTHONPATH": str(Path(multiprompt.__file__).parents[1])}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+
+
+def test_importing_the_command_line_loads_nothing_heavy():
+    heavy = "('torch', 'transformers', 'numpy', 'pydantic', 'yaml', 'rich')"
+    done = python("-c", f"import sys, multiprompt.cli.main; print([m for m in {heavy} if m in sys.modules])")
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_module_runs():
+    done = python("-m", "multiprompt", "--version")
+    assert (done.returncode, done.stdout) == (0, f"multiprompt {__version__}\n")
+
+
+def test_help_lists_every_verb():
+    result = call("--help")
+    assert result.exit_code == 0
+    assert [line.split()[0] for line in result.stdout.split("Commands:\n")[1].splitlines()] == VERBS
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_a_help_with_an_example(verb):
+    result = call(verb, "--help")
+    assert result.exit_code == 0
+    assert f"  Example:\n      multiprompt {verb}" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rnu"], "Did you mean 'run'?"),
+        (["ls", "taks"], "'taks'"),
+        (["show"], "TASK"),
+        (["run"], "CONFIG"),
+        (["predict", "folder", "text"], "--task"),
+        (["show", "mini-rte", "--rows", "-1"], "--rows"),
+        (["report"], "RUN"),
+        (["run", "small.yaml", "--resum"], "--resume"),
+    ],
+)
+def test_usage_errors_have_code_2(arguments, message):
+    result = call(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "mini-tre"], "unknown task 'mini-tre'; did you mean 'mini-rte'"),
+        (["run", "quikstart"], "unknown file or recipe 'quikstart'; did you mean 'quickstart'?"),
+        (["run", "missing.yaml"], "cannot read the configuration missing.yaml: No such file or directory"),
+        (["validate", "small.yaml", "prompt.length"], "expected key=value, such as prompt.length=20"),
+        (["validate", "small.yaml", "prompt.length=0"], "prompt.length is 0"),
+        (["validate", "small.yaml", "targets.tasks=[mini-tre]"], "did you mean 'mini-rte'"),
+        (["validate", "small.yaml", "data.location=nowhere"], "data.location: nowhere does not exist"),
+        (["report", "nowhere"], "nowhere is not a run folder"),
+        (["evaluate", "nowhere"], "nowhere is not a run folder"),
+        (["predict", "nowhere", "--task", "rte", "text"], "nowhere is not a run folder"),
+        (["predict", "nowhere", "--task", "rte", "--file", "x"], "cannot read x"),
+        (["predict", "nowhere", "--task", "rte", "text", "--file", "x"], "contradict"),
+        (["predict", "nowhere", "--task", "rte"], "there is no text"),
+    ],
+)
+def test_mistakes_are_one_message_without_traceback(arguments, message):
+    result = call(*arguments)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_validate_prints_every_default(tmp_path):
+    result = call("validate", "small.yaml", "prompt.length=20", "seeds=[3, 4]")
+    assert result.exit_code == 0
+    assert result.stderr == "ok\n"
+    (tmp_path / "resolved.yaml").write_text(result.stdout)
+    experiment = load_experiment(tmp_path / "resolved.yaml")
+    assert (experiment.prompt.length, experiment.seeds) == (20, (3, 4))
+    assert experiment == load_experiment(tmp_path / "small.yaml", ["prompt.length=20", "seeds=[3, 4]"])
+
+
+def test_validate_lists_all_problems_together(tmp_path):
+    (tmp_path / "wrong.yaml").write_text(
+        "name: wrong\nprompt: {lenght: 3}\nsource: {tasks: [mnil, sst2], rate: 1}\ntargets: {tasks: [mini-tre]}\n"
+    )
+    result = call("validate", "wrong.yaml")
+    assert result.exit_code == 1
+    for problem in ("'length'", "source.rate", "source.tasks: unknown task 'mnil'", "targets.tasks: unknown task"):
+        assert problem in result.stderr
+
+
+def test_every_shipped_recipe_is_valid():
+    assert recipes.recipe_names()
+    for name in recipes.recipe_names():
+        result = call("validate", name)
+        # Recipes on real rows name a folder that this machine may not have.
+        problems = [line for line in result.stderr.splitlines() if line.startswith("  - ")]
+        assert all("does not exist" in problem for problem in problems), result.stderr
+
+
+def test_lists():
+    assert "mini-rte" in call("ls", "tasks").stdout
+    assert "l·d + r·(l + d)" in call("ls", "methods").stdout
+    assert "google/t5-v1_1-large" in call("ls", "backbones").stdout
+    listed = call("ls", "recipes").stdout
+    for name in recipes.recipe_names():
+        assert name in listed
+        assert recipes.recipe_path(name).read_text().startswith("# "), "the first line says what a recipe does"
+
+
+def test_run_writes_the_report_and_prints_the_tables(monkeypatch):
+    seen = {}
+
+    def run_experiment(experiment, folder, *, resume, progress):
+        seen.update(experiment=experiment, folder=folder, resume=resume)
+        progress.begin("source", 10)
+        progress.step(10, 0.5, 99.0)
+        progress.end("accuracy 71.2")
+        write_fake_run(folder)
+
+    monkeypatch.setattr(recipes, "run_experiment", run_experiment)
+    result = call("run", "small.yaml", "prompt.length=7", "--resume")
+    assert result.exit_code == 0, result.stderr
+    assert (seen["experiment"].prompt.length, seen["resume"]) == (7, True)
+    assert str(seen["folder"]) == "runs/a-small-one"
+    assert "76.5 ± 0.7" in result.stdout
+    assert "report: runs/a-small-one/report.html" in result.stdout
+    assert "source: accuracy 71.2" in result.stderr
+
+
+def test_quickstart_runs_its_recipe(monkeypatch, tmp_path):
+    seen = []
+
+    def run_experiment(experiment, folder, **_):
+        seen.append((experiment.name, folder))
+        write_fake_run(folder)
+
+    monkeypatch.setattr(recipes, "run_experiment", run_experiment)
+    assert call("quickstart", "--out", "here").exit_code == 0
+    assert seen[0][0] == "quickstart"
+    assert (tmp_path / "here" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "message"),
+    [
+        (CheckpointError("x holds a run already; add --resume"), 1, "error: x holds a run already; add --resume\n"),
+        (TrainingError("the loss is not finite"), 1, "error: the loss is not finite\n"),
+        (OSError(errno.ENOSPC, "No space left", "log.jsonl"), 1, "error: no space left on the disk (log.jsonl)"),
+        (PermissionError(errno.EACCES, "Permission denied", "x"), 1, "error: [Errno 13] Permission denied: 'x'"),
+        (KeyboardInterrupt(), 130, "stopped; continue with --resume\n"),
+    ],
+)
+def test_a_run_that_fails(monkeypatch, failure, code, message):
+    def run_experiment(*_, **__):
+        raise failure
+
+    monkeypatch.setattr(recipes, "run_experiment", run_experiment)
+    result = call("run", "small.yaml")
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_debug_shows_the_traceback():
+    result = call("--debug", "show", "mini-tre")
+    assert type(result.exception).__name__ == "UnknownNameError"
+    done = python("-m", "multiprompt", "--debug", "run", "missing.yaml")
+    assert "Traceback" in done.stderr
+    assert done.returncode == 1
+
+
+def test_report_of_several_runs(tmp_path):
+    write_fake_run(tmp_path / "one")
+    write_fake_run(tmp_path / "two", name="two")
+    result = call("report", "one", "two", "--out", "both.html")
+    assert result.exit_code == 0
+    assert "mpt · two" in result.stdout
+    assert "report: both.html" in result.stdout
+    assert (tmp_path / "both.html").exists()
+
+
+def test_report_of_a_run_without_scores(tmp_path):
+    write_fake_run(tmp_path / "one", finished=False)
+    result = call("report", "one")
+    assert result.exit_code == 0
+    assert "no scores yet" in result.stderr
+
+
+def test_evaluate_prints_and_writes_scores(monkeypatch, tmp_path):
+    seen = {}
+
+    def evaluate_run(folder, **options):
+        seen.update(options, folder=folder)
+        return fake_scores()
+
+    monkeypatch.setattr(recipes, "evaluate_run", evaluate_run)
+    result = call("evaluate", "some-run", "--task", "rte", "--task", "cb", "--max-test", "5", "--out", "again.json")
+    assert result.exit_code == 0, result.stderr
+    assert seen["tasks"] == ["rte", "cb"]
+    assert seen["max_test"] == 5
+    assert "mini-rte" in result.stdout
+    assert read_results(tmp_path / "again.json")[1] == fake_scores()
+
+
+@pytest.fixture
+def echo(monkeypatch):
+    seen = {}
+
+    def predict(folder, task, sources, **options):
+        seen.update(options, task=task)
+        return [source.upper() for source in sources]
+
+    monkeypatch.setattr(recipes, "predict", predict)
+    return seen
+
+
+@pytest.mark.parametrize("way", ["arguments", "file", "standard input"])
+def test_predict_answers_line_by_line(echo, tmp_path, way):
+    (tmp_path / "texts.txt").write_text("a text\nää\n", encoding="utf-8")
+    arguments = {"arguments": ["a text", "ää"], "file": ["--file", "texts.txt"], "standard input": []}[way]
+    result = call("predict", "run", "--task", "rte", "--seed", "3", *arguments, input="a text\nää\n")
+    assert (result.exit_code, result.stdout) == (0, "A TEXT\nÄÄ\n")
+    assert echo == {"task": "rte", "method": None, "seed": 3}
+
+
+def test_predict_refuses_an_empty_line(echo):
+    result = call("predict", "run", "--task", "rte", input="a\n\nb\n")
+    assert result.exit_code == 1
+    assert "standard input, line 2 is empty" in result.stderr
+
+
+def test_show_prints_rows_as_text_and_tokens(tiny_folder):
+    result = call("show", "mini-rte", "--rows", "2", "--backbone", str(tiny_folder), "--split", "test")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("row test:") == 2
+    assert "</s>" in result.stdout
+    attention = next(line for line in result.stdout.splitlines() if line.strip().startswith("masks"))
+    source = next(line for line in result.stdout.splitlines() if line.strip().startswith("tokens"))
+    assert f"attention {source.split()[1]}, labels 2" in attention
+    for split in ("train", "dev", "test"):
+        assert f"\n{split} " in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("a/b c", "a-b-c"), ("ok_1.2", "ok_1.2"), ("../..", "experiment"), ("é!", "é")]
+)
+def test_an_experiment_makes_a_safe_folder_name(name, folder):
+    assert folder_name(name) == folder
+
+
+def test_a_real_run_from_start_to_answers(tiny_folder, tmp_path):
+    small = ["data.max_train=40", "data.max_dev=8", "data.max_test=8", "prompt.length=3", "targets.training.steps=4"]
+    assert call("run", "small.yaml", f"backbone.name={tiny_folder}", *small).exit_code == 0
+    folder = "runs/a-small-one"
+    name, stored = read_results(tmp_path / folder / "results.json")
+    assert (name, len(stored), stored[0].steps) == ("a small one", 1, 4)
+
+    again = call("run", "small.yaml", f"backbone.name={tiny_folder}", *small)
+    assert (again.exit_code, "--resume" in again.stderr) == (1, True)
+    assert call("run", "small.yaml", f"backbone.name={tiny_folder}", *small, "--resume").exit_code == 0
+    other = call("run", "small.yaml", f"backbone.name={tiny_folder}", *small, "prompt.length=4", "--resume")
+    assert "prompt.length: the folder has 3, asked for is 4" in other.stderr
+
+    assert call("evaluate", folder, "--out", "again.json").exit_code == 0
+    assert read_results(tmp_path / "again.json")[1][0].metrics == stored[0].metrics
+    answers = call("predict", folder, "--task", "mini-rte", "one", "two")
+    assert (answers.exit_code, len(answers.stdout.splitlines())) == (0, 2)
+    assert call("report", folder).exit_code == 0

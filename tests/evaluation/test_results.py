@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+import statistics
+
+import numpy as np
+import pytest
+
+from multiprompt.errors import CheckpointError
+from multiprompt.evaluation.results import (
+    Score,
+    average_over_tasks,
+    bootstrap_interval,
+    read_results,
+    summarise,
+    write_results,
+)
+from multiprompt.files import write_json
+from multiprompt.metrics import ACCURACY, MATTHEWS, METRICS
+
+
+def score(**changes) -> Score:
+    values = {
+        "task": "rte",
+        "method": "mpt",
+        "seed": 1,
+        "shots": "all",
+        "metric": "accuracy",
+        "value": 70.0,
+        "metrics": {"accuracy": 70.0},
+        "n": 100,
+        "majority": 55.0,
+        "invalid": 0.01,
+        "interval": (60.0, 79.0),
+        "parameters": 77_000,
+        "steps": 100,
+        "best_step": 50,
+        "dev_value": None,
+        "seconds": 1.5,
+        "examples_per_second": 99.5,
+        "truncated": 0.0,
+        "task_version": 1,
+        "fingerprint": "f",
+        "notes": ("one",),
+    }
+    return Score(**(values | changes))
+
+
+@pytest.mark.parametrize("changes", [{}, {"shots": 16, "dev_value": 61.5, "notes": ()}])
+def test_a_score_survives_json(changes):
+    before = score(**changes)
+    assert Score.from_json(json.loads(json.dumps(before.to_json()))) == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 99}, "version 99"),
+        ({"value": "70"}, "value is '70'"),
+        ({"seed": True}, "seed is True"),
+        ({"shots": "some"}, "shots is 'some'"),
+        ({"interval": [1.0]}, "interval is"),
+        ({"interval": []}, "interval is"),
+        ({"metrics": {"accuracy": None}}, "metrics is"),
+        ({"notes": [3]}, "notes is"),
+        ({"surprise": 1}, "unknown surprise"),
+    ],
+)
+def test_a_damaged_score_is_refused(changes, message):
+    with pytest.raises(CheckpointError, match=message):
+        Score.from_json(score().to_json() | changes)
+
+
+@pytest.mark.parametrize("name", list(score().to_json()))
+def test_no_field_may_be_missing(name):
+    record = score().to_json()
+    del record[name]
+    with pytest.raises(CheckpointError, match=name):
+        Score.from_json(record)
+
+
+def test_results_survive_the_disk(tmp_path):
+    scores = [score(seed=s) for s in (1, 2)]
+    write_results(tmp_path / "results.json", "an experiment", scores)
+    assert read_results(tmp_path / "results.json") == ("an experiment", scores)
+
+
+@pytest.mark.parametrize(
+    "content", [[], {"version": 2}, {"version": 1, "experiment": "x"}, {"version": 1, "scores": []}]
+)
+def test_damaged_results_are_refused(tmp_path, content):
+    write_json(tmp_path / "results.json", content)
+    with pytest.raises(CheckpointError, match=r"results\.json"):
+        read_results(tmp_path / "results.json")
+
+
+def test_missing_results_are_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="does not exist"):
+        read_results(tmp_path / "results.json")
+
+
+def statistics_of(metric, rows=120, seed=0, right=0.7):
+    generator = np.random.default_rng(seed)
+    gold = generator.choice(["0", "1"], size=rows)
+    wrong = generator.random(rows) > right
+    predicted = [("1" if g == "0" else "0") if w else g for g, w in zip(gold, wrong, strict=True)]
+    return metric.statistics(predicted, [(g,) for g in gold], ("0", "1"))
+
+
+@pytest.mark.parametrize("name", ["accuracy", "f1", "macro_f1", "matthews"])
+def test_the_interval_holds_the_value_and_stays_in_range(name):
+    metric = METRICS[name]
+    rows = statistics_of(metric)
+    low, high = bootstrap_interval(metric, rows)
+    assert metric.range[0] <= low < float(metric.value(rows.sum(axis=0))) < high <= metric.range[1]
+
+
+def test_the_interval_is_the_same_every_time_and_moves_with_the_seed():
+    rows = statistics_of(MATTHEWS)
+    assert bootstrap_interval(MATTHEWS, rows) == bootstrap_interval(MATTHEWS, rows)
+    assert bootstrap_interval(MATTHEWS, rows) != bootstrap_interval(MATTHEWS, rows, seed=1)
+
+
+def test_the_interval_does_not_depend_on_chunks(monkeypatch):
+    rows = statistics_of(ACCURACY)
+    whole = bootstrap_interval(ACCURACY, rows)
+    monkeypatch.setattr("multiprompt.evaluation.results._WEIGHTS_IN_MEMORY", 7 * len(rows))
+    assert bootstrap_interval(ACCURACY, rows) == pytest.approx(whole)
+
+
+def test_the_interval_of_accuracy_agrees_with_the_normal_approximation():
+    rows = statistics_of(ACCURACY, rows=2000)
+    share = float(ACCURACY.value(rows.sum(axis=0))) / 100
+    half = 196 * (share * (1 - share) / 2000) ** 0.5
+    low, high = bootstrap_interval(ACCURACY, rows, draws=4000)
+    assert low == pytest.approx(100 * share - half, abs=0.25)
+    assert high == pytest.approx(100 * share + half, abs=0.25)
+
+
+def test_an_interval_of_equal_rows_is_a_point():
+    rows = statistics_of(ACCURACY, rows=30, right=1.1)
+    assert bootstrap_interval(ACCURACY, rows) == (100.0, 100.0)
+
+
+def test_seeds_are_summed_up():
+    scores = [
+        score(seed=3, value=72.0, interval=(62.0, 80.0), invalid=0.0),
+        score(seed=1, value=70.0, interval=(60.0, 79.0), invalid=0.02),
+        score(seed=1, method="prompt_tuning", value=50.0),
+    ]
+    together, alone = summarise(scores)
+    assert (together.seeds, together.values) == ((1, 3), (70.0, 72.0))
+    assert together.mean == 71.0
+    assert together.deviation == pytest.approx(statistics.stdev([70.0, 72.0]))
+    assert together.interval == (61.0, 79.5)
+    assert together.invalid == pytest.approx(0.01)
+    assert alone.deviation is None
+    assert alone.interval == (60.0, 79.0)
+
+
+def test_seeds_that_do_not_belong_together_are_refused():
+    with pytest.raises(CheckpointError, match="two scores for a seed"):
+        summarise([score(), score(value=1.0)])
+    with pytest.raises(CheckpointError, match="not evaluated alike"):
+        summarise([score(), score(seed=2, n=99)])
+
+
+def test_the_average_is_over_tasks_first_then_over_seeds():
+    scores = [
+        score(task="rte", seed=1, value=70.0),
+        score(task="cb", seed=1, value=80.0),
+        score(task="rte", seed=2, value=72.0),
+        score(task="cb", seed=2, value=90.0),
+        score(task="rte", seed=3, value=0.0),  # not finished: cb is missing
+    ]
+    (average,) = average_over_tasks(scores)
+    assert average.tasks == ("rte", "cb")
+    assert average.seeds == (1, 2)
+    assert average.mean == 78.0
+    assert average.deviation == pytest.approx(statistics.stdev([75.0, 81.0]))
+
+
+def test_there_is_no_average_without_a_complete_seed():
+    assert average_over_tasks([score(task="rte", seed=1), score(task="cb", seed=2)]) == []

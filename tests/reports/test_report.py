@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import html.parser
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+from multiprompt.config import build_experiment
+from multiprompt.errors import CheckpointError, ConfigError
+from multiprompt.files import write_text
+from multiprompt.plan import plan_stages
+from multiprompt.reports import read_run, write_report
+from multiprompt.reports.charts import MOST_POINTS, thin
+from reports.fake_runs import fake_log, write_fake_run
+
+VOID = {"meta", "br", "link", "img"}
+
+
+class Page(html.parser.HTMLParser):
+    """Checks that tags are balanced, and counts them."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.tags, self.text, self.attributes = [], [], "", []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture
+def run(tmp_path):
+    return write_fake_run(tmp_path / "run")
+
+
+def test_the_page_is_whole(run):
+    path = write_report(run)
+    assert path == run / "report.html"
+    page = Page(path.read_text())
+    assert "76.5 ± 0.7" in page.text
+    assert "small <comparison>" in page.text
+    assert page.tags.count("table") == page.tags.count("caption")
+    assert ("scope", "col") in page.attributes
+    assert ("scope", "row") in page.attributes
+    assert "Not finished" not in page.text
+    assert "cut to 256 tokens & more" in page.text
+    assert "factor_start: ones" in page.text, "the resolved configuration"
+    assert "3.11.9" in page.text, "the environment"
+
+
+def test_the_page_needs_no_network_and_no_script(run):
+    text = write_report(run).read_text()
+    page = Page(text)
+    assert not {"script", "link", "img", "iframe"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name in ("src", "href", "srcset")]
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_every_chart_is_drawn_and_described(run):
+    charts = re.findall(r"<svg.*?</svg>", write_report(run).read_text(), flags=re.DOTALL)
+    assert len(charts) == 2 + len(plan_stages(read_run(run).experiment))
+    for chart in charts:
+        root = ElementTree.fromstring(chart)
+        assert root.find("title").text
+        assert root.find("desc").text
+        width, height = map(float, root.get("viewBox").split()[2:])
+        for line in root.iter("polyline"):
+            for place in line.get("points").split():
+                x, y = map(float, place.split(","))
+                assert 0 <= x <= width
+                assert 0 <= y <= height
+
+
+def test_names_are_escaped_everywhere(tmp_path):
+    run = write_fake_run(tmp_path / "run", name='<img src=x onerror="alert(1)">')
+    text = write_report(run).read_text()
+    assert "<img" not in text
+    assert "<img" not in (run / "report.md").read_text().replace(r"\<img", "").replace("    name: <img", "").replace(
+        "    name: '<img", ""
+    )
+
+
+def test_the_markdown_holds_the_tables(run):
+    write_report(run)
+    text = (run / "report.md").read_text()
+    assert "| mini-rte (accuracy) | 52.5 | 76.5 ± 0.7 | 70.5 ± 0.7 |" in text
+    assert "## Notes" in text
+    assert "    prompt:\n" in text
+
+
+def test_a_report_is_the_same_every_time(run):
+    assert write_report(run).read_bytes() == write_report(run).read_bytes()
+
+
+def test_an_unfinished_run_is_reported_as_what_is_there(tmp_path):
+    run = write_fake_run(tmp_path / "run", finished=False)
+    text = Page(write_report(run).read_text()).text
+    assert "Not finished." in text
+    assert "seed 1: teacher-mini-sst2, last seen at step 40" in text
+    assert "seed 2: 11 of 11 stages, not begun" in text
+    assert "Every score" not in text
+    assert "teacher-mini-sst2: training loss" in text
+
+
+def test_an_empty_log_is_no_chart(tmp_path):
+    run = write_fake_run(tmp_path / "run")
+    write_text(run / "seed-1" / "source" / "log.jsonl", "")
+    write_text(run / "seed-2" / "source" / "log.jsonl", '{"step": 5, "dev": 1.0}\n')
+    assert "source: training loss" not in write_report(run).read_text()
+
+
+@pytest.mark.parametrize("losses", [[0.0, 0.0], [1e-9, 2e-9], [-3.0, -2.0], [5e8]])
+def test_odd_losses_can_be_drawn(tmp_path, losses):
+    run = write_fake_run(tmp_path / "run")
+    log = "".join(
+        f'{{"step": {i + 1}, "loss": {loss}}}\n{{"step": {i + 1}, "dev": 0}}\n' for i, loss in enumerate(losses)
+    )
+    write_text(run / "seed-1" / "source" / "log.jsonl", log)
+    Page(write_report(run).read_text())
+
+
+def test_several_runs_make_one_page(tmp_path):
+    runs = [write_fake_run(tmp_path / "a"), write_fake_run(tmp_path / "b", name="other", seeds=[1])]
+    page = Page(write_report(runs, tmp_path / "both.html").read_text())
+    assert "mpt · other" in page.text
+    assert "Resolved configuration of other" in page.text
+    assert (tmp_path / "both.md").exists()
+
+
+def test_runs_of_one_name_are_told_apart(tmp_path):
+    runs = [write_fake_run(tmp_path / "a"), write_fake_run(tmp_path / "b")]
+    assert (
+        f"mpt · small <comparison> ({tmp_path / 'b'})" in Page(write_report(runs, tmp_path / "x.html").read_text()).text
+    )
+
+
+def test_a_report_of_wrong_arguments(tmp_path, run):
+    with pytest.raises(CheckpointError, match="is not a run folder"):
+        write_report(tmp_path)
+    with pytest.raises(ConfigError, match="named twice"):
+        write_report([run, run], tmp_path / "x.html")
+    with pytest.raises(ConfigError, match=r"ends in \.html"):
+        write_report(run, tmp_path / "x.md")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("results.json", '{"version": 1, "exper', r"results\.json cannot be read as JSON"),
+        ("results.json", '{"version": 7}', "has version 7"),
+        ("environment.json", "[]", "environment.json is damaged"),
+        ("seed-1/source/log.jsonl", '{"step"\n' + fake_log(20, 1), "line 1 is damaged"),
+        ("seed-1/source/log.jsonl", "3\n" + fake_log(20, 1), "line 1 is damaged"),
+        ("config.yaml", "name: [", "config.yaml is not YAML"),
+    ],
+)
+def test_a_damaged_file_is_one_clear_error(run, name, content, message):
+    write_text(run / name, content)
+    with pytest.raises((CheckpointError, ConfigError), match=message):
+        write_report(run)
+
+
+def test_stage_names_of_a_group_without_teachers():
+    experiment = build_experiment(
+        {
+            "name": "x",
+            "source": {"tasks": ["sst2", "mnli"], "distillation": {"kind": "none"}},
+            "targets": {"tasks": ["rte", "cb"], "methods": {"mpt": {}, "fine_tuning": {}}, "group": True},
+        }
+    )
+    assert [stage.name for stage in plan_stages(experiment)] == [
+        "source",
+        "target-group-mpt-all",
+        "target-rte-fine_tuning-all",
+        "target-cb-fine_tuning-all",
+    ]
+
+
+def test_thinning_keeps_the_mean_and_the_last_step():
+    points = tuple((step, float(step % 5)) for step in range(1, 1001))
+    thinned = thin(points)
+    assert len(thinned) <= MOST_POINTS
+    assert thinned[-1][0] == 1000
+    assert thin(points[:20]) == points[:20]
+
+
+def test_reports_do_not_load_torch():
+    code = "import sys, multiprompt.reports; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from multiprompt.reports import headline_tables, score_table, seed_table, to_markdown, to_rich
+from multiprompt.reports.tables import escape_markdown, number
+from reports.fake_runs import fake_score, fake_scores
+
+
+def find(table, first):
+    return next([str(c) for c in row] for row in (*table.rows, *table.footer) if row[0].text == first)
+
+
+def test_targets_come_first_then_sources():
+    captions = [table.caption for table in headline_tables({"x": fake_scores()})]
+    assert captions == [
+        "Target tasks, all training examples",
+        "Target tasks, 16 training examples",
+        "Source tasks: teachers and student",
+    ]
+
+
+def test_headline_values():
+    table = headline_tables({"x": fake_scores()})[0]
+    assert table.columns == ("task", "majority", "mpt", "prompt_tuning")
+    assert find(table, "mini-rte") == ["mini-rte (accuracy)", "52.5", "76.5 ± 0.7", "70.5 ± 0.7"]
+    assert find(table, "average") == ["average", "26.2", "59.2 ± 0.4", "54.8 ± 0.4"]
+    assert find(table, "parameters per task") == ["parameters per task", "", "4,321", "4,321"]
+
+
+def test_low_and_invalid_values_are_marked_and_explained():
+    table = headline_tables({"x": fake_scores()})[1]
+    assert find(table, "mini-cola")[-1] == "0.0 ± 0.0 †‡"
+    assert find(table, "mini-rte")[-1] == "61.5 ± 0.7"
+    assert table.marks == "†‡"
+    assert "not above the majority baseline" in to_markdown(table)
+    assert headline_tables({"x": fake_scores()})[0].marks == ""
+
+
+@pytest.mark.parametrize(("value", "marks"), [(52.5, "†"), (52.6, ""), (30.0, "†")])
+def test_a_value_equal_to_the_majority_is_marked(value, marks):
+    (table,) = headline_tables({"x": [fake_score(value=value)]})
+    assert table.rows[0][-1].marks == marks
+
+
+def test_one_seed_has_no_deviation_and_one_task_no_average():
+    (table,) = headline_tables({"x": [fake_score()]})
+    assert find(table, "mini-rte")[-1] == "71.2"
+    assert [row[0].text for row in table.footer] == ["parameters per task"]
+
+
+def test_an_average_over_fewer_tasks_is_not_shown():
+    scores = [score for score in fake_scores() if (score.task, score.method) != ("mini-rte", "prompt_tuning")]
+    table = headline_tables({"x": scores})[0]
+    assert find(table, "average")[-2:] == ["59.2 ± 0.4", "–"]
+    assert find(table, "mini-rte")[-1] == "–"
+
+
+def test_several_runs_stand_side_by_side():
+    tables = headline_tables({"a": fake_scores(), "b": fake_scores((1,))})
+    assert tables[0].columns[2:] == ("mpt · a", "prompt_tuning · a", "mpt · b", "prompt_tuning · b")
+    assert find(tables[0], "mini-rte")[2:] == ["76.5 ± 0.7", "70.5 ± 0.7", "76.0", "70.0"]
+    assert score_table({"a": fake_scores(), "b": fake_scores()}).columns[0] == "run"
+
+
+def test_every_score_has_what_is_needed_to_judge_it():
+    table = score_table({"x": fake_scores()})
+    assert len(table.rows) == 12
+    assert [str(cell) for cell in table.rows[0]] == [
+        *("mini-rte", "mpt", "all", "accuracy", "76.5 ± 0.7", "72.0 to 80.5", "52.5", "0.0 %", "400", "2"),
+    ]
+    assert table.rows[-1][1].text == "student"
+
+
+def test_every_seed_has_all_metrics():
+    row = next(r for r in seed_table({"x": fake_scores()}).rows if r[0].text == "mini-cola")
+    assert row[4].text == "matthews 33.0, accuracy 80.0"
+
+
+def test_no_scores_make_no_tables():
+    assert headline_tables({"x": []}) == []
+
+
+def test_markdown_is_a_table():
+    lines = to_markdown(headline_tables({"x": fake_scores()})[0]).splitlines()
+    assert lines[2] == "| task | majority | mpt | prompt_tuning |"
+    assert lines[3] == "| --- | ---: | ---: | ---: |"
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [("a|b", r"a\|b"), ("<b>", r"\<b\>"), ("two\nlines", "two lines"), ("a_b", "a_b"), ("_a_", r"\_a\_"), ("*", r"\*")],
+)
+def test_markdown_escapes(text, escaped):
+    assert escape_markdown(text) == escaped
+
+
+def test_the_terminal_table_fits_80_columns():
+    out = io.StringIO()
+    console = Console(file=out, width=80)
+    for table in headline_tables({"x": fake_scores()}):
+        console.print(to_rich(table))
+    assert "…" not in out.getvalue()
+    assert "mini-rte (accuracy)        52.5   76.5 ± 0.7      70.5 ± 0.7" in out.getvalue()
+
+
+def test_brackets_in_names_are_no_markup_on_the_terminal():
+    out = io.StringIO()
+    Console(file=out, width=120).print(to_rich(headline_tables({"x": [fake_score(task="[red]odd[/red]")]})[0]))
+    assert "[red]odd[/red]" in out.getvalue()
+
+
+def test_minus_zero_is_zero():
+    assert number(-0.01) == "0.0"

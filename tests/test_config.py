@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import yaml
+
+from multiprompt.config import build_experiment, load_experiment, to_plain, to_yaml
+from multiprompt.errors import ConfigError
+from multiprompt.options import Experiment, TrainingOptions
+
+TARGETS = {"tasks": ["rte"], "methods": {"prompt_tuning": {}}}
+MINIMAL = {"name": "x", "targets": TARGETS}
+
+
+def test_left_out_sections_have_the_defaults_of_the_study():
+    experiment = build_experiment(MINIMAL)
+    assert experiment.source is None
+    assert experiment.prompt.length == 100
+    assert experiment.seeds == (42,)
+    assert experiment.teachers.learning_rate == 0.3
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        MINIMAL,
+        {"name": "é", "source": {}, "seeds": [1, 2]},
+        {"name": "x", "source": {"distillation": {"kind": "none"}}, "targets": {"tasks": ["rte", "cb"], "group": True}},
+        {"name": "x", "targets": TARGETS | {"shots": [4, "all"], "training": {"epochs": 0.5}}},
+    ],
+)
+def test_yaml_round_trip(tmp_path, values):
+    experiment = build_experiment(values)
+    path = tmp_path / "x.yaml"
+    path.write_text(to_yaml(experiment), encoding="utf-8")
+    assert load_experiment(path) == experiment
+    assert build_experiment(to_plain(experiment)) == experiment
+
+
+def test_every_field_is_written():
+    plain = yaml.safe_load(to_yaml(build_experiment(MINIMAL)))
+    assert list(plain) == [field.name for field in dataclasses.fields(Experiment)]
+    assert list(plain["targets"]["training"]) == [field.name for field in dataclasses.fields(TrainingOptions)]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"promt": {}}, "promt is not a key (value {}); did you mean 'prompt'?"),
+        ({"prompt": {"lenght": 5}}, "prompt.lenght is not a key (value 5); did you mean 'length'?"),
+        ({"prompt": {"length": "many"}}, "prompt.length is 'many'"),
+        ({"prompt": {"length": 0}}, "prompt.length is 0"),
+        ({"prompt": {"start": "vocabluary"}}, "did you mean 'vocabulary'?"),
+        ({"prompt": {"start": "text"}}, "prompt.text and prompt.start: text go together"),
+        ({"prompt": {"path": "p"}}, "prompt.path and prompt.start: saved go together"),
+        ({"seeds": []}, "seeds is empty"),
+        ({"seeds": [1, 1]}, "seeds has 1 twice"),
+        ({"targets": TARGETS | {"shots": [0]}}, "targets.shots has 0"),
+        ({"targets": TARGETS | {"shots": ["few"]}}, "targets.shots"),
+        ({"targets": TARGETS | {"tasks": []}}, "targets.tasks is empty"),
+        ({"targets": TARGETS | {"methods": {}}}, "targets.methods is empty"),
+        ({"targets": TARGETS | {"methods": {"prompt_tunning": {}}}}, "did you mean 'prompt_tuning'?"),
+        ({"targets": TARGETS | {"methods": {"prompt_tuning": {"rate": 1}}}}, "targets.methods.prompt_tuning.rate"),
+        ({"targets": TARGETS | {"training": {"steps": 5, "epochs": 1}}}, "contradict; give one"),
+        ({"targets": TARGETS | {"training": {"warmup_ratio": 1}}}, "expected a share from 0 to below 1"),
+        ({"targets": TARGETS | {"group": True}}, "name at least two in targets.tasks"),
+        ({"targets": TARGETS | {"methods": {"mpt": {}}}}, "starts from a source prompt"),
+        ({"targets": None}, "nothing to do"),
+        ({"source": {"tasks": ["sst2"]}}, "needs two tasks or more"),
+        ({"source": {"tasks": ["sst2", "sst2"]}}, "source.tasks has 'sst2' twice"),
+        ({"source": {}, "targets": TARGETS | {"source_prompt": "p"}}, "contradict; give one of them"),
+        ({"data": {"max_train": 0}}, "data.max_train is 0"),
+    ],
+)
+def test_mistakes_are_named(change, message):
+    with pytest.raises(ConfigError) as caught:
+        build_experiment(MINIMAL | change)
+    assert message in str(caught.value)
+
+
+def test_a_name_is_needed():
+    with pytest.raises(ConfigError, match="name is missing"):
+        build_experiment({"targets": TARGETS})
+
+
+def test_all_problems_are_reported_together():
+    values = MINIMAL | {"seeds": ["one"], "prompt": {"length": 0, "depth": 1}, "data": {"label_coding": "glued"}}
+    with pytest.raises(ConfigError) as caught:
+        build_experiment(values, "some.yaml")
+    text = str(caught.value)
+    assert text.startswith("some.yaml has 4 problems:\n")
+    for problem in ("seeds.0 is 'one'", "prompt.length is 0", "prompt.depth is not a key", "did you mean 'glue'?"):
+        assert problem in text
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text(yaml.safe_dump(MINIMAL))
+    return path
+
+
+def test_overrides(path):
+    experiment = load_experiment(path, ["prompt.length=20", "seeds=[1, 2]", "source.tasks=[a, b]", "name=other = x"])
+    assert experiment.prompt.length == 20
+    assert experiment.seeds == (1, 2)
+    assert experiment.source is not None
+    assert experiment.source.tasks == ("a", "b")
+    assert experiment.name == "other = x"
+
+
+@pytest.mark.parametrize("text", ["0.0003", "3e-4", "3.0e-4"])
+def test_numbers_in_scientific_notation_are_numbers(path, text):
+    experiment = load_experiment(path, [f"teachers.learning_rate={text}"])
+    assert experiment.teachers.learning_rate == pytest.approx(3e-4)
+
+
+def test_a_section_can_be_taken_out(path):
+    assert load_experiment(path, ["source={}", "targets=null"]).targets is None
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("prompt.length", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("name.first=3", "name is the value 'x', not a section"),
+        ("seeds=[1", "is not YAML"),
+        ("prompt.lenght=3", "did you mean 'length'?"),
+    ],
+)
+def test_wrong_overrides(path, override, message):
+    with pytest.raises(ConfigError) as caught:
+        load_experiment(path, [override])
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "holds NoneType"), (b"- a", "holds list"), (b"a: [", "is not YAML"), (b"\xff\xfe\x00", "x.yaml")],
+)
+def test_wrong_files(path, content, message):
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message):
+        load_experiment(path)
+
+
+def test_a_folder_or_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read the configuration"):
+        load_experiment(tmp_path)
+    with pytest.raises(ConfigError, match="No such file"):
+        load_experiment(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "content", ["1: 2", "name: x\ntargets: 3", "name: x\nprompt: null", "name: x\ntargets: {methods: [mpt]}"]
+)
+def test_odd_shapes_are_errors_not_crashes(path, content):
+    path.write_text(content)
+    with pytest.raises(ConfigError):
+        load_experiment(path)
+
+
+@pytest.mark.parametrize(
+    ("options", "examples", "steps"),
+    [
+        (TrainingOptions(steps=7), 1000, 7),
+        (TrainingOptions(epochs=2.0, batch_size=32), 320, 20),
+        (TrainingOptions(batch_size=32), 320, 50),
+        (TrainingOptions(batch_size=32, epochs=1.0), 8, 1),
+        (TrainingOptions(batch_size=32, epochs=0.01), 8, 1),
+    ],
+)
+def test_steps(options, examples, steps):
+    assert options.steps_for(examples, default_epochs=5) == steps
