@@ -65,19 +65,21 @@ PAIR_MIX: dict[str, float] = {
     "restatement": 0.6,
     "spans": 0.3,
 }
-BLEND_STEPS = 5_000
-PAIRS_FROM, PAIRS_TO = 2_000, 7_000
-# Share of texts in which two people differ in the value of one relation, so that names have to be compared.
-JUDGED_TWINS, SEARCHED_TWINS, RETOLD_TWINS = 0.3, 0.4, 0.5
-# Natural answer words come first: with digits and reversed digits from the start, a small model stays at
-# chance.
-STYLES_FROM, STYLES_TO = 5_500, 7_500
+BLEND_STEPS = 6_600
+PAIRS_FROM, PAIRS_TO = 7_000, 11_000
+# Natural answer words come first; a taste of digits before the pairs, all styles after them.
+FIRST_STYLES_FROM, FIRST_STYLES_FULL = 4_620, 8_000
+STYLES_FROM, STYLES_TO = 9_000, 11_000
 NATURAL_RATE = 0.3
-PREFIXES_FROM = 1_000
+PREFIXES_FROM = 1_320
 PREFIX_SHARE, PREFIX_SHARE_WITH_PAIRS = 0.4, 0.2
-LONG_TEXTS_FROM = 7_000
+LONG_TEXTS_FROM = 11_000
 # From here on prefixes are started afresh in turn, one every so many steps.
-RENEWALS_FROM, RENEWAL_EVERY = 7_000, 40
+RENEWALS_FROM, RENEWAL_EVERY = 12_000, 40
+# Share of texts in which two people differ in the value of one relation, so that names have to be compared:
+# in claims and yes/no questions, in questions and gaps, and in facts told twice.
+EARLY_TWINS = (0.15, 0.15, 0.0)
+LATE_TWINS = (0.3, 0.4, 0.5)
 PREFIX_LENGTHS = (5, 10, 20, 20)
 POOL_SIZE = 2048
 
@@ -87,6 +89,7 @@ class Stage:
     """Settings of the mixture at one moment."""
 
     weights: dict[str, float]
+    twins: tuple[float, float, float]
     natural_rate: float
     prefix_share: float
     single_share: float
@@ -98,10 +101,12 @@ def stage_at(step: int) -> Stage:
     pairs = PAIRS_FROM <= step < PAIRS_TO
     blend = min(1.0, step / BLEND_STEPS)
     blended = {name: (1 - blend) * EARLY_MIX[name] + blend * LATE_MIX[name] for name in EARLY_MIX}
+    first, full = (STYLES_FROM, STYLES_TO) if step >= PAIRS_FROM else (FIRST_STYLES_FROM, FIRST_STYLES_FULL)
+    styled = min(1.0, max(0.0, (step - first) / (full - first)))
     prefix_share = PREFIX_SHARE_WITH_PAIRS if pairs else PREFIX_SHARE
-    styled = min(1.0, max(0.0, (step - STYLES_FROM) / (STYLES_TO - STYLES_FROM)))
     return Stage(
         weights={name: PAIR_MIX[name] for name in EARLY_MIX} if pairs else blended,
+        twins=EARLY_TWINS if step < PAIRS_FROM else LATE_TWINS,
         natural_rate=1.0 - (1.0 - NATURAL_RATE) * styled,
         prefix_share=0.0 if step < PREFIXES_FROM else prefix_share,
         single_share=0.6 - 0.5 * blend,
@@ -121,6 +126,7 @@ def draw_pool(seed: int, index: int, step: int, tokens_per_batch: int) -> list[T
     """Draw one pool of examples and cut it into batches of similar length."""
     rng = random.Random(f"{seed}-pool-{index}")
     stage = stage_at(step)
+    judged, searched, retold = stage.twins
     names, weights = list(stage.weights), list(stage.weights.values())
     # Three kinds of batches, so that short answers are not padded to the length of long ones.
     slots: list[SkillExample] = []
@@ -130,9 +136,9 @@ def draw_pool(seed: int, index: int, step: int, tokens_per_batch: int) -> list[T
         draw = rng.random()
         sizes = (1, 1) if draw < stage.single_share else (1, 3) if draw > 1 - stage.long_share else (1, 2)
         level = Level(
-            judged=Texts(sizes, JUDGED_TWINS),
-            searched=Texts((2, 3), SEARCHED_TWINS),
-            retold_twin_rate=RETOLD_TWINS,
+            judged=Texts(sizes, judged),
+            searched=Texts((2, 3), searched),
+            retold_twin_rate=retold,
         )
         example = make_example(rng, name, natural_rate=stage.natural_rate, level=level)
         if name in SLOT_SKILLS:

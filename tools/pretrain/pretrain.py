@@ -33,6 +33,7 @@ from multiprompt.mini.skills import FREE_SKILLS, JUDGING_SKILLS, PREFIX_KEYS, Sk
 
 PREFIX_ROWS = 20
 WARMUP_STEPS = 660
+HIGH_RATE_STEPS, LOWER_RATE = 7_000, 0.4
 PREFIX_INDEX = {key: index for index, key in enumerate(PREFIX_KEYS)}
 
 
@@ -41,8 +42,8 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-folder", type=Path, required=True, help="checkpoint and log go here")
     parser.add_argument("--out", type=Path, required=True, help="the finished model goes here")
-    parser.add_argument("--steps", type=int, default=13_000)
-    parser.add_argument("--decay-steps", type=int, default=5_000, help="length of the decay at the end")
+    parser.add_argument("--steps", type=int, default=16_000)
+    parser.add_argument("--decay-steps", type=int, default=7_000, help="length of the decay at the end")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens-per-batch", type=int, default=2560)
     parser.add_argument("--d-model", type=int, default=96)
@@ -50,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--encoder-layers", type=int, default=3)
     parser.add_argument("--decoder-layers", type=int, default=2)
     parser.add_argument("--heads", type=int, default=4)
-    parser.add_argument("--d-kv", type=int, default=32)
+    parser.add_argument("--d-kv", type=int, default=24)
     parser.add_argument("--muon-lr", type=float, default=2.2e-3, help="for the matrices of the layers")
     parser.add_argument("--adam-lr", type=float, default=1.3e-3, help="for embeddings and norms")
     parser.add_argument("--bias-lr", type=float, default=1e-2, help="for the relative position tables")
@@ -70,10 +71,8 @@ def new_model(args: argparse.Namespace, vocabulary: int) -> T5ForConditionalGene
     matrix; the last norm starts at d^0.5, which cancels it, so that logits start at a useful size and the saved
     configuration stays plain T5.
 
-    The encoder's attention starts with heads that look one word back, one word ahead, and nearby, because the
-    position table learns slowly. The fourth head of every encoder layer starts with equal query and key
-    projections and away from itself: it looks at the other places of the same word. Finding out by itself that
-    the same name occurs twice takes a small model most of its training.
+    The encoder's position table starts with heads that look one word back, one word ahead, and nearby, because
+    it learns slowly.
     """
     config = T5Config(
         vocab_size=math.ceil(vocabulary / 64) * 64,
@@ -101,14 +100,6 @@ def new_model(args: argparse.Namespace, vocabulary: int) -> T5ForConditionalGene
         table[1, 0] = table[17, 1] = 4.0
         for distance in range(16):
             table[distance, 2] = table[16 + distance, 2] = -0.5 * distance
-        table[0, 3] = -4.0
-        for block in model.encoder.block:
-            attention = block.layer[0].SelfAttention
-            rows = slice(3 * config.d_kv, 4 * config.d_kv)
-            same = torch.empty(config.d_kv, config.d_model)
-            nn.init.orthogonal_(same, gain=0.6)
-            attention.q.weight[rows] = same
-            attention.k.weight[rows] = same
     return model
 
 
@@ -144,11 +135,16 @@ def new_optimisers(
 
 
 def rate_factor(step: int, steps: int, decay_steps: int) -> float:
-    """Share of the peak rate: warm up, hold, decay along a cosine to 2 per cent."""
+    """Share of the peak rate: warm up, hold high, hold lower, decay to nearly nothing along a cosine.
+
+    The comparison of sentences is found at the high rate and learned well only at the lower one.
+    """
     if step < WARMUP_STEPS:
         return max(0.02, step / WARMUP_STEPS)
+    if step < HIGH_RATE_STEPS:
+        return 1.0
     decayed = max(0, step - (steps - decay_steps)) / decay_steps
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * decayed))
+    return LOWER_RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * decayed)))
 
 
 class Encoder:

@@ -46,7 +46,7 @@ SPLITS: tuple[str, ...] = ("train", "validation", "test")
 LABEL_CODINGS: tuple[str, ...] = ("glue", "consistent")
 
 # Give up on a label after so many candidates in a row that are taken or belong to another split.
-_PATIENCE = 30_000
+_PATIENCE = 20_000
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,94 @@
+"""What the README and the docs say can be run is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from multiprompt.config import build_experiment
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_make_targets_of_the_readme_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^make ([a-z-]+)", blocks("sh")[0], flags=re.MULTILINE)
+    assert targets == ["quickstart", "test"]
+    for target in [*targets, *re.findall(r"`make ([a-z-]+)`", README)]:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_configuration_of_the_readme_is_valid():
+    for text in blocks("yaml"):
+        build_experiment(yaml.safe_load(text))
+
+
+def test_the_python_of_the_readme_runs(capsys):
+    for text in blocks("python"):
+        exec(compile(text, "README.md", "exec"), {})
+    value = float(capsys.readouterr().out.split()[0])
+    assert 0 <= value <= 100
+
+
+def test_the_commands_of_the_readme_run(tmp_path):
+    """Every line, in order; training is cut short by overrides, which the commands take anyway."""
+    short = [
+        "data.max_train=40",
+        "data.max_dev=8",
+        "data.max_test=20",
+        "teachers.training.steps=2",
+        "source.training.steps=2",
+        "targets.training.steps=2",
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    multiprompt = [sys.executable, "-m", "multiprompt"]
+    subprocess.run(
+        [*multiprompt, "run", "quickstart", *short], cwd=tmp_path, env=environment, check=True, capture_output=True
+    )
+    lines = [line.split("#")[0].strip() for line in blocks("sh")[1].splitlines()]
+    for line in filter(None, lines):
+        verb, *arguments = re.findall(r"'[^']*'|\"[^\"]*\"|\S+", line.removeprefix("multiprompt "))
+        command = [*multiprompt, verb, *(argument.strip("'\"") for argument in arguments)]
+        if verb == "run":
+            command += short
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert (tmp_path / "both.html").exists()
+
+
+def test_links_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_whole_method_fits_on_a_page():
+    assert len((ROOT / "docs" / "whole_method.py").read_text().splitlines()) <= 40
+
+
+@pytest.mark.slow
+def test_the_whole_method_runs(capsys):
+    runpy.run_path(str(ROOT / "docs" / "whole_method.py"))
+    assert "mini-rte: accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "src/multiprompt/recipes/configs").rglob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_shipped_recipe_is_valid(path):
+    text = path.read_text()
+    assert text.startswith("# "), "the first line says what the recipe does"
+    build_experiment(yaml.safe_load(text))
