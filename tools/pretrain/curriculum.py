@@ -33,6 +33,7 @@ EARLY_MIX: dict[str, float] = {
     "topic": 0.1,
     "evidence": 0.8,
     "shared": 0.4,
+    "same_person": 0.0,
 }
 LATE_MIX: dict[str, float] = {
     "judgements": 0.6,
@@ -52,6 +53,7 @@ LATE_MIX: dict[str, float] = {
     "topic": 0.1,
     "evidence": 0.4,
     "shared": 0.2,
+    "same_person": 0.0,
 }
 PAIR_MIX: dict[str, float] = {
     **LATE_MIX,
@@ -65,11 +67,15 @@ PAIR_MIX: dict[str, float] = {
     "restatement": 0.6,
     "spans": 0.3,
 }
+# The last thing to be learned is that another name makes another fact: for a while, more of that.
+NAME_MIX: dict[str, float] = {**PAIR_MIX, "same_person": 2.0, "judgements": 1.5, "comparisons": 1.0}
 BLEND_STEPS = 6_600
-PAIRS_FROM, PAIRS_TO = 7_000, 11_000
+PAIRS_FROM, PAIRS_TO = 7_000, 12_000
+NAMES_FROM, NAMES_TO = 9_000, 11_500
+PERSON_RATE, PERSON_RATE_OF_NAMES, PAIR_PERSON_RATE_OF_NAMES = 0.5, 0.8, 0.5
 # Natural answer words come first; a taste of digits before the pairs, all styles after them.
 FIRST_STYLES_FROM, FIRST_STYLES_FULL = 4_620, 8_000
-STYLES_FROM, STYLES_TO = 9_000, 11_000
+STYLES_FROM, STYLES_TO = 9_500, 12_000
 NATURAL_RATE = 0.3
 PREFIXES_FROM = 1_320
 PREFIX_SHARE, PREFIX_SHARE_WITH_PAIRS = 0.4, 0.2
@@ -90,6 +96,7 @@ class Stage:
 
     weights: dict[str, float]
     twins: tuple[float, float, float]
+    names: bool
     natural_rate: float
     prefix_share: float
     single_share: float
@@ -98,15 +105,18 @@ class Stage:
 
 def stage_at(step: int) -> Stage:
     """Return the mixture at a step."""
+    names = NAMES_FROM <= step < NAMES_TO
     pairs = PAIRS_FROM <= step < PAIRS_TO
     blend = min(1.0, step / BLEND_STEPS)
     blended = {name: (1 - blend) * EARLY_MIX[name] + blend * LATE_MIX[name] for name in EARLY_MIX}
     first, full = (STYLES_FROM, STYLES_TO) if step >= PAIRS_FROM else (FIRST_STYLES_FROM, FIRST_STYLES_FULL)
     styled = min(1.0, max(0.0, (step - first) / (full - first)))
     prefix_share = PREFIX_SHARE_WITH_PAIRS if pairs else PREFIX_SHARE
+    mix = NAME_MIX if names else PAIR_MIX
     return Stage(
-        weights={name: PAIR_MIX[name] for name in EARLY_MIX} if pairs else blended,
+        weights={name: mix[name] for name in EARLY_MIX} if pairs else blended,
         twins=EARLY_TWINS if step < PAIRS_FROM else LATE_TWINS,
+        names=names,
         natural_rate=1.0 - (1.0 - NATURAL_RATE) * styled,
         prefix_share=0.0 if step < PREFIXES_FROM else prefix_share,
         single_share=0.6 - 0.5 * blend,
@@ -136,9 +146,10 @@ def draw_pool(seed: int, index: int, step: int, tokens_per_batch: int) -> list[T
         draw = rng.random()
         sizes = (1, 1) if draw < stage.single_share else (1, 3) if draw > 1 - stage.long_share else (1, 2)
         level = Level(
-            judged=Texts(sizes, judged),
+            judged=Texts(sizes, judged, PERSON_RATE_OF_NAMES if stage.names else PERSON_RATE),
             searched=Texts((2, 3), searched),
             retold_twin_rate=retold,
+            pair_person_rate=PAIR_PERSON_RATE_OF_NAMES if stage.names else None,
         )
         example = make_example(rng, name, natural_rate=stage.natural_rate, level=level)
         if name in SLOT_SKILLS:

@@ -47,10 +47,13 @@ class Texts:
         sizes: smallest and largest number of facts.
         twin_rate: chance that the second fact differs from the first by person and value alone, so that only
             the person's name tells which value belongs to a question or a claim.
+        person_rate: share of open claims and questions that differ from the text in the person, not in the
+            relation.
     """
 
     sizes: tuple[int, int] = (1, 2)
     twin_rate: float = 0.15
+    person_rate: float = 0.5
 
     def draw(self, rng: random.Random, relations: Sequence[Relation]) -> list[Fact]:
         """Draw the facts of one text."""
@@ -112,6 +115,7 @@ def judge_fact(
     relations: Sequence[Relation],
     verdict: str,
     denial_rate: float = DENIAL_RATE,
+    person_rate: float = 0.5,
 ) -> tuple[str, str]:
     """Write a claim with the wanted verdict on already told facts; returns it and its evidence.
 
@@ -122,11 +126,12 @@ def judge_fact(
         relations: relations a neutral claim may be about.
         verdict: one of ``VERDICTS``.
         denial_rate: chance of a negative wording.
+        person_rate: see ``Texts``.
     """
     index = rng.randrange(len(facts))
     fact, denied = facts[index], rng.random() < denial_rate
     if verdict == "neutral":
-        open_fact = unstated_fact(rng, facts, relations)
+        open_fact = unstated_fact(rng, facts, relations, person_rate)
         return (deny(rng, open_fact) if denied else state(rng, open_fact)[0]), "nothing"
     wrong = fact._replace(value=_tempting_value(rng, fact, facts))
     if verdict == "entailment":
@@ -154,7 +159,7 @@ def make_claim(
     """Write a text and a claim with the wanted verdict."""
     facts = texts.draw(rng, relations)
     text, templates = passage(rng, facts)
-    hypothesis, evidence = judge_fact(rng, facts, templates, relations, verdict, denial_rate)
+    hypothesis, evidence = judge_fact(rng, facts, templates, relations, verdict, denial_rate, texts.person_rate)
     return Claim(text, f"{hypothesis}.", verdict, evidence)
 
 
@@ -181,7 +186,7 @@ def make_answerable(
     """Write a text and a question that it answers, or leaves open."""
     facts = texts.draw(rng, relations)
     text, _ = passage(rng, facts)
-    fact = rng.choice(facts) if answerable else unstated_fact(rng, facts, relations)
+    fact = rng.choice(facts) if answerable else unstated_fact(rng, facts, relations, texts.person_rate)
     return Question(text, f"{ask(rng, fact)[0]}?", "yes" if answerable else "no")
 
 
@@ -191,13 +196,16 @@ def make_statement_pair(
     verbs: Sequence[Verb],
     same: bool,
     verb_rate: float = 0.3,
+    person_rate: float | None = None,
 ) -> Pair:
     """Write two statements that mean the same, or differ in person, value, relation or roles."""
     if rng.random() < verb_rate:
         return _verb_pair(rng, verbs, same, question=False)
     fact = sample_facts(rng, relations, 1)[0]
     first, template = state(rng, fact)
-    second = state(rng, fact, avoid=template)[0] if same else state(rng, _neighbour(rng, fact, relations))[0]
+    second = (
+        state(rng, fact, avoid=template)[0] if same else state(rng, _neighbour(rng, fact, relations, person_rate))[0]
+    )
     return Pair(f"{first}.", f"{second}.", same)
 
 
@@ -208,6 +216,7 @@ def make_question_pair(
     same: bool,
     verb_rate: float = 0.3,
     open_rate: float = 0.3,
+    person_rate: float | None = None,
 ) -> Pair:
     """Write two questions that ask the same, or not; ``open_rate`` is the share of questions for a value."""
     if rng.random() < verb_rate:
@@ -218,16 +227,19 @@ def make_question_pair(
     if same:
         second = write(rng, fact, avoid=template)[0]
     else:
-        other = _neighbour(rng, fact, relations)
+        other = _neighbour(rng, fact, relations, person_rate)
         while write is ask and (other.subject, other.relation) == (fact.subject, fact.relation):
-            other = _neighbour(rng, fact, relations)
+            other = _neighbour(rng, fact, relations, person_rate)
         second = write(rng, other)[0]
     return Pair(f"{first}?", f"{second}?", same)
 
 
-def _neighbour(rng: random.Random, fact: Fact, relations: Sequence[Relation]) -> Fact:
-    """Change one thing about a fact: the value, the person, or relation and value."""
-    change = rng.randrange(3)
+def _neighbour(rng: random.Random, fact: Fact, relations: Sequence[Relation], person_rate: float | None) -> Fact:
+    """Change one thing about a fact: the value, the person, or relation and value.
+
+    Each is as likely as the others, unless a rate of changing the person is given, which then comes on top.
+    """
+    change = 1 if person_rate is not None and rng.random() < person_rate else rng.randrange(3)
     if change == 0:
         return fact._replace(value=other_value(rng, fact))
     if change == 1:

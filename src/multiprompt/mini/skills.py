@@ -62,11 +62,13 @@ class Level:
         judged: texts of claims, yes/no questions and answerable questions.
         searched: texts of questions and gaps.
         retold_twin_rate: like ``Texts.twin_rate``, for facts that are told twice.
+        pair_person_rate: extra share of unlike pairs that differ in the person.
     """
 
     judged: Texts = SHORT_TEXTS
     searched: Texts = LONGER_TEXTS
     retold_twin_rate: float = 0.0
+    pair_person_rate: float | None = None
 
 
 EASY = Level()
@@ -159,7 +161,7 @@ def _yes_no(rng: random.Random, answer: int, level: Level) -> tuple[str, ...]:
 
 def _paraphrase(rng: random.Random, answer: int, level: Level) -> tuple[str, ...]:
     maker = make_statement_pair if rng.random() < 0.5 else make_question_pair
-    pair = maker(rng, SEEN_RELATIONS, SEEN_VERBS, answer == 0)
+    pair = maker(rng, SEEN_RELATIONS, SEEN_VERBS, answer == 0, person_rate=level.pair_person_rate)
     return pair.first, pair.second
 
 
@@ -223,6 +225,18 @@ def _shared(rng: random.Random, level: Level) -> tuple[tuple[str, ...], str]:
     else:
         other, shared = Fact(stranger, fact.relation, other_value(rng, fact)), "nothing"
     return (f"{state(rng, fact)[0]}.", f"{state(rng, other)[0]}."), shared
+
+
+def _same_person(rng: random.Random, level: Level) -> tuple[tuple[str, ...], str]:
+    fact = sample_facts(rng, SEEN_RELATIONS, 1)[0]
+    same = rng.random() < 0.5
+    subject = fact.subject if same else rng.choice([name for name in NAMES if name != fact.subject])
+    if rng.random() < 0.5:
+        other = fact._replace(subject=subject)
+    else:
+        other = sample_facts(rng, SEEN_RELATIONS, 1)[0]._replace(subject=subject)
+    texts = (f"{state(rng, fact)[0]}.", f"{state(rng, other)[0]}.")
+    return texts, "same" if same else "different"
 
 
 JUDGING_SKILLS: dict[str, JudgingSkill] = {
@@ -320,6 +334,11 @@ FREE_SKILLS: dict[str, FreeSkill] = {
         (("sentence1", "sentence2"), ("premise", "hypothesis")),
         _shared,
     ),
+    "same_person": FreeSkill(
+        ("do both sentences name the same person?",),
+        (("sentence1", "sentence2"), ("premise", "hypothesis"), ("text", "claim")),
+        _same_person,
+    ),
 }
 
 
@@ -336,11 +355,17 @@ def _judgements(rng: random.Random, level: Level) -> SkillExample:
         slot, draw = _sentinel(index), rng.random()
         if draw < 0.6:
             answer = rng.randrange(3)
-            claim, _ = judge_fact(rng, facts, templates, SEEN_RELATIONS, VERDICTS[answer], 0.05)
+            claim, _ = judge_fact(
+                rng, facts, templates, SEEN_RELATIONS, VERDICTS[answer], 0.05, level.judged.person_rate
+            )
             body.append(f"claim: {claim}. {slot}")
             word = ("yes", "maybe", "no")[answer]
         elif draw < 0.8:
-            fact = rng.choice(facts) if rng.random() < 0.5 else unstated_fact(rng, facts, SEEN_RELATIONS)
+            fact = (
+                rng.choice(facts)
+                if rng.random() < 0.5
+                else unstated_fact(rng, facts, SEEN_RELATIONS, level.judged.person_rate)
+            )
             body.append(f"question: {ask(rng, fact)[0]}? {slot}")
             word = fact.value if fact in facts else "nothing"
         else:
@@ -476,6 +501,7 @@ SUPERVISED_PAIR_SKILLS: tuple[str, ...] = (
     "pronoun",
     "evidence",
     "shared",
+    "same_person",
     "judgements",
     "comparisons",
 )

@@ -383,13 +383,15 @@ def other_value(rng: random.Random, fact: Fact) -> str:
     return rng.choice([value for value in fact.relation.values if value != fact.value])
 
 
-def unstated_fact(rng: random.Random, facts: Sequence[Fact], relations: Sequence[Relation]) -> Fact:
+def unstated_fact(
+    rng: random.Random, facts: Sequence[Fact], relations: Sequence[Relation], person_rate: float = 0.5
+) -> Fact:
     """Draw a fact that the given ones leave open: near one of them, but another person or relation."""
     stated = {(fact.subject, fact.relation.name) for fact in facts}
     base = rng.choice(facts)
     people = sorted({fact.subject for fact in facts})
     while True:
-        if rng.random() < 0.5:
+        if rng.random() < 1 - person_rate:
             subject, relation = base.subject, rng.choice(relations)
             value = rng.choice(relation.values)
         else:
