@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 
 from common import (
     PROMPT_LENGTH,
+    clock,
     describe_machine,
     random_backbone,
     random_examples,
@@ -31,10 +31,10 @@ def seconds(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[s
     taken: dict[str, list[float]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, run in contestants.items():
-            began = time.perf_counter()
+            began = clock()
             run()
             if turn:
-                taken[name].append(time.perf_counter() - began)
+                taken[name].append(clock() - began)
     return {name: statistics.median(values) for name, values in taken.items()}
 
 

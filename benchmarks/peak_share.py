@@ -18,7 +18,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +27,7 @@ import torch
 from common import (
     PROMPT_LENGTH,
     SHAPES,
+    clock,
     describe_machine,
     matmul_peak,
     plain_batch,
@@ -92,9 +92,9 @@ def shares(shape: str, batch_size: int, dropout: bool, rounds: int) -> None:
     for turn in range(rounds + 1):
         for name, step in contestants.items():
             peak = matmul_peak(0.15)
-            began = time.perf_counter()
+            began = clock()
             step()
-            seconds = time.perf_counter() - began
+            seconds = clock() - began
             if turn:
                 reached[name].append(work / seconds / peak)
     for name, values in reached.items():

@@ -34,6 +34,8 @@ from multiprompt.mini.skills import FREE_SKILLS, JUDGING_SKILLS, PREFIX_KEYS, Sk
 PREFIX_ROWS = 20
 WARMUP_STEPS = 660
 HIGH_RATE_STEPS, LOWER_RATE = 7_000, 0.4
+COSINE_FROM, COSINE_STEPS = 9_000, 7_000
+LINE_FROM, LINE_TO, LAST_LINE_FROM = 12_500, 17_000, 15_000
 PREFIX_INDEX = {key: index for index, key in enumerate(PREFIX_KEYS)}
 
 
@@ -42,8 +44,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-folder", type=Path, required=True, help="checkpoint and log go here")
     parser.add_argument("--out", type=Path, required=True, help="the finished model goes here")
-    parser.add_argument("--steps", type=int, default=16_000)
-    parser.add_argument("--decay-steps", type=int, default=7_000, help="length of the decay at the end")
+    parser.add_argument("--steps", type=int, default=18_500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens-per-batch", type=int, default=2560)
     parser.add_argument("--d-model", type=int, default=96)
@@ -134,8 +135,8 @@ def new_optimisers(
     return optimisers
 
 
-def rate_factor(step: int, steps: int, decay_steps: int) -> float:
-    """Share of the peak rate: warm up, hold high, hold lower, decay to nearly nothing along a cosine.
+def rate_factor(step: int, steps: int) -> float:
+    """Share of the peak rate: warm up, hold high, hold lower, begin a cosine, end on two straight lines.
 
     The comparison of sentences is found at the high rate and learned well only at the lower one.
     """
@@ -143,8 +144,13 @@ def rate_factor(step: int, steps: int, decay_steps: int) -> float:
         return max(0.02, step / WARMUP_STEPS)
     if step < HIGH_RATE_STEPS:
         return 1.0
-    decayed = max(0, step - (steps - decay_steps)) / decay_steps
-    return LOWER_RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * decayed)))
+    along = max(0, min(step, LINE_FROM) - COSINE_FROM) / COSINE_STEPS
+    factor = LOWER_RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * along)))
+    if step > LINE_FROM:
+        factor *= (LINE_TO - min(step, LAST_LINE_FROM)) / (LINE_TO - LINE_FROM)
+    if step > LAST_LINE_FROM:
+        factor *= max(0.02, (steps - step) / (steps - LAST_LINE_FROM))
+    return factor
 
 
 class Encoder:
@@ -241,7 +247,7 @@ class Trainer:
 
     def step(self) -> float:
         """Train on one batch; returns its loss."""
-        factor = rate_factor(self.counts["step"], self.args.steps, self.args.decay_steps)
+        factor = rate_factor(self.counts["step"], self.args.steps)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = group["peak"] * factor

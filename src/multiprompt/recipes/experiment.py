@@ -23,7 +23,7 @@ from multiprompt.recipes.source import train_source
 from multiprompt.recipes.stage import Place, train_stage
 from multiprompt.recipes.target import adapt_target, target_epochs
 from multiprompt.recipes.teacher import train_teacher, tune_prompt
-from multiprompt.training import SILENT, Progress
+from multiprompt.training import SILENT, Progress, TrainingReport
 
 STAGE_VERSION = 1
 """Raised when a stage would give other tensors from the same inputs."""
@@ -50,8 +50,26 @@ class _Run:
     scores: list[Score] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """A stage with what it needs: its tasks (cut to the shots), and the stages before it."""
+
+    run: _Run
+    seed: int
+    stage: PlannedStage
+    tasks: list[PreparedTask]
+    done: dict[str, _Done]
+
+    def outcome(self, prompt: Prompt, report: TrainingReport, place: Place) -> list[Outcome]:
+        """Store a trained prompt and score it."""
+        return prompt_outcome(self.run.backbone, prompt, self.tasks, report, self.stage, self.seed, place)
+
+
 Work = Callable[[Place], list[Outcome]]
 """The work of a stage: train, store the prompt, score."""
+
+Wired = tuple[dict[str, Any], Work]
+"""What a stage depends on, beside data, backbone and seed; and its work."""
 
 
 def run_experiment(experiment: Experiment, folder: Path, *, resume: bool = False, progress: Progress = SILENT) -> None:
@@ -112,9 +130,8 @@ def _do(run: _Run, seed: int, stage: PlannedStage, done: dict[str, _Done]) -> _D
     targets = run.experiment.targets
     if stage.shots != "all" and targets is not None:
         tasks = [task.few_shot(stage.shots, seed, targets.balanced, run.backbone) for task in tasks]
-    depends_on, work = {"teacher": _teacher, "source": _source, "target": _target}[stage.kind](
-        run, seed, stage, tasks, done
-    )
+    wire = {"teacher": _teacher, "source": _source, "target": _target}[stage.kind]
+    depends_on, work = wire(_Job(run, seed, stage, tasks, done))
     folder = run.folder / f"seed-{seed}" / stage.name
     identity = digest(
         {
@@ -150,29 +167,25 @@ def _do(run: _Run, seed: int, stage: PlannedStage, done: dict[str, _Done]) -> _D
     return _Done(identity, load_prompt(stored).prompt if stored.exists() else None)
 
 
-def _teacher(
-    run: _Run, seed: int, stage: PlannedStage, tasks: list[PreparedTask], done: dict[str, _Done]
-) -> tuple[dict[str, Any], Work]:
-    options, prompt = run.experiment.teachers, run.experiment.prompt
+def _teacher(job: _Job) -> Wired:
+    options, prompt = job.run.experiment.teachers, job.run.experiment.prompt
 
     def work(place: Place) -> list[Outcome]:
-        teacher, report = train_teacher(run.backbone, tasks[0], options, prompt, seed, place)
-        return prompt_outcome(run.backbone, teacher, tasks, report, stage, seed, place)
+        teacher, report = train_teacher(job.run.backbone, job.tasks[0], options, prompt, job.seed, place)
+        return job.outcome(teacher, report, place)
 
     return {"options": to_plain(options), "prompt": to_plain(prompt)}, work
 
 
-def _source(
-    run: _Run, seed: int, stage: PlannedStage, tasks: list[PreparedTask], done: dict[str, _Done]
-) -> tuple[dict[str, Any], Work]:
-    options, prompt = run.experiment.source, run.experiment.prompt
+def _source(job: _Job) -> Wired:
+    options, prompt = job.run.experiment.source, job.run.experiment.prompt
     assert options is not None, "a source stage is planned only with its options"
-    teachers = [earlier for name, earlier in done.items() if name.startswith("teacher-")]
+    teachers = [earlier for name, earlier in job.done.items() if name.startswith("teacher-")]
 
     def work(place: Place) -> list[Outcome]:
         prompts = [teacher.prompt for teacher in teachers if isinstance(teacher.prompt, SoftPrompt)]
-        student, report = train_source(run.backbone, tasks, prompts, options, prompt, seed, place)
-        return prompt_outcome(run.backbone, student, tasks, report, stage, seed, place)
+        student, report = train_source(job.run.backbone, job.tasks, prompts, options, prompt, job.seed, place)
+        return job.outcome(student, report, place)
 
     depends_on = {
         "options": to_plain(options),
@@ -182,78 +195,52 @@ def _source(
     return depends_on, work
 
 
-def _target(
-    run: _Run, seed: int, stage: PlannedStage, tasks: list[PreparedTask], done: dict[str, _Done]
-) -> tuple[dict[str, Any], Work]:
-    options = run.experiment.targets
+def _target(job: _Job) -> Wired:
+    options = job.run.experiment.targets
     assert options is not None, "a target stage is planned only with its options"
-    method = {"mpt": _mpt, "prompt_tuning": _prompt_tuning, "fine_tuning": _fine_tuning}[stage.method]
-    rates = next(rates for name, rates in options.methods.items() if name == stage.method)
-    training = options.training if stage.shots == "all" else options.few_shot_training
+    rates = next(rates for name, rates in options.methods.items() if name == job.stage.method)
+    training = options.training if job.stage.shots == "all" else options.few_shot_training
     if training.steps is None and training.epochs is None:
-        training = replace(training, epochs=float(target_epochs(tasks)))
-    depends_on, work = method(run, seed, stage, tasks, done, replace(options, training=training), rates)
+        training = replace(training, epochs=float(target_epochs(job.tasks)))
+    wire = {"mpt": _mpt, "prompt_tuning": _prompt_tuning, "fine_tuning": _fine_tuning}[job.stage.method]
+    depends_on, work = wire(job, replace(options, training=training), rates)
     return {"rates": to_plain(rates), "training": to_plain(training)} | depends_on, work
 
 
-def _mpt(
-    run: _Run,
-    seed: int,
-    stage: PlannedStage,
-    tasks: list[PreparedTask],
-    done: dict[str, _Done],
-    options: TargetOptions,
-    rates: MethodOptions,
-) -> tuple[dict[str, Any], Work]:
-    source = done["source"]
+def _mpt(job: _Job, options: TargetOptions, rates: MethodOptions) -> Wired:
+    source = job.done["source"]
     prompt = source.prompt
     assert prompt is not None, "source stages store a prompt"
 
     def work(place: Place) -> list[Outcome]:
         adapted, report = adapt_target(
-            run.backbone, tasks, prompt, rates, options.training, options.mixing, seed, place
+            job.run.backbone, job.tasks, prompt, rates, options.training, options.mixing, job.seed, place
         )
-        return prompt_outcome(run.backbone, adapted, tasks, report, stage, seed, place)
+        return job.outcome(adapted, report, place)
 
     return {"source": source.identity, "mixing": to_plain(options.mixing)}, work
 
 
-def _prompt_tuning(
-    run: _Run,
-    seed: int,
-    stage: PlannedStage,
-    tasks: list[PreparedTask],
-    done: dict[str, _Done],
-    options: TargetOptions,
-    rates: MethodOptions,
-) -> tuple[dict[str, Any], Work]:
-    prompt = run.experiment.prompt
+def _prompt_tuning(job: _Job, options: TargetOptions, rates: MethodOptions) -> Wired:
+    prompt, epochs = job.run.experiment.prompt, target_epochs(job.tasks)
     rate = 0.3 if rates.learning_rate is None else rates.learning_rate
 
     def work(place: Place) -> list[Outcome]:
         tuned, report = tune_prompt(
-            run.backbone, tasks[0], rate, options.training, prompt, target_epochs(tasks), seed, place
+            job.run.backbone, job.tasks[0], rate, options.training, prompt, epochs, job.seed, place
         )
-        return prompt_outcome(run.backbone, tuned, tasks, report, stage, seed, place)
+        return job.outcome(tuned, report, place)
 
     return {"prompt": to_plain(prompt)}, work
 
 
-def _fine_tuning(
-    run: _Run,
-    seed: int,
-    stage: PlannedStage,
-    tasks: list[PreparedTask],
-    done: dict[str, _Done],
-    options: TargetOptions,
-    rates: MethodOptions,
-) -> tuple[dict[str, Any], Work]:
+def _fine_tuning(job: _Job, options: TargetOptions, rates: MethodOptions) -> Wired:
     rate = 3e-4 if rates.learning_rate is None else rates.learning_rate
-    training = options.training
+    training, epochs = options.training, target_epochs(job.tasks)
 
     def work(place: Place) -> list[Outcome]:
-        with FineTuning(run.backbone, rate, training.dropout) as model:
-            report = train_stage(model, tasks, training, MixingOptions(), target_epochs(tasks), 0, seed, place)
-            return score_outcome(model, tasks, report, stage, seed, place)
+        with FineTuning(job.run.backbone, rate, training.dropout) as model:
+            report = train_stage(model, job.tasks, training, MixingOptions(), epochs, 0, job.seed, place)
+            return score_outcome(model, job.tasks, report, job.stage, job.seed, place)
 
     return {}, work
