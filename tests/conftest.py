@@ -56,8 +56,10 @@ def build_tiny_model(seed: int = 0, **changes):
 
 @pytest.fixture
 def tiny_backbone() -> FrozenT5:
-    """A new random backbone."""
-    return FrozenT5(build_tiny_model(), build_tiny_tokenizer(), "tiny")
+    """A new random backbone that packs, as a model of ordinary width does."""
+    backbone = FrozenT5(build_tiny_model(), build_tiny_tokenizer(), "tiny")
+    backbone.packs = True
+    return backbone
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 
 def backbone_of(changes: dict, fast: bool) -> FrozenT5:
     backbone = FrozenT5(build_tiny_model(**changes), build_tiny_tokenizer(), "tiny")
+    backbone.packs = True  # which a model of this width would not do by itself
     if not fast:
         restore(backbone.model)
     return backbone

@@ -16,6 +16,9 @@ from multiprompt.backbone.fast import accelerate
 from multiprompt.backbone.packing import Packing, can_pack
 from multiprompt.batch import Batch
 
+PACKING_WIDTH = 256
+"""Narrower models do not pack: going through the examples one by one costs them more than padding does."""
+
 HiddenStates = Literal["none", "last", "all"]
 
 
@@ -53,6 +56,9 @@ class FrozenT5:
             faster passes (see ``multiprompt.backbone.fast``).
         tokenizer: its tokenizer.
         name: what the user called it.
+
+    Attributes:
+        packs: whether real tokens run through the model as one row, without padding, where that is possible.
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
@@ -61,6 +67,7 @@ class FrozenT5:
         self.name = name
         model.requires_grad_(False)
         model.eval()
+        self.packs = self.width >= PACKING_WIDTH
         if self.device.type == "cpu":
             accelerate(model)
 
@@ -114,7 +121,7 @@ class FrozenT5:
         embedded, mask = self._encoder_inputs(batch.input_ids, batch.attention_mask, prompts)
         counted = batch.target_mask
         shifted = self.model._shift_right(batch.labels)
-        packed = hidden != "all" and can_pack(self.model, mask, counted)
+        packed = hidden != "all" and self.packs and can_pack(self.model, mask, counted)
         passes = self._packed_passes if packed else self._padded_passes
         encoder_states, decoder_states, last = passes(embedded, mask, shifted, counted, hidden)
         # The output layer is the widest of the model: it is computed only where a target token is waiting.
@@ -189,7 +196,7 @@ class FrozenT5:
 
         with self.dropout(False):
             embedded, mask = self._encoder_inputs(input_ids, attention_mask, prompts)
-            if can_pack(self.model, mask):
+            if self.packs and can_pack(self.model, mask):
                 with Packing(self.model, mask) as packing:
                     packed = packing.sources.pack(embedded)
                     encoded = self.model.encoder(inputs_embeds=packed, attention_mask=packing.no_mask)
