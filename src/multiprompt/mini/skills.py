@@ -35,6 +35,7 @@ from multiprompt.mini.makers import (
 )
 from multiprompt.mini.world import (
     ALL_OPINIONS,
+    GAP,
     NAMES,
     RELATIONS,
     SEEN_OPINIONS,
@@ -298,9 +299,9 @@ FREE_SKILLS: dict[str, FreeSkill] = {
     ),
     "cloze": FreeSkill(
         (
-            f"fill the gap marked {'@placeholder'}.",
-            f"which word is missing at {'@placeholder'}?",
-            f"replace {'@placeholder'} by the right word.",
+            f"fill the gap marked {GAP}.",
+            f"which word is missing at {GAP}?",
+            f"replace {GAP} by the right word.",
         ),
         (("query", "passage"), ("query", "context"), ("sentence", "text")),
         _cloze,
@@ -472,7 +473,9 @@ def _spans(rng: random.Random, level: Level) -> SkillExample:
     """Mask one to three spans of raw text, as T5 does."""
     words = _raw_text(rng).split()[:40]
     starts = sorted(rng.sample(range(len(words) - 1), rng.randint(1, 3) if len(words) > 8 else 1))
-    source, target, position = [], [], 0
+    source: list[str] = []
+    target: list[str] = []
+    position = 0
     for start in starts:
         if start < position + bool(target):
             continue

@@ -434,6 +434,7 @@ def opinion_sentence(rng: random.Random, opinions: Opinions, positive: bool, neg
     thing, degree = rng.choice(opinions.things), rng.choice(DEGREES)
     negated = rng.random() < negation_rate
     adjective = rng.choice(opinions.praise if positive != negated else opinions.blame)
+    templates: tuple[str, ...]
     if negated:
         templates = (
             "the {t} was not {a}",
