@@ -81,7 +81,11 @@ PREFIXES_FROM = 1_320
 PREFIX_SHARE, PREFIX_SHARE_WITH_PAIRS = 0.4, 0.2
 LONG_TEXTS_FROM = 11_000
 # From here on prefixes are started afresh in turn, one every so many steps.
-RENEWALS_FROM, RENEWAL_EVERY = 12_000, 40
+RENEWALS_FROM, RENEWALS_TO, RENEWAL_EVERY = 12_000, 17_575, 40
+# The last phase: mostly soft prefixes, and what they steered worst.
+STEERING_FROM = 18_500
+PREFIX_SHARE_WHEN_STEERING = 0.6
+STEERING_MIX: dict[str, float] = {**LATE_MIX, "answerable": 4.0, "paraphrase": 3.2, "nli": 4.0}
 # Share of texts in which two people differ in the value of one relation, so that names have to be compared:
 # in claims and yes/no questions, in questions and gaps, and in facts told twice.
 EARLY_TWINS = (0.15, 0.15, 0.0)
@@ -112,6 +116,9 @@ def stage_at(step: int) -> Stage:
     first, full = (STYLES_FROM, STYLES_TO) if step >= PAIRS_FROM else (FIRST_STYLES_FROM, FIRST_STYLES_FULL)
     styled = min(1.0, max(0.0, (step - first) / (full - first)))
     prefix_share = PREFIX_SHARE_WITH_PAIRS if pairs else PREFIX_SHARE
+    if step >= STEERING_FROM:
+        blended = {name: STEERING_MIX[name] for name in EARLY_MIX}
+        prefix_share = PREFIX_SHARE_WHEN_STEERING
     mix = NAME_MIX if names else PAIR_MIX
     return Stage(
         weights={name: mix[name] for name in EARLY_MIX} if pairs else blended,

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from build_tokenizer import build as build_tokenizer
-from curriculum import RENEWAL_EVERY, RENEWALS_FROM, TrainBatch, draw_pool
+from curriculum import RENEWAL_EVERY, RENEWALS_FROM, RENEWALS_TO, STEERING_FROM, TrainBatch, draw_pool
 from muon import Muon
 from torch import Tensor, nn
 from transformers import (
@@ -36,6 +36,7 @@ WARMUP_STEPS = 660
 HIGH_RATE_STEPS, LOWER_RATE = 7_000, 0.4
 COSINE_FROM, COSINE_STEPS = 9_000, 7_000
 LINE_FROM, LINE_TO, LAST_LINE_FROM = 12_500, 17_000, 15_000
+STEERING_RATE = 0.12
 PREFIX_INDEX = {key: index for index, key in enumerate(PREFIX_KEYS)}
 
 
@@ -44,7 +45,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-folder", type=Path, required=True, help="checkpoint and log go here")
     parser.add_argument("--out", type=Path, required=True, help="the finished model goes here")
-    parser.add_argument("--steps", type=int, default=18_500)
+    parser.add_argument("--steps", type=int, default=20_400)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens-per-batch", type=int, default=2560)
     parser.add_argument("--d-model", type=int, default=96)
@@ -136,7 +137,8 @@ def new_optimisers(
 
 
 def rate_factor(step: int, steps: int) -> float:
-    """Share of the peak rate: warm up, hold high, hold lower, begin a cosine, end on two straight lines.
+    """Share of the peak rate: warm up, hold high, hold lower, begin a cosine, fall on two straight lines;
+    once more from a low rate for the steering phase.
 
     The comparison of sentences is found at the high rate and learned well only at the lower one.
     """
@@ -149,7 +151,9 @@ def rate_factor(step: int, steps: int) -> float:
     if step > LINE_FROM:
         factor *= (LINE_TO - min(step, LAST_LINE_FROM)) / (LINE_TO - LINE_FROM)
     if step > LAST_LINE_FROM:
-        factor *= max(0.02, (steps - step) / (steps - LAST_LINE_FROM))
+        factor *= max(0.02, (STEERING_FROM - step) / (STEERING_FROM - LAST_LINE_FROM))
+    if step >= STEERING_FROM:
+        factor = STEERING_RATE * max(0.02, (steps - step) / (steps - STEERING_FROM))
     return factor
 
 
@@ -276,7 +280,7 @@ class Trainer:
     def _renew_prefix(self) -> None:
         """Replace one prefix by random word embeddings, so that the model stays easy to steer anew."""
         step = self.counts["step"]
-        if not RENEWALS_FROM <= step < 0.95 * self.args.steps or step % RENEWAL_EVERY:
+        if not RENEWALS_FROM <= step < RENEWALS_TO or step % RENEWAL_EVERY:
             return
         key = (step // RENEWAL_EVERY) % len(PREFIX_KEYS)
         generator = torch.Generator().manual_seed(self.args.seed * 1_000_003 + step)

@@ -33,20 +33,17 @@ from multiprompt.mini.makers import (
     make_statement_pair,
     make_yes_no,
 )
+from multiprompt.mini.raw_text import raw_text
 from multiprompt.mini.world import (
-    ALL_OPINIONS,
     GAP,
     NAMES,
     RELATIONS,
     SEEN_OPINIONS,
     SEEN_RELATIONS,
     SEEN_VERBS,
-    VERBS,
     Fact,
     ask,
     check,
-    deny,
-    opinion_sentence,
     other_value,
     passage,
     sample_facts,
@@ -438,40 +435,9 @@ def _restatement(rng: random.Random, level: Level) -> SkillExample:
     return SkillExample("restatement", "", "", " ".join(parts), " ".join(target))
 
 
-def _any_sentence(rng: random.Random) -> str:
-    draw = rng.random()
-    if draw < 0.7:
-        fact = sample_facts(rng, RELATIONS, 1)[0]
-        return f"{state(rng, fact)[0] if rng.random() < 0.7 else deny(rng, fact)}."
-    if draw < 0.85:
-        actor, patient = rng.sample(NAMES, 2)
-        return f"{rng.choice(rng.choice(VERBS).statements(actor, patient))}."
-    return f"{opinion_sentence(rng, ALL_OPINIONS, rng.random() < 0.5)}."
-
-
-def _raw_text(rng: random.Random) -> str:
-    draw = rng.random()
-    if draw < 0.4:
-        facts = sample_facts(rng, RELATIONS, rng.randint(2, 3))
-        text = passage(rng, facts)[0]
-        return f"{text} {state(rng, rng.choice(facts))[0]}." if rng.random() < 0.5 else text
-    if draw < 0.55:
-        item = make_question(rng, RELATIONS)
-        return f"{item.context} {item.question} {item.answer}."
-    if draw < 0.65:
-        return make_pronoun(rng, VERBS).text
-    if draw < 0.7:
-        actor, patient = rng.sample(NAMES, 2)
-        first, second = rng.sample(rng.choice(VERBS).statements(actor, patient), 2)
-        return f"{first}. {second}."
-    if draw < 0.9:
-        return make_review(rng, ALL_OPINIONS, rng.random() < 0.5)
-    return " ".join(_any_sentence(rng) for _ in range(rng.randint(1, 3)))
-
-
 def _spans(rng: random.Random, level: Level) -> SkillExample:
     """Mask one to three spans of raw text, as T5 does."""
-    words = _raw_text(rng).split()[:40]
+    words = raw_text(rng).split()[:40]
     starts = sorted(rng.sample(range(len(words) - 1), rng.randint(1, 3) if len(words) > 8 else 1))
     source: list[str] = []
     target: list[str] = []
