@@ -122,14 +122,15 @@ def main() -> None:
         peak_memory(arguments.memory)
         return
     print(describe_machine())
+    # First, while this process is small: a child's peak begins at the memory of its parent.
+    print("peak memory of a process that takes one step, T5-base shape, batch 8, dropout on:", flush=True)
+    for which in ("multiprompt", "transformers"):
+        subprocess.run([sys.executable, __file__, "--memory", which], check=True)
     print(f"peak of float32 products: {matmul_peak(1.0) / 1e9:.0f} thousand million multiply-adds a second")
     print("share of the peak:", flush=True)
     for shape in arguments.shape or ("small", "base"):
         for dropout in (False, True):
             shares(shape, 8 if shape == "base" else 16, dropout, arguments.rounds)
-    print("peak memory of a process that takes one step, T5-base shape, batch 8, dropout on:", flush=True)
-    for which in ("multiprompt", "transformers"):
-        subprocess.run([sys.executable, __file__, "--memory", which], check=True)
 
 
 if __name__ == "__main__":
