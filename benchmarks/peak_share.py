@@ -4,10 +4,11 @@ Counted are the multiply-adds of the forward pass and of the backward pass towar
 for real tokens only. With D the width, I = heads x head width, F the inner width, V the vocabulary, s the source
 tokens of an example with its prompt, t its target tokens, E and L the encoder's and the decoder's blocks:
 
-    encoder  2 E (s (4 D I + 2 D F) + 2 s^2 I)                        the 2: forward and backward
-    decoder  2 L (t (6 D I + 2 D F) + 2 s D I + 2 t^2 I + 2 s t I) - (4 t D I + 2 t^2 I)
+    encoder  E (2 s (4 D I + 2 D F) + 6 s^2 I)
+    decoder  L (2 t (6 D I + 2 D F) + 4 s D I + 6 t^2 I + 6 s t I) - (4 t D I + 4 t^2 I)
     output   2 t D V
 
+A product with a frozen weight has one product in the backward pass; each of the two products inside attention has two.
 The backward of the self-attention in the decoder's first block is subtracted: its input has no gradient.
 """
 
@@ -37,7 +38,7 @@ from common import (
     random_prompt,
     training_options,
 )
-from multiprompt.data import BatchStream, EpochSampler, TokenisedExamples
+from multiprompt.data import BatchStream, EpochSampler, Ragged, TokenisedExamples
 from multiprompt.methods import PromptTuning
 from multiprompt.training import build_optimiser
 from multiprompt.training.loop import _step
@@ -48,10 +49,10 @@ def multiply_adds(shape: dict[str, int], sources: np.ndarray, targets: np.ndarra
     width, feed, blocks = shape["d_model"], shape["d_ff"], shape["num_layers"]
     inner = shape["num_heads"] * shape["d_kv"]
     s, t = sources + PROMPT_LENGTH, targets
-    encoder = 2 * blocks * (s * (4 * width * inner + 2 * width * feed) + 2 * s**2 * inner)
-    rows = t * (6 * width * inner + 2 * width * feed) + 2 * s * width * inner
-    decoder = 2 * blocks * (rows + 2 * t**2 * inner + 2 * s * t * inner)
-    decoder = decoder - (4 * t * width * inner + 2 * t**2 * inner)
+    encoder = blocks * (2 * s * (4 * width * inner + 2 * width * feed) + 6 * s**2 * inner)
+    rows = 2 * t * (6 * width * inner + 2 * width * feed) + 4 * s * width * inner
+    decoder = blocks * (rows + 6 * t**2 * inner + 6 * s * t * inner)
+    decoder = decoder - (4 * t * width * inner + 4 * t**2 * inner)
     return float((encoder + decoder + 2 * t * width * shape["vocab_size"]).sum())
 
 
@@ -81,8 +82,12 @@ def plain_step(shape: str, examples: TokenisedExamples, dropout: bool, batch_siz
     return step
 
 
-def shares(shape: str, batch_size: int, dropout: bool, rounds: int) -> None:
-    examples = random_examples(("sst2", "mrpc", "qnli"), batch_size)  # one batch, the same in every step
+def shares(shape: str, batch_size: int, dropout: bool, rounds: int, length: int | None) -> None:
+    # One batch, the same in every step.
+    examples = random_examples(("sst2", "mrpc", "qnli"), batch_size)
+    if length is not None:
+        sources, targets = ([[5] * size] * batch_size for size in (length, 2))
+        examples = TokenisedExamples(Ragged.of(sources), Ragged.of(targets), 0, 0)
     work = multiply_adds(SHAPES[shape], examples.sources.lengths, examples.targets.lengths)
     contestants = {
         "multiprompt": our_step(shape, examples, dropout, batch_size),
@@ -116,6 +121,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--shape", choices=tuple(SHAPES), action="append")
+    parser.add_argument("--length", type=int, help="every source has so many tokens; default: mixed lengths")
     parser.add_argument("--memory", choices=("multiprompt", "transformers"), help="only this, in this process")
     arguments = parser.parse_args()
     if arguments.memory:
@@ -130,7 +136,7 @@ def main() -> None:
     print("share of the peak:", flush=True)
     for shape in arguments.shape or ("small", "base"):
         for dropout in (False, True):
-            shares(shape, 8 if shape == "base" else 16, dropout, arguments.rounds)
+            shares(shape, 8 if shape == "base" else 16, dropout, arguments.rounds, arguments.length)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +13,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from conftest import SHARED
 from multiprompt.data import Generation, TaskData, draw_few_shot, load_rows, load_task_data
 from multiprompt.data.splits import permutation
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
 from multiprompt.tasks import GENERATED, LARGE, MNLI_SPLITS, OFFICIAL, SMALL, TASKS, SplitRule, Task
 
-REAL = Path(os.environ.get("MULTIPROMPT_DATA", Path(__file__).parents[3] / "shared" / "data"))
+REAL = SHARED / "data"
 
 BASE = replace(TASKS["rte"], official_rows={}, prefix="")
 CARVE_3 = replace(LARGE, dev_rows=3)
@@ -266,7 +266,7 @@ COMPLETE = ("sst2", "cola", "mrpc", "rte", "stsb", "cb")
 def test_real_rows(name: str) -> None:
     task = TASKS[name]
     if not (REAL / task.folder).is_dir():
-        pytest.skip(f"no real rows in {REAL} (set MULTIPROMPT_DATA to a folder that holds {task.folder})")
+        pytest.skip(f"no real rows in {REAL} (set MULTIPROMPT_SHARED to a folder that holds data/{task.folder})")
     data: TaskData = load_task_data(task, REAL)
     parts = (data.train, data.dev, data.test)
     assert tuple(map(len, parts)) == GOLDEN[name]

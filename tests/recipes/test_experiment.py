@@ -277,6 +277,7 @@ def test_what_goes_wrong_is_said_and_what_was_done_stays(tiny_folder, tmp_path):
     local = small_experiment(tiny_folder, source=None, targets={"tasks": ["rte"], "methods": {"prompt_tuning": {}}})
     with pytest.raises(DataError, match="does not exist"):
         run_experiment(replace(local, data=replace(local.data, location=str(tmp_path / "no"))), tmp_path / "b")
+    assert not (tmp_path / "b").exists(), "a run that cannot begin leaves no folder behind"
     with pytest.raises(ConfigError, match="a prompt of 120 rows cannot start from 98 distinct"):
         run_experiment(small_experiment(tiny_folder, prompt={"length": 120}), tmp_path / "c")
 

@@ -186,4 +186,4 @@ def _check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:
 
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].rstrip(".") if lines else type(error).__name__

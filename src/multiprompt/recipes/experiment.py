@@ -18,7 +18,7 @@ from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import Prompt, SoftPrompt, load_prompt
 from multiprompt.recipes.outcome import Outcome, prompt_outcome, score_outcome, write_predictions
 from multiprompt.recipes.prepare import PreparedTask, load_task
-from multiprompt.recipes.run_folder import digest, open_run_folder, write_environment
+from multiprompt.recipes.run_folder import check_run_folder, digest, open_run_folder, write_environment
 from multiprompt.recipes.source import train_source
 from multiprompt.recipes.stage import Place, train_stage
 from multiprompt.recipes.target import adapt_target, target_epochs
@@ -86,13 +86,14 @@ def run_experiment(experiment: Experiment, folder: Path, *, resume: bool = False
     """
     stages = plan_stages(experiment)
     names = list(dict.fromkeys(name for stage in stages for name in stage.tasks))
-    open_run_folder(experiment, folder, resume)
+    check_run_folder(experiment, folder, resume)
     backbone = load_backbone(**to_plain(experiment.backbone))
     tasks: dict[str, PreparedTask] = {}
     for name in names:
         tasks[name] = load_task(name, backbone, experiment.data)
         for note in tasks[name].notes():
             progress.message(note)
+    open_run_folder(experiment, folder)
     backbone_digest = backbone.fingerprint()
     write_environment(
         folder,

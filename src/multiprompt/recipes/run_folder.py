@@ -19,8 +19,8 @@ from multiprompt.options import Experiment
 _PACKAGES = ("multiprompt", "torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
-def open_run_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
-    """Write the resolved configuration into a new folder, or check that the folder is of the same experiment.
+def check_run_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
+    """Check that a folder is new, or holds the same experiment and may be gone on with.
 
     Raises:
         CheckpointError: the folder holds a run and ``resume`` is false, or a run of another configuration, or
@@ -39,10 +39,17 @@ def open_run_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
                 f"{folder} holds a run of another configuration; choose another folder with --out, or put these back:\n"
                 f"{shown}"
             )
-        return
-    if folder.exists() and any(folder.iterdir()):
+    elif folder.exists() and any(folder.iterdir()):
         raise CheckpointError(f"{folder} holds files but no run; choose a new folder with --out")
-    write_text(config, to_yaml(experiment))
+
+
+def open_run_folder(experiment: Experiment, folder: Path) -> None:
+    """Write the resolved configuration into a folder that was checked, unless it is there.
+
+    Done once backbone and data are loaded: a run that cannot begin leaves no folder behind.
+    """
+    if not (folder / "config.yaml").exists():
+        write_text(folder / "config.yaml", to_yaml(experiment))
 
 
 def read_run_config(folder: Path) -> Experiment:
