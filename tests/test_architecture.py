@@ -20,7 +20,6 @@ LEVELS = [
     ["backbone", "tasks"],
     ["data", "methods"],
     ["evaluation", "training"],
-    ["analysis"],
     ["recipes", "reports"],
     ["cli"],
 ]

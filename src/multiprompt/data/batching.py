@@ -12,7 +12,7 @@ from torch import Tensor
 
 from multiprompt.batch import IGNORED, Batch
 from multiprompt.data.mixing import Sampler
-from multiprompt.data.tokenise import Ragged, TokenisedExamples
+from multiprompt.data.tokenise import TokenisedExamples
 
 MICRO_BATCH_COST = 150
 """What starting one more micro-batch costs, in padded tokens of work; see docs/performance.md."""
@@ -26,14 +26,10 @@ def collate(
 ) -> Batch:
     """Pad examples on the right to the longest of them."""
     pairs = list(zip(task_of.tolist(), positions.tolist(), strict=True))
-    input_ids, lengths = _pad([_at(tasks[task].sources, position) for task, position in pairs], pad_id)
-    labels, _ = _pad([_at(tasks[task].targets, position) for task, position in pairs], IGNORED)
+    input_ids, lengths = _pad([tasks[task].sources[position] for task, position in pairs], pad_id)
+    labels, _ = _pad([tasks[task].targets[position] for task, position in pairs], IGNORED)
     mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
     return Batch(input_ids, mask, labels, torch.as_tensor(task_of, dtype=torch.long))
-
-
-def _at(sequences: Ragged, position: int) -> Int[np.ndarray, " n"]:
-    return sequences[position]
 
 
 def _pad(sequences: list[Int[np.ndarray, " _"]], value: int) -> tuple[Tensor, Tensor]:
