@@ -1,4 +1,4 @@
-"""The whole method in one script: teachers, shared prompt, a new task. About three minutes on two cores."""
+"""The whole method in one script: teachers, shared prompt, a new task. About two minutes on two cores."""
 
 import multiprompt as mp
 
