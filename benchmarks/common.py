@@ -16,7 +16,7 @@ import torch
 
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import IGNORED
-from multiprompt.data import Ragged, TokenisedExamples
+from multiprompt.data import MICRO_BATCH_COST, BatchStream, Ragged, Sampler, TokenisedExamples
 from multiprompt.options import TrainingOptions
 from multiprompt.prompts import SoftPrompt
 
@@ -91,6 +91,12 @@ def plain_batch(tasks: Sequence[TokenisedExamples], drawn: Sequence[tuple[int, i
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
     labels = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED)
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+
+
+def stream_of(backbone: FrozenT5, tasks: Sequence[TokenisedExamples], sampler: Sampler) -> BatchStream:
+    """The batches as a run gets them."""
+    cost = MICRO_BATCH_COST if backbone.pads else None
+    return BatchStream(tasks, sampler, pad_id=0, prompt_length=PROMPT_LENGTH, micro_batch_cost=cost)
 
 
 def training_options(dropout: bool) -> TrainingOptions:

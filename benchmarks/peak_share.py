@@ -36,9 +36,10 @@ from common import (
     random_examples,
     random_model,
     random_prompt,
+    stream_of,
     training_options,
 )
-from multiprompt.data import BatchStream, EpochSampler, Ragged, TokenisedExamples
+from multiprompt.data import EpochSampler, Ragged, TokenisedExamples
 from multiprompt.methods import PromptTuning
 from multiprompt.training import build_optimiser
 from multiprompt.training.loop import _step
@@ -62,7 +63,7 @@ def our_step(shape: str, examples: TokenisedExamples, dropout: bool, batch_size:
     options = training_options(dropout)
     optimiser = build_optimiser(method.parameter_groups(), options)
     sampler = EpochSampler(examples.sources.lengths, batch_size, seed=0, group_by_length=False)
-    stream = BatchStream([examples], sampler, pad_id=0, prompt_length=PROMPT_LENGTH)
+    stream = stream_of(backbone, [examples], sampler)
     return lambda: _step(method, next(stream), optimiser, options.clip, "a benchmark")
 
 

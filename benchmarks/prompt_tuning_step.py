@@ -19,9 +19,10 @@ from common import (
     random_examples,
     random_model,
     random_prompt,
+    stream_of,
     training_options,
 )
-from multiprompt.data import BatchStream, EpochSampler, TokenisedExamples
+from multiprompt.data import EpochSampler, TokenisedExamples
 from multiprompt.methods import PromptTuning
 from multiprompt.training import train
 
@@ -32,7 +33,7 @@ def ours(examples: TokenisedExamples, dropout: bool) -> Callable[[], None]:
     backbone = random_backbone("small")
     method = PromptTuning(backbone, random_prompt(backbone.width), dropout=dropout)
     sampler = EpochSampler(examples.sources.lengths, BATCH_SIZE, seed=0)
-    stream = BatchStream([examples], sampler, pad_id=0, prompt_length=PROMPT_LENGTH)
+    stream = stream_of(backbone, [examples], sampler)
     steps = -(-len(examples) // BATCH_SIZE)
 
     def epoch() -> None:

@@ -18,11 +18,11 @@ from common import (
     random_backbone,
     random_examples,
     random_model,
+    stream_of,
     training_options,
 )
 from multiprompt.batch import IGNORED
-from multiprompt.data import BatchStream, TaskSampler, TokenisedExamples
-from multiprompt.data.batching import MICRO_BATCH_COST
+from multiprompt.data import TaskSampler, TokenisedExamples
 from multiprompt.methods import SourceTraining
 from multiprompt.options import DistillationOptions
 from multiprompt.prompts import DecomposedPrompt, start_task_factors
@@ -41,14 +41,14 @@ def random_teachers(width: int) -> torch.Tensor:
     return torch.randn(len(TASKS), PROMPT_LENGTH, width, generator=torch.Generator().manual_seed(2))
 
 
-def ours(tasks: list[TokenisedExamples], dropout: bool, steps: int, cost: int) -> Callable[[], None]:
+def ours(tasks: list[TokenisedExamples], dropout: bool, steps: int) -> Callable[[], None]:
     backbone = random_backbone("small")
     teachers = random_teachers(backbone.width)
     factors = [start_task_factors(PROMPT_LENGTH, backbone.width) for _ in TASKS]
     prompt = DecomposedPrompt(teachers[0], factors)
     options = DistillationOptions(temperature=TEMPERATURE, weight=WEIGHT)
     method = SourceTraining(backbone, prompt, teachers, options, dropout=dropout)
-    stream = BatchStream(tasks, sampler_of(tasks), pad_id=0, prompt_length=PROMPT_LENGTH, micro_batch_cost=cost)
+    stream = stream_of(backbone, tasks, sampler_of(tasks))
 
     def run() -> None:
         train(method, stream, training_options(dropout), steps, seed=0)
@@ -108,20 +108,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=3, help="steps of a round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--costs", type=int, nargs="*", default=[MICRO_BATCH_COST])
     parser.add_argument("--dropout", choices=("off", "on", "both"), default="both")
     arguments = parser.parse_args()
     print(describe_machine())
     tasks = [random_examples([task], 400, seed=number) for number, task in enumerate(TASKS)]
     for dropout in {"off": [False], "on": [True], "both": [False, True]}[arguments.dropout]:
         print(f"seconds for {arguments.steps} steps of {BATCH_SIZE}, dropout {'on' if dropout else 'off'}:")
-        contestants = {}
-        for cost in arguments.costs:
-            of_cost = "one batch a step" if cost >= 10**6 else f"micro-batch cost {cost}"
-            contestants[f"multiprompt, {of_cost}"] = ours(tasks, dropout, arguments.steps, cost)
-        first = next(iter(contestants))
-        contestants["peft, padded to the longest of the batch"] = with_peft(tasks, dropout, arguments.steps)
-        print_ratios(alternate(contestants, arguments.rounds), first)
+        contestants = {
+            "multiprompt": ours(tasks, dropout, arguments.steps),
+            "peft, padded to the longest of the batch": with_peft(tasks, dropout, arguments.steps),
+        }
+        print_ratios(alternate(contestants, arguments.rounds), "multiprompt")
 
 
 if __name__ == "__main__":

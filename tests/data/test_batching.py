@@ -94,6 +94,15 @@ def test_a_stream_gives_what_the_sampler_drew_and_can_be_restored():
     assert torch.equal(next(other)[0].input_ids, next(ours)[0].input_ids)
 
 
+def test_a_backbone_that_does_not_pad_gets_whole_steps_in_the_order_of_the_sampler():
+    tasks = [tokenise(examples(*("ab" * k for k in range(1, 9))), TOKENIZER, 20, 4) for _ in range(2)]
+    stream = BatchStream(tasks, TaskSampler([8, 8], 8, 0), 0, micro_batch_cost=None)
+    task_of, positions = TaskSampler([8, 8], 8, 0).draw()
+    (batch,) = next(stream)
+    assert batch.task_ids.tolist() == task_of.tolist()
+    assert batch.source_lengths.tolist() == [len(tasks[t].sources[p]) for t, p in zip(task_of, positions, strict=True)]
+
+
 def test_one_task_needs_no_task_sampling():
     tokens = tokenise(examples("a", "bb", "ccc"), TOKENIZER, 9, 4)
     stream = BatchStream([tokens], EpochSampler(tokens.sources.lengths, 2, 0), 0)

@@ -72,6 +72,11 @@ class FrozenT5:
             accelerate(model)
 
     @property
+    def pads(self) -> bool:
+        """Whether a batch runs through the model with its padding, so that examples of like length belong together."""
+        return not (self.packs and can_pack(self.model))
+
+    @property
     def width(self) -> int:
         """Model width D."""
         return int(self.model.config.d_model)
@@ -121,7 +126,7 @@ class FrozenT5:
         embedded, mask = self._encoder_inputs(batch.input_ids, batch.attention_mask, prompts)
         counted = batch.target_mask
         shifted = self.model._shift_right(batch.labels)
-        packed = hidden != "all" and self.packs and can_pack(self.model, mask, counted)
+        packed = self.packs and can_pack(self.model, mask, counted)
         passes = self._packed_passes if packed else self._padded_passes
         encoder_states, decoder_states, last = passes(embedded, mask, shifted, counted, hidden)
         # The output layer is the widest of the model: it is computed only where a target token is waiting.

@@ -80,7 +80,7 @@ class BatchStream:
         pad_id: the tokenizer's padding token.
         prompt_length: rows in front of every source; part of the work that a micro-batch costs.
         max_micro_batch: examples that fit into memory at once; None for no limit.
-        micro_batch_cost: see ``MICRO_BATCH_COST``.
+        micro_batch_cost: see ``MICRO_BATCH_COST``; None for a backbone that does not pad, where a cut saves nothing.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class BatchStream:
         pad_id: int,
         prompt_length: int = 0,
         max_micro_batch: int | None = None,
-        micro_batch_cost: int = MICRO_BATCH_COST,
+        micro_batch_cost: int | None = MICRO_BATCH_COST,
     ) -> None:
         self.tasks = tasks
         self.sampler = sampler
@@ -104,15 +104,20 @@ class BatchStream:
 
     def __next__(self) -> list[Batch]:
         task_of, positions = self.sampler.draw()
-        pairs = zip(task_of, positions, strict=True)
-        lengths = np.array([len(self.tasks[task].sources[position]) for task, position in pairs])
         steps = []
-        for piece in cut_by_length(lengths, self.micro_batch_cost, self.prompt_length):
+        for piece in self._pieces(task_of, positions):
             size = self.max_micro_batch or len(piece)
             for start in range(0, len(piece), size):
                 part = piece[start : start + size]
                 steps.append(collate(self.tasks, task_of[part], positions[part], self.pad_id))
         return steps
+
+    def _pieces(self, task_of: Int[np.ndarray, " B"], positions: Int[np.ndarray, " B"]) -> list[Int[np.ndarray, " _"]]:
+        if self.micro_batch_cost is None:
+            return [np.arange(len(positions))]
+        pairs = zip(task_of, positions, strict=True)
+        lengths = np.array([len(self.tasks[task].sources[position]) for task, position in pairs])
+        return cut_by_length(lengths, self.micro_batch_cost, self.prompt_length)
 
     def state(self) -> dict[str, Any]:
         """The sampler's state, as JSON."""

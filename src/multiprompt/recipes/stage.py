@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from multiprompt.data import BatchStream, EpochSampler, Sampler, TaskSampler
+from multiprompt.data import MICRO_BATCH_COST, BatchStream, EpochSampler, Sampler, TaskSampler
 from multiprompt.evaluation.scoring import dev_value
 from multiprompt.methods import Method
 from multiprompt.options import MixingOptions, TrainingOptions
@@ -75,6 +75,7 @@ def train_stage(
         int(method.backbone.tokenizer.pad_token_id),
         prompt_length,
         options.max_micro_batch,
+        MICRO_BATCH_COST if method.backbone.pads else None,
     )
 
     def evaluate() -> float:
