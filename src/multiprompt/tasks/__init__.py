@@ -7,7 +7,7 @@ lines; see ``glue.py``.
 
 from __future__ import annotations
 
-from multiprompt.tasks import glue, mini, question_answering, superglue  # fills TASKS, in this order
+from multiprompt.tasks import glue, mini, multiple_choice, others, question_answering, superglue  # fill TASKS
 from multiprompt.tasks.answers import AnswerRule, LabelAnswer, ScoreAnswer, TextAnswer
 from multiprompt.tasks.base import (
     GENERATED,
@@ -45,6 +45,8 @@ __all__ = [
     "TextAnswer",
     "glue",
     "mini",
+    "multiple_choice",
+    "others",
     "pad_punctuation",
     "question_answering",
     "register",

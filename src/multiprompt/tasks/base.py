@@ -72,11 +72,14 @@ OFFICIAL = SplitRule("official", "official", dev="validation", test="test")
 MNLI_SPLITS = SplitRule(
     "mnli", "official", dev="validation_mismatched", test="validation_matched", carve_without_dev=True
 )
+LARGE_WITH_TEST = SplitRule("large-with-test", "carve", test="test")
+YELP_SPLITS = SplitRule("yelp", "carve", test="test", max_train=100_000)
+ANLI_SPLITS = SplitRule("anli", "carve", train="train_r3", test="dev_r3")
 GENERATED = SplitRule("generated", "generated", dev="validation", test="test")
 
 SPLIT_RULES: Registry[SplitRule] = Registry("split rule")
 """Every split rule by name."""
-for _rule in (SMALL, LARGE, OFFICIAL, MNLI_SPLITS, GENERATED):
+for _rule in (SMALL, LARGE, LARGE_WITH_TEST, OFFICIAL, MNLI_SPLITS, YELP_SPLITS, ANLI_SPLITS, GENERATED):
     SPLIT_RULES.add(_rule.name, _rule)
 
 

@@ -1,4 +1,4 @@
-"""Extractive question answering: SQuAD 1.1, in the form of the MRQA 2019 tasks."""
+"""Extractive question answering: SQuAD 1.1, and the four target tasks of MRQA 2019 in the same form."""
 
 from __future__ import annotations
 
@@ -38,3 +38,24 @@ SQUAD = _extractive(
     256,  # as a source task; about one context in twenty loses its end
     {"train": 87_599, "validation": 10_570},
 )
+
+# The contexts of MRQA hold the marks [PAR], [TLE] and [DOC]; they stay as they are, as text.
+_LONG = 512
+
+NATURAL_QUESTIONS = _extractive(
+    "naturalquestions",
+    HubDataset("lucadiliello/naturalquestionsshortqa"),
+    _LONG,
+    {"train": 104_071, "validation": 12_836},
+)
+
+HOTPOTQA = _extractive("hotpotqa", HubDataset("lucadiliello/hotpotqa"), _LONG, {"train": 72_928, "validation": 5_901})
+
+SEARCHQA = _extractive(
+    "searchqa",
+    HubDataset("lucadiliello/searchqa", revision="c1a979068ba118d85467179b704031d113d689cc"),
+    _LONG,
+    {"train": 117_384, "validation": 16_980},
+)
+
+NEWSQA = _extractive("newsqa", HubDataset("lucadiliello/newsqa"), _LONG, {"train": 74_160, "validation": 4_212})
