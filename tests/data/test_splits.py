@@ -292,3 +292,29 @@ def test_real_rows(name: str) -> None:
             assert task.is_valid(example.target)
             assert example.source.startswith(f"{task.prefix} ")
             assert example.references[0] == example.target
+
+
+def test_rows_of_several_answers_become_several_training_examples_after_the_split(tmp_path: Path) -> None:
+    task = replace(TASKS["record"], split_rule=CARVE_3, official_rows={})
+    folder = tmp_path / task.folder
+    folder.mkdir(parents=True)
+    answers = [["a", "b", "a", "c"] if number % 2 else ["d"] for number in range(12)]
+    rows = [{"passage": "p", "query": str(n), "entities": ["a"], "answers": each} for n, each in enumerate(answers)]
+    for split in ("train", "validation"):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = load_task_data(task, tmp_path)
+    kept = permutation(12)[3:]
+    expected = [
+        (f"train:{number}" + (f".{copy}" if copy > 1 else ""), answer)
+        for number in kept
+        for copy, answer in enumerate(dict.fromkeys(answers[number]), start=1)
+    ]
+    assert [(example.row_id, example.target) for example in data.train] == expected
+    assert all(set(e.references) == set(answers[int(e.row_id[6:].split(".")[0])]) for e in data.train)
+    # One example for each query where it is scored.
+    assert ids(data.dev) == [f"train:{number}" for number in permutation(12)[:3]]
+    assert ids(data.test) == all_ids("validation", 12)
+    assert data.test[1].references == ("a", "b", "c")
+    # A limit counts rows, so that it keeps queries whole.
+    limited = load_task_data(task, tmp_path, max_train=2)
+    assert {e.row_id.split(".")[0] for e in limited.train} == {f"train:{number}" for number in kept[:2]}

@@ -102,6 +102,17 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
         "superglue-multirc question: What? answer: A cat paragraph: Sent 1: A cat. A dog.",
         "0",
     ),
+    "record": (
+        {
+            "passage": "Bo ran.\n@highlight\nAl won\n@highlight\nHe slept",
+            "query": "@placeholder was first",
+            "entities": ["Bo", "Al"],
+            "answers": ["Al", "Al", "Bo"],
+            "entity_spans": {},
+        },
+        "superglue-record record query: @placeholder was first entities: Bo, Al passage: Bo ran. Al won. He slept",
+        "Al",
+    ),
     **{
         name: (
             {"question": "Who's it?", "context": "[PAR] It is J. Doe.", "answers": ["J. Doe", "Doe"], "key": "x"},
@@ -165,6 +176,7 @@ METRICS_OF = {
     "cb": ["accuracy", "macro_f1"],
     "boolq": ["accuracy"],
     "multirc": ["f1", "accuracy"],
+    "record": ["qa_f1", "exact_match"],
 }
 for _name in ("squad", "naturalquestions", "hotpotqa", "searchqa", "newsqa"):
     METRICS_OF[_name] = ["qa_f1_first", "exact_match_first", "qa_f1", "exact_match"]
@@ -196,7 +208,7 @@ def test_format(name: str) -> None:
     assert [*task.metrics] == METRICS_OF[name]
     assert task.reported == task.metrics[0]
     without_prefix = dataclasses.replace(task, prefix="")
-    assert example_of(without_prefix, row).source == task.source(row) == source.split(" ", 1)[1]
+    assert example_of(without_prefix, row).source == task.source(row) == source.removeprefix(f"{task.prefix} ")
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -108,7 +108,11 @@ def load_task_data(
         # the name of the part is in the fingerprint, so that a row cannot move from dev to test unseen
         canonical.append({"part": name})
         for number, where, values in part:
-            made.append(task.example(values, f"{part.rows.split}:{number}", where=where))
+            row_id = f"{part.rows.split}:{number}"
+            made.append(task.example(values, row_id, where=where))
+            if task.expand is not None and name == "train":
+                further = enumerate(task.expand(values)[1:], start=2)
+                made += [task.example(each, f"{row_id}.{copy}", where=where) for copy, each in further]
             canonical.append(task.canonical(values))
             empty += task.has_empty_text(values)
         if not made:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -101,6 +101,7 @@ class Task:
         prefix: put first in the source text, "" for none.
         hub: where it is on the hub, ``None`` when it is not there.
         official_rows: official split -> number of rows, to notice partial copies; empty when not known.
+        expand: makes several training rows of one, after the split; dev and test rows stay as they are.
         generator: makes the first ``n`` rows of a split of a generated task, the same whatever ``n`` is:
             ``generator(split, n, seed=..., label_coding=...)``.
         max_source_length: tokens of the source text that are kept (the prompt is not counted).
@@ -120,6 +121,7 @@ class Task:
     prefix: str = ""
     hub: HubDataset | None = None
     official_rows: Mapping[str, int] = field(default_factory=dict)
+    expand: Callable[[Row], Sequence[Row]] | None = None
     generator: Callable[..., list[dict[str, Any]]] | None = None
     max_source_length: int = 256
     max_target_length: int = 8

@@ -6,35 +6,12 @@ name in front, punctuation is not padded, and fields have names that occur in it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import partial
 
 from multiprompt.mini.benchmark import generate
 from multiprompt.tasks.answers import AnswerRule, LabelAnswer, TextAnswer
 from multiprompt.tasks.base import GENERATED, Task, register
-from multiprompt.tasks.text import FieldError, Row, SourceRule, Template
-
-
-@dataclass(frozen=True)
-class ClozeSource:
-    """A query with a gap, the entities that may fill it, and the passage."""
-
-    columns: tuple[str, ...] = ("query", "entities", "passage")
-
-    def __call__(self, row: Row) -> str:
-        """``query: .. entities: .., .. passage: ..``.
-
-        Raises:
-            FieldError: the query or the passage is no text, or the entities are no list of texts.
-        """
-        for column in ("query", "passage"):
-            if not isinstance(row[column], str):
-                raise FieldError(column, row[column], "a text")
-        entities = row["entities"]
-        if not isinstance(entities, list | tuple) or not all(isinstance(entity, str) for entity in entities):
-            raise FieldError("entities", entities, "a list of texts")
-        return f"query: {row['query']} entities: {', '.join(entities)} passage: {row['passage']}"
-
+from multiprompt.tasks.text import ClozeSource, SourceRule, Template
 
 TWO = LabelAnswer()
 THREE = LabelAnswer(("0", "1", "2"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from multiprompt.tasks.answers import AnswerRule, LabelAnswer
-from multiprompt.tasks.base import SMALL, HubDataset, SplitRule, Task, register
-from multiprompt.tasks.text import FieldError, Row, SourceRule, Template
+from multiprompt.tasks.answers import AnswerRule, LabelAnswer, TextAnswer
+from multiprompt.tasks.base import LARGE, SMALL, HubDataset, SplitRule, Task, register
+from multiprompt.tasks.text import ClozeSource, FieldError, Row, SourceRule, Template
 
 REVISION = "3de24cf8022e94f4ee4b9d55a6f539891524d646"
 
@@ -140,4 +140,41 @@ MULTIRC = _superglue(
     SMALL,
     {"train": 27_243, "validation": 4_848},
     max_source_length=348,
+)
+
+_HIGHLIGHT_AFTER_SENTENCE = re.compile(r"([.?!\"'])\n@highlight\n")
+
+
+def join_highlights(passage: str) -> str:
+    """The summary lines of a ReCoRD passage become sentences of it.
+
+    >>> join_highlights("It rained.\\n@highlight\\nBo fell\\n@highlight\\nBo won")
+    'It rained. Bo fell. Bo won'
+    """
+    return _HIGHLIGHT_AFTER_SENTENCE.sub(r"\1 ", passage).replace("\n@highlight\n", ". ")
+
+
+def one_row_per_answer(row: Row) -> Sequence[Row]:
+    """Every answer of a row as the first one, and so as the target, once."""
+    answers = list(dict.fromkeys(row["answers"]))
+    return [{**row, "answers": [answer, *(a for a in answers if a != answer)]} for answer in answers]
+
+
+RECORD = register(
+    Task(
+        name="record",
+        family="superglue",
+        folder="super_glue/record",
+        source=ClozeSource(join_highlights),
+        answer=TextAnswer(),
+        metrics=("qa_f1", "exact_match"),  # the best over all answers
+        reported="qa_f1",
+        split_rule=LARGE,
+        prefix="superglue-record record",  # both names, as in the study's code family
+        hub=HubDataset("aps/super_glue", "record", REVISION),
+        official_rows={"train": 100_730, "validation": 10_000},
+        expand=one_row_per_answer,
+        max_target_length=32,
+        generation_length=32,
+    )
 )

@@ -121,3 +121,31 @@ class Template:
             if self.clean is not None:
                 values[column] = self.clean(value)
         return self.text.format_map(values)
+
+
+@dataclass(frozen=True)
+class ClozeSource:
+    """``query: .. entities: .., .. passage: ..``: a query with a gap, what may fill it, and the passage.
+
+    Attributes:
+        clean: applied to the passage.
+    """
+
+    clean: Callable[[str], str] | None = None
+
+    columns = ("query", "entities", "passage")
+
+    def __call__(self, row: Row) -> str:
+        """The three columns in their order.
+
+        Raises:
+            FieldError: the query or the passage is no text, or the entities are no list of texts.
+        """
+        for column in ("query", "passage"):
+            if not isinstance(row[column], str):
+                raise FieldError(column, row[column], "a text")
+        entities = row["entities"]
+        if not isinstance(entities, list | tuple) or not all(isinstance(entity, str) for entity in entities):
+            raise FieldError("entities", entities, "a list of texts")
+        passage = self.clean(row["passage"]) if self.clean else row["passage"]
+        return f"query: {row['query']} entities: {', '.join(entities)} passage: {passage}"
