@@ -61,6 +61,8 @@ class DataOptions:
     """Tokens of a source (prompt not counted) for all tasks; None for each task's own limit."""
     label_coding: Literal["glue", "consistent"] = "glue"
     """Labels of the generated mini tasks: as in GLUE, or with one polarity for all of them."""
+    compat: Literal["none", "attempt"] = "none"
+    """Repeat quirks of published code that change numbers; see docs/tasks.md. Every result says so."""
 
     def __post_init__(self) -> None:
         _positive(self, "data", "max_train", "max_dev", "max_test", "max_source_length")

@@ -9,7 +9,7 @@ from multiprompt.backbone import FrozenT5
 from multiprompt.data import TaskData, TokenisedExamples, draw_few_shot, load_task_data, tokenise
 from multiprompt.data.sources import Generation
 from multiprompt.options import DataOptions
-from multiprompt.tasks import TASKS, Task
+from multiprompt.tasks import TASKS, Task, compat_variant
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,18 @@ class PreparedTask:
         return replace(self, data=data, train=_tokens(train, self.task, backbone))
 
 
+def choose_task(name: str, options: DataOptions) -> tuple[Task, tuple[str, ...]]:
+    """A registered task as the options want it, and what a reader of results should know about that.
+
+    Raises:
+        UnknownNameError: there is no such task.
+    """
+    task, notes = compat_variant(TASKS[name], options.compat)
+    if options.max_source_length is not None:
+        task = replace(task, max_source_length=options.max_source_length)
+    return task, notes
+
+
 def load_task(name: str, backbone: FrozenT5, options: DataOptions | None = None) -> PreparedTask:
     """Load a task's rows, split them by its rule and tokenise them.
 
@@ -74,9 +86,7 @@ def load_task(name: str, backbone: FrozenT5, options: DataOptions | None = None)
         DataError: rows are missing or wrong; the message says which.
     """
     options = options or DataOptions()
-    task = TASKS[name]
-    if options.max_source_length is not None:
-        task = replace(task, max_source_length=options.max_source_length)
+    task, notes = choose_task(name, options)
     data = load_task_data(
         task,
         Path(options.location) if options.location else None,
@@ -87,7 +97,7 @@ def load_task(name: str, backbone: FrozenT5, options: DataOptions | None = None)
         generation=Generation(label_coding=options.label_coding),
     )
     return PreparedTask(
-        data,
+        replace(data, notes=(*notes, *data.notes)),
         train=_tokens(data.train, task, backbone),
         dev=_tokens(data.dev, task, backbone),
         test=_tokens(data.test, task, backbone),

@@ -15,10 +15,9 @@ from multiprompt.files import read_json, read_tensors
 from multiprompt.methods import FineTuning, Method, PromptTuning
 from multiprompt.plan import plan_stages
 from multiprompt.prompts import load_prompt
-from multiprompt.recipes.prepare import load_task
+from multiprompt.recipes.prepare import choose_task, load_task
 from multiprompt.recipes.run_folder import read_run_config
 from multiprompt.recipes.use import answer_with, evaluate_method
-from multiprompt.tasks import TASKS
 from multiprompt.training import SILENT, Progress
 
 
@@ -156,9 +155,7 @@ def predict(
     if method not in by_method:
         raise unknown_name(f"method for {task!r} in this run", method, by_method)
     backbone = load_backbone(**to_plain(experiment.backbone))
-    value = TASKS[task]
-    if experiment.data.max_source_length is not None:
-        value = replace(value, max_source_length=experiment.data.max_source_length)
+    value, _ = choose_task(task, experiment.data)
     with ExitStack() as stack:
         trained, task_id = _restore(stack, backbone, by_method[method])
         return answer_with(trained, value, sources, task_id)

@@ -22,6 +22,7 @@ from multiprompt.tasks.base import (
     Task,
     register,
 )
+from multiprompt.tasks.compat import compat_variant
 from multiprompt.tasks.text import FieldError, Row, SourceRule, Template, pad_punctuation
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "Task",
     "Template",
     "TextAnswer",
+    "compat_variant",
     "glue",
     "mini",
     "multiple_choice",
