@@ -21,6 +21,7 @@ from multiprompt.examples import TextExample
 from multiprompt.tasks import GENERATED, TASKS, HubDataset, Task
 
 RTE, STSB, SQUAD = (replace(TASKS[name], official_rows={}) for name in ("rte", "stsb", "squad"))
+WSC, RECORD, CHOICES = (replace(TASKS[name], official_rows={}) for name in ("wsc", "record", "openbookqa"))
 
 ROWS: dict[str, list[dict[str, Any]]] = {
     "rte": [
@@ -35,6 +36,18 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "squad": [
         {"question": "When?", "context": "In 1945, [PAR] x", "answers": ["1945", "In 1945"], "qid": "a"},
         {"question": "Who?", "context": "true or null", "answers": ["null"], "qid": "b"},
+    ],
+    "wsc": [
+        {"text": "Al saw 7 .", "span1_text": "Al", "span1_index": 0, "span2_text": "7", "span2_index": 2, "label": 1},
+        {"text": "7 x", "span1_text": "7", "span1_index": 0, "span2_text": "x", "span2_index": 1, "label": 0},
+    ],
+    "record": [
+        {"passage": "[1]", "query": "@placeholder", "entities": ["Bo", "1"], "answers": ["1"]},
+        {"passage": "a", "query": "2", "entities": [], "answers": ["b", "c"]},
+    ],
+    "openbookqa": [
+        {"question_stem": "1", "choices": {"label": ["A", "B"], "text": ["x", "2"]}, "answerKey": "B"},
+        {"question_stem": "Why", "choices": {"label": ["1", "2"], "text": ["", "y"]}, "answerKey": "2"},
     ],
 }
 
@@ -58,7 +71,8 @@ def write_split(task: Task, folder: Path, ending: str, rows: list[dict[str, Any]
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
             return path
         cells = [
-            [json.dumps(value) if isinstance(value, list) else str(value) for value in row.values()] for row in rows
+            [json.dumps(value) if isinstance(value, list | dict) else str(value) for value in row.values()]
+            for row in rows
         ]
         if ending.startswith("csv"):
             csv.writer(file).writerows([list(rows[0]), *cells])
@@ -74,7 +88,7 @@ def digest(task: Task, rows: Rows) -> str:
 
 
 @pytest.mark.parametrize("ending", ["jsonl.gz", "jsonl", "csv.gz", "csv", "tsv.gz", "tsv", "parquet"])
-@pytest.mark.parametrize("task", [RTE, STSB, SQUAD], ids=lambda task: task.name)
+@pytest.mark.parametrize("task", [RTE, STSB, SQUAD, WSC, RECORD, CHOICES], ids=lambda task: task.name)
 def test_all_kinds_of_files_hold_the_same_rows(task: Task, ending: str, tmp_path: Path) -> None:
     rows = ROWS[task.name]
     path = write_split(task, tmp_path, ending, rows)

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from multiprompt.config import build_experiment, load_experiment
 from multiprompt.errors import CheckpointError, ConfigError, DataError, TrainingError, UnknownNameError
 from multiprompt.evaluation.results import read_results
+from multiprompt.files import read_json
 from multiprompt.options import Experiment
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, compose, load_prompt
 from multiprompt.recipes import evaluate_run, predict, run_experiment
@@ -202,6 +203,10 @@ def test_group_few_shot_and_ablations(tiny_folder, tmp_path):
         tmp_path / "plain",
     )
     assert isinstance(load_prompt(tmp_path / "plain/seed-1/source/prompt.safetensors").prompt, SharedPrompt)
+    drawn = read_json(tmp_path / "plain/seed-1/target-group-mpt-4/result.json")["few_shot_rows"]
+    assert {task: len(set(rows)) for task, rows in drawn.items()} == {"mini-rte": 4, "mini-boolq": 4}
+    assert all(row.startswith("train:") for rows in drawn.values() for row in rows)
+    assert "few_shot_rows" not in read_json(tmp_path / "plain/seed-1/target-group-mpt-all/result.json")
     run_experiment(
         small_experiment(
             tiny_folder,

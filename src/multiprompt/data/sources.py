@@ -13,6 +13,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -316,8 +317,14 @@ def _table_rows(path: Path, task: Task, make_reader: Callable[[Iterator[str]], A
 
 
 def _typed(row: dict[str, str], task: Task) -> Row:
-    """All cells are text; where the answer is a number or a list of texts, the cell is read as JSON."""
+    """All cells are text; where the answer is a number or a list of texts, the cell is read as JSON.
+
+    So are the columns of the source that hold no text.
+    """
     typed: dict[str, Any] = dict(row)
+    for column in task.source.structured:
+        with suppress(ValueError, RecursionError):  # a cell that is no JSON stays text, which the task refuses
+            typed[column] = json.loads(row.get(column, ""))
     for column in task.answer.columns if task.kind is not AnswerKind.LABEL else ():
         try:
             value = json.loads(row.get(column, ""))

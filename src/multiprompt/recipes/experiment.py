@@ -159,7 +159,10 @@ def _do(run: _Run, seed: int, stage: PlannedStage, done: dict[str, _Done]) -> _D
         for outcome, task in zip(outcomes, tasks, strict=True):
             write_predictions(folder, task, outcome)
         scores = [outcome.score for outcome in outcomes]
-        write_json(result, {"version": 1, "identity": identity, "scores": [s.to_json() for s in scores]})
+        record = {"version": 1, "identity": identity, "scores": [s.to_json() for s in scores]}
+        if stage.shots != "all":
+            record["few_shot_rows"] = {task.name: [each.row_id for each in task.data.train] for task in tasks}
+        write_json(result, record)
         (folder / "checkpoint.safetensors").unlink(missing_ok=True)
         run.scores += scores
         run.progress.end(", ".join(f"{s.task} {s.metric} {s.value:.1f}" for s in scores))

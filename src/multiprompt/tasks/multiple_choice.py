@@ -45,6 +45,8 @@ class ChoiceSource:
     question: str
     most: int
 
+    structured = ("choices",)
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The question's column and that of the choices."""

@@ -77,7 +77,8 @@ class MarkedSpans:
     The columns hold each span's text and the number of its first word, counted from 0 and parted by white space.
     """
 
-    columns: tuple[str, ...] = ("text", "span1_text", "span2_text", "span1_index", "span2_index")
+    columns = ("text", "span1_text", "span2_text", "span1_index", "span2_index")
+    structured = ("span1_index", "span2_index")
 
     def __call__(self, row: Row) -> str:
         """The marked text.

@@ -65,6 +65,11 @@ class SourceRule(Protocol):
         """The columns that the rule reads."""
         ...
 
+    @property
+    def structured(self) -> tuple[str, ...]:
+        """Those of them that hold no text but a number, a list or an object: JSON in the cell of a text file."""
+        ...
+
     def __call__(self, row: Row) -> str:
         """The source text of a row.
 
@@ -88,6 +93,8 @@ class Template:
 
     text: str
     clean: Callable[[str], str] | None = None
+
+    structured = ()
 
     def __post_init__(self) -> None:
         try:
@@ -134,6 +141,7 @@ class ClozeSource:
     clean: Callable[[str], str] | None = None
 
     columns = ("query", "entities", "passage")
+    structured = ("entities",)
 
     def __call__(self, row: Row) -> str:
         """The three columns in their order.
