@@ -37,8 +37,8 @@ EARLY_MIX: dict[str, float] = {
 }
 LATE_MIX: dict[str, float] = {
     "judgements": 0.6,
-    "comparisons": 0.4,
-    "restatement": 0.5,
+    "comparisons": 0.6,
+    "restatement": 1.2,
     "spans": 0.5,
     "nli": 3.5,
     "yes_no": 1.4,
@@ -46,8 +46,8 @@ LATE_MIX: dict[str, float] = {
     "answerable": 2.6,
     "sentiment": 0.9,
     "pronoun_check": 0.6,
-    "qa": 0.7,
-    "cloze": 0.5,
+    "qa": 1.0,
+    "cloze": 0.8,
     "cloze_with_choices": 0.5,
     "pronoun": 0.2,
     "topic": 0.1,
@@ -64,14 +64,16 @@ PAIR_MIX: dict[str, float] = {
     "yes_no": 1.2,
     "sentiment": 0.5,
     "comparisons": 0.6,
-    "restatement": 0.6,
+    "restatement": 1.0,
     "spans": 0.3,
 }
 # The last thing to be learned is that another name makes another fact: for a while, more of that.
 NAME_MIX: dict[str, float] = {**PAIR_MIX, "same_person": 2.0, "judgements": 1.5, "comparisons": 1.0}
+# Then everything, with more of what was found late: whether a pronoun means a person.
+FULL_MIX: dict[str, float] = {**LATE_MIX, "pronoun_check": 2.0, "evidence": 0.8, "nli": 4.0}
 BLEND_STEPS = 6_600
-PAIRS_FROM, PAIRS_TO = 7_000, 12_000
-NAMES_FROM, NAMES_TO = 9_000, 11_500
+PAIRS_FROM, PAIRS_TO, FULL_FROM = 7_000, 16_000, 17_100
+NAMES_FROM, NAMES_TO = 9_000, 14_000
 PERSON_RATE, PERSON_RATE_OF_NAMES, PAIR_PERSON_RATE_OF_NAMES = 0.5, 0.8, 0.5
 # Natural answer words come first; a taste of digits before the pairs, all styles after them.
 FIRST_STYLES_FROM, FIRST_STYLES_FULL = 4_620, 8_000
@@ -81,11 +83,11 @@ PREFIXES_FROM = 1_320
 PREFIX_SHARE, PREFIX_SHARE_WITH_PAIRS = 0.4, 0.2
 LONG_TEXTS_FROM = 11_000
 # From here on prefixes are started afresh in turn, one every so many steps.
-RENEWALS_FROM, RENEWALS_TO, RENEWAL_EVERY = 12_000, 17_575, 40
+RENEWALS_FROM, RENEWALS_TO, RENEWAL_EVERY = 12_000, 22_500, 40
 # The last phase: mostly soft prefixes, and what they steered worst.
-STEERING_FROM = 18_500
-PREFIX_SHARE_WHEN_STEERING = 0.6
-STEERING_MIX: dict[str, float] = {**LATE_MIX, "answerable": 4.0, "paraphrase": 3.2, "nli": 4.0}
+STEERING_FROM = 22_500
+PREFIX_SHARE_WHEN_STEERING = 0.5
+STEERING_MIX: dict[str, float] = {**FULL_MIX, "answerable": 4.0, "paraphrase": 3.2, "pronoun_check": 1.0}
 # Share of texts in which two people differ in the value of one relation, so that names have to be compared:
 # in claims and yes/no questions, in questions and gaps, and in facts told twice.
 EARLY_TWINS = (0.15, 0.15, 0.0)
@@ -116,12 +118,14 @@ def stage_at(step: int) -> Stage:
     first, full = (STYLES_FROM, STYLES_TO) if step >= PAIRS_FROM else (FIRST_STYLES_FROM, FIRST_STYLES_FULL)
     styled = min(1.0, max(0.0, (step - first) / (full - first)))
     prefix_share = PREFIX_SHARE_WITH_PAIRS if pairs else PREFIX_SHARE
+    if step >= FULL_FROM:
+        blended = FULL_MIX
     if step >= STEERING_FROM:
-        blended = {name: STEERING_MIX[name] for name in EARLY_MIX}
+        blended = STEERING_MIX
         prefix_share = PREFIX_SHARE_WHEN_STEERING
-    mix = NAME_MIX if names else PAIR_MIX
+    pair_mix = NAME_MIX if names else PAIR_MIX
     return Stage(
-        weights={name: mix[name] for name in EARLY_MIX} if pairs else blended,
+        weights=pair_mix if pairs else blended,
         twins=EARLY_TWINS if step < PAIRS_FROM else LATE_TWINS,
         names=names,
         natural_rate=1.0 - (1.0 - NATURAL_RATE) * styled,

@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 from build_tokenizer import build as build_tokenizer
-from curriculum import RENEWAL_EVERY, RENEWALS_FROM, RENEWALS_TO, STEERING_FROM, TrainBatch, draw_pool
+from curriculum import RENEWAL_EVERY, RENEWALS_FROM, RENEWALS_TO, TrainBatch, draw_pool
 from muon import Muon
 from torch import Tensor, nn
 from transformers import (
@@ -33,10 +33,8 @@ from multiprompt.mini.skills import FREE_SKILLS, JUDGING_SKILLS, PREFIX_KEYS, Sk
 
 PREFIX_ROWS = 20
 WARMUP_STEPS = 660
-HIGH_RATE_STEPS, LOWER_RATE = 7_000, 0.4
-COSINE_FROM, COSINE_STEPS = 9_000, 7_000
-LINE_FROM, LINE_TO, LAST_LINE_FROM = 12_500, 17_000, 15_000
-STEERING_RATE = 0.12
+LOWER_RATE_FROM, LOWER_RATE = 7_000, 0.4
+FALL_FROM = 18_000
 PREFIX_INDEX = {key: index for index, key in enumerate(PREFIX_KEYS)}
 
 
@@ -45,12 +43,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work-folder", type=Path, required=True, help="checkpoint and log go here")
     parser.add_argument("--out", type=Path, required=True, help="the finished model goes here")
-    parser.add_argument("--steps", type=int, default=20_400)
+    parser.add_argument("--steps", type=int, default=25_500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--tokens-per-batch", type=int, default=2560)
     parser.add_argument("--d-model", type=int, default=96)
     parser.add_argument("--d-ff", type=int, default=384)
-    parser.add_argument("--encoder-layers", type=int, default=3)
+    parser.add_argument("--encoder-layers", type=int, default=4)
     parser.add_argument("--decoder-layers", type=int, default=2)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--d-kv", type=int, default=24)
@@ -137,24 +135,15 @@ def new_optimisers(
 
 
 def rate_factor(step: int, steps: int) -> float:
-    """Share of the peak rate: warm up, hold high, hold lower, begin a cosine, fall on two straight lines;
-    once more from a low rate for the steering phase.
+    """Share of the peak rate: warm up, hold high, hold lower, fall on a straight line.
 
     The comparison of sentences is found at the high rate and learned well only at the lower one.
     """
     if step < WARMUP_STEPS:
         return max(0.02, step / WARMUP_STEPS)
-    if step < HIGH_RATE_STEPS:
+    if step < LOWER_RATE_FROM:
         return 1.0
-    along = max(0, min(step, LINE_FROM) - COSINE_FROM) / COSINE_STEPS
-    factor = LOWER_RATE * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * along)))
-    if step > LINE_FROM:
-        factor *= (LINE_TO - min(step, LAST_LINE_FROM)) / (LINE_TO - LINE_FROM)
-    if step > LAST_LINE_FROM:
-        factor *= max(0.02, (STEERING_FROM - step) / (STEERING_FROM - LAST_LINE_FROM))
-    if step >= STEERING_FROM:
-        factor = STEERING_RATE * max(0.02, (steps - step) / (steps - STEERING_FROM))
-    return factor
+    return LOWER_RATE * max(0.02, min(1.0, (steps - step) / (steps - FALL_FROM)))
 
 
 class Encoder:
@@ -373,12 +362,12 @@ def main() -> None:
     examination = Examination(trainer.encoder)
     log_file = args.work_folder / "log.jsonl"
     drop_records_after(log_file, trainer.counts["step"])
-    started, before, running = time.monotonic(), trainer.seconds, 0.0
+    started, before, running = time.process_time(), trainer.seconds, 0.0
     while trainer.counts["step"] < args.steps:
         loss = trainer.step()
         step = trainer.counts["step"]
         running = loss if not running else 0.99 * running + 0.01 * loss
-        trainer.seconds = before + time.monotonic() - started
+        trainer.seconds = before + time.process_time() - started
         if step % args.log_every == 0 or step == args.steps:
             record = {
                 "step": step,
