@@ -1,13 +1,14 @@
 """Faster passes through a frozen transformers T5 on a CPU; the weights, their names and the model's code stay.
 
 ``accelerate`` gives the sublayers of a ``T5ForConditionalGeneration`` another ``forward``; ``restore`` takes it away
-again. Three things are saved:
+again. Four things are saved:
 
 * Padding. Inside a ``Packing`` the real tokens of a batch run through the stacks as one long row, and only the
   attention goes through it example by example. That is faster than attention over a padded batch, too: the scores
   of one example stay in the processor's cache, there is no mask to add, and no head has to be copied.
 * Memory traffic. A sublayer is one autograd function: normalisation, dropout and the residual sum are done in place
   where autograd would keep copies, and nothing is kept that only the gradient of a weight needs.
+* Tiles. The weights of a wide model are kept in the layout of the processor's products (``products.py``).
 * Random numbers. A dropout mask is a comparison of random bits, ten times cheaper than torch's Bernoulli numbers.
 
 Results are those of transformers up to the rounding of float32. Dropout drops with the same probability (to one part
@@ -27,7 +28,11 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.nn import functional as F
 
+from multiprompt.backbone import products
 from multiprompt.backbone.packing import is_frozen
+
+TILED_WIDTH = 256
+"""Narrower models keep their weights as they are: their products are over before tiles could pay."""
 
 LARGEST_RATE = 0.49
 """Dropout rates above this one are left to torch."""
@@ -117,10 +122,10 @@ class _FeedForward(Function):
         dense = layer.DenseReluDense
         source = _Bits() if rate else None
         normed, inverse = _normalise(x, layer.layer_norm)
-        inner = F.linear(normed, dense.wi.weight).relu_()
+        inner = products.apply(dense.wi.weight, normed).relu_()
         if source:
             _keep(inner, source.like(inner), _threshold(rate), grad_input=inner)
-        output, bits = _drop_and_add(x, F.linear(inner, dense.wo.weight), rate, source)
+        output, bits = _drop_and_add(x, products.apply(dense.wo.weight, inner), rate, source)
         ctx.save_for_backward(x, inverse, inner, bits)
         ctx.layer, ctx.rate = layer, rate
         return output
@@ -130,10 +135,10 @@ class _FeedForward(Function):
         x, inverse, inner, bits = ctx.saved_tensors
         layer, dense = ctx.layer, ctx.layer.DenseReluDense
         update = grad if bits is None else _keep(grad, bits, _threshold(ctx.rate))
-        to_inner = update @ dense.wo.weight
+        to_inner = products.apply_transposed(dense.wo.weight, update)
         # What relu or dropout set to zero has no gradient; one comparison serves both.
         _keep(to_inner, inner, 0, grad_input=to_inner)
-        to_normed = to_inner @ dense.wi.weight
+        to_normed = products.apply_transposed(dense.wi.weight, to_inner)
         to_x = _normalise_backward(to_normed, x, inverse, layer.layer_norm, (1 - ctx.rate) ** -2)
         return to_x.add_(grad), None, None
 
@@ -146,6 +151,25 @@ def _spans(lengths: Sequence[int]) -> list[slice]:
 def _heads(rows: Tensor, heads: int) -> Tensor:
     """(length, heads * width) -> (heads, length, width), without a copy."""
     return rows.view(len(rows), heads, -1).transpose(0, 1)
+
+
+def _to_states(attention: Any, to_key: Tensor, to_value: Tensor) -> Tensor:
+    """Gradient for the states that keys and values are made of."""
+    states = products.apply_transposed(attention.k.weight, to_key)
+    return states.add_(products.apply_transposed(attention.v.weight, to_value))
+
+
+class _Linear(Function):
+    """A linear layer without a bias."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor) -> Tensor:
+        ctx.weight = weight
+        return products.apply(weight, states)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return products.apply_transposed(ctx.weight, grad), None
 
 
 class _Attention(Function):
@@ -168,8 +192,8 @@ class _Attention(Function):
         source = _Bits() if rate else None
         normed, inverse = _normalise(x, layer.layer_norm)
         keys_from = normed if states is None else states
-        query = F.linear(normed[0], attention.q.weight)
-        key, value = (F.linear(keys_from[0], linear.weight) for linear in (attention.k, attention.v))
+        query = products.apply(attention.q.weight, normed[0])
+        key, value = (products.apply(linear.weight, keys_from[0]) for linear in (attention.k, attention.v))
         mixed = torch.empty_like(query)
         heads = attention.n_heads
         kept: list[Tensor] = []
@@ -186,7 +210,7 @@ class _Attention(Function):
                 dropped = _keep(weights, source.like(weights), _threshold(rate))
             torch.bmm(dropped, v, out=_heads(mixed[of_query], heads))
             kept += [weights, dropped]
-        update = F.linear(mixed, attention.o.weight).unsqueeze(0)
+        update = products.apply(attention.o.weight, mixed).unsqueeze(0)
         output, bits = _drop_and_add(x, update, rate, source)
         ctx.save_for_backward(x, inverse, bits, query, key, value, *kept)
         ctx.spans, ctx.layer, ctx.attention, ctx.rate, ctx.cross = spans, layer, attention, rate, states is not None
@@ -197,7 +221,7 @@ class _Attention(Function):
         x, inverse, bits, query, key, value, *kept = ctx.saved_tensors
         attention, heads = ctx.attention, ctx.attention.n_heads
         update = grad if bits is None else _keep(grad, bits, _threshold(ctx.rate))
-        mixed = update[0] @ attention.o.weight
+        mixed = products.apply_transposed(attention.o.weight, update[0])
         to_query, to_key, to_value = (torch.empty_like(t) for t in (query, key, value))
         for (of_query, of_key), weights, dropped in zip(ctx.spans, kept[::2], kept[1::2], strict=True):
             q, k, v = (_heads(t, heads) for t in (query[of_query], key[of_key], value[of_key]))
@@ -210,14 +234,14 @@ class _Attention(Function):
             torch.bmm(scores, k, out=_heads(to_query[of_query], heads))
             torch.bmm(scores.transpose(1, 2), q, out=_heads(to_key[of_key], heads))
         scale = (1 - ctx.rate) ** -2
-        normed = to_query @ attention.q.weight
+        normed = products.apply_transposed(attention.q.weight, to_query)
         states = None
         if ctx.cross:
             if ctx.needs_input_grad[1]:
-                states = (to_key @ attention.k.weight).addmm_(to_value, attention.v.weight)
+                states = _to_states(attention, to_key, to_value)
                 states = (states if scale == 1 else states.mul_(scale)).unsqueeze(0)
         else:
-            normed.addmm_(to_key, attention.k.weight).addmm_(to_value, attention.v.weight)
+            normed.add_(_to_states(attention, to_key, to_value))
         to_x = _normalise_backward(normed.unsqueeze(0), x, inverse, ctx.layer.layer_norm, scale).add_(grad)
         return to_x, states, None, None, None, None, None
 
@@ -238,6 +262,15 @@ def _norm(module: Any, original: Callable[..., Tensor], x: Tensor) -> Tensor:
     return result
 
 
+def _linear(module: Any, x: Tensor) -> Tensor:
+    result: Tensor = _Linear.apply(x, module.weight)
+    return result
+
+
+def _output(module: Any, original: Callable[..., Tensor], states: Tensor) -> Tensor:
+    return _linear(module, states) if is_frozen(module) else original(states)
+
+
 def _feed_forward(module: Any, original: Callable[..., Tensor], hidden_states: Tensor) -> Tensor:
     dense = module.DenseReluDense
     if not is_frozen(module):
@@ -246,8 +279,9 @@ def _feed_forward(module: Any, original: Callable[..., Tensor], hidden_states: T
         result: Tensor = _FeedForward.apply(hidden_states, module, _rate(module.dropout))
         return result
     normed = module.layer_norm(hidden_states)
-    gate = F.gelu(dense.wi_0(normed), approximate="tanh")  # what transformers writes out as "gelu_new"
-    return hidden_states + module.dropout(dense.wo(dense.dropout(gate * dense.wi_1(normed))))
+    gate = F.gelu(_linear(dense.wi_0, normed), approximate="tanh")  # what transformers writes out as "gelu_new"
+    inner = dense.dropout(gate * _linear(dense.wi_1, normed))
+    return hidden_states + module.dropout(_linear(dense.wo, inner))
 
 
 def _self_attention(
@@ -302,7 +336,16 @@ def accelerate(model: Any) -> None:
         if name in faster:
             needs_model = (model,) if name.endswith("Attention") else ()
             module.forward = partial(faster[name], module, module.forward, *needs_model)
+    model.lm_head.forward = partial(_output, model.lm_head, model.lm_head.forward)
+    if config.d_model >= TILED_WIDTH and is_frozen(model):
+        products.tile(_matrices(model))
     model._packing = None
+
+
+def _matrices(model: Any) -> list[Tensor]:
+    """The weights of all linear layers, tied ones once."""
+    linear = [module.weight for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    return list({id(weight): weight for weight in linear}.values())
 
 
 def restore(model: Any) -> None:
@@ -310,4 +353,5 @@ def restore(model: Any) -> None:
     for module in model.modules():
         if isinstance(module.__dict__.get("forward"), partial):
             del module.forward
+    products.untile(_matrices(model))
     model.__dict__.pop("_packing", None)
