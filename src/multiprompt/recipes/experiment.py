@@ -25,7 +25,7 @@ from multiprompt.recipes.target import adapt_target, target_epochs
 from multiprompt.recipes.teacher import train_teacher, tune_prompt
 from multiprompt.training import SILENT, Progress, TrainingReport
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 """Raised when a stage would give other tensors from the same inputs."""
 
 
