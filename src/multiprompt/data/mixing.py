@@ -48,47 +48,77 @@ def mixing_rates(sizes: Sequence[int], cap: int = SIZE_CAP) -> Float[np.ndarray,
     return capped / capped.sum()
 
 
-class _Shuffled:
-    """Positions 0..size-1 in a random order, consumed in turn, with a new order every epoch."""
+def _span_indices(starts: Int[np.ndarray, " k"], lengths: Int[np.ndarray, " k"]) -> Int[np.ndarray, " total"]:
+    """``starts[0], starts[0] + 1, ..`` (``lengths[0]`` numbers), then those from ``starts[1]``, and so on."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1]) + np.repeat(starts - ends + lengths, lengths)
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
-        self.seed = seed
-        self.epoch = 0
-        self.position = 0
-        self._order = self._shuffle()
 
-    def _shuffle(self) -> Int[np.ndarray, " n"]:
-        return np.random.default_rng(derive_seed(self.seed, "epoch", self.epoch)).permutation(self.size)
+class _ShuffledTasks:
+    """For every task its positions in a random order, consumed in turn, with a new order every epoch.
 
-    def take(self, count: int) -> Int[np.ndarray, " count"]:
+    The orders stand in one array, so that a batch takes from all its tasks at once.
+
+    Args:
+        sizes: examples of every task.
+        seeds: one for every task.
+    """
+
+    def __init__(self, sizes: Sequence[int], seeds: Sequence[int]) -> None:
+        self.sizes = np.asarray(sizes, dtype=np.int64)
+        self.seeds = seeds
+        self.epochs = [0] * len(sizes)
+        self.taken = np.zeros(len(sizes), dtype=np.int64)
+        self._starts = np.cumsum(self.sizes) - self.sizes
+        fits = self.sizes.max() <= np.iinfo(np.int32).max
+        self._orders = np.empty(self.sizes.sum(), dtype=np.int32 if fits else np.int64)
+        for task in range(len(sizes)):
+            self._shuffle(task)
+
+    def _shuffle(self, task: int) -> None:
+        random = np.random.default_rng(derive_seed(self.seeds[task], "epoch", self.epochs[task]))
+        self._order(task)[:] = random.permutation(self.sizes[task])
+
+    def _order(self, task: int) -> Int[np.ndarray, " n"]:
+        return self._orders[self._starts[task] : self._starts[task] + self.sizes[task]]
+
+    def take(self, tasks: Int[np.ndarray, " k"], counts: Int[np.ndarray, " k"]) -> Int[np.ndarray, " total"]:
+        """The next positions of some tasks (all different), task after task."""
+        begins = self.taken[tasks]
+        if (begins + counts > self.sizes[tasks]).any():
+            return np.concatenate([self._take_one(*pair) for pair in zip(tasks.tolist(), counts.tolist(), strict=True)])
+        self.taken[tasks] += counts
+        return self._orders[_span_indices(self._starts[tasks] + begins, counts)]
+
+    def _take_one(self, task: int, count: int) -> Int[np.ndarray, " count"]:
+        """The same for one task, over the end of an epoch."""
         parts = []
         while count > 0:
-            if self.position == self.size:
-                self.move_to(self.epoch + 1, 0)
-            part = self._order[self.position : self.position + count]
-            self.position += len(part)
+            begin = int(self.taken[task])
+            if begin == self.sizes[task]:
+                self.move_to(task, self.epochs[task] + 1, 0)
+                begin = 0
+            part = self._order(task)[begin : begin + count].copy()  # the order may be shuffled anew before it is used
+            self.taken[task] += len(part)
             count -= len(part)
             parts.append(part)
         return np.concatenate(parts)
 
-    def move_to(self, epoch: int, position: int) -> None:
-        if epoch != self.epoch:
-            self.epoch = epoch
-            self._order = self._shuffle()
-        self.position = position
+    def move_to(self, task: int, epoch: int, taken: int) -> None:
+        if epoch != self.epochs[task]:
+            self.epochs[task] = epoch
+            self._shuffle(task)
+        self.taken[task] = taken
 
 
 class TaskSampler:
     """Batches of several tasks (section 3.2 and 4.1).
 
     * ``proportional``: K is uniform on {2..kappa}; K tasks are drawn one after the other, with replacement,
-    from the
-      mixing rates; each draw gives ``batch_size // K`` examples, and the rest goes to one of the drawn tasks.
-      The expected share of a task is its mixing rate.
+      from the mixing rates; each draw gives ``batch_size // K`` examples, and the rest goes to one of the drawn
+      tasks. The expected share of a task is its mixing rate.
     * ``uniform_tasks``: K *different* tasks, all equally likely, with equal quotas: the literal reading of
-    section
-      3.2. Every task has the share 1/kappa.
+      section 3.2. All tasks have the same expected share.
     * ``iid``: no task sampling; the task of every single example is drawn from the mixing rates.
 
     Within a task the examples come in a shuffled order, each once per pass through the task.
@@ -134,19 +164,17 @@ class TaskSampler:
         self._cumulative = np.cumsum(self.rates)
         self._cumulative[-1] = 1.0
         self._random = np.random.default_rng(derive_seed(seed, "tasks"))
-        self._orders = [_Shuffled(size, derive_seed(seed, "task", task)) for task, size in enumerate(sizes)]
+        self._orders = _ShuffledTasks(sizes, [derive_seed(seed, "task", task) for task in range(len(sizes))])
 
     def draw(self) -> Draw:
-        quotas = self._quotas()
-        tasks = np.fromiter(quotas, dtype=np.int64)
-        counts = np.fromiter(quotas.values(), dtype=np.int64)
+        tasks, counts = self._quotas()
         task_of = np.repeat(tasks, counts)
-        positions = np.concatenate([self._orders[task].take(count) for task, count in quotas.items()])
+        positions = self._orders.take(tasks, counts)
         shuffle = self._random.permutation(len(task_of))
         return task_of[shuffle], positions[shuffle]
 
-    def _quotas(self) -> dict[int, int]:
-        """Examples of each task in the next batch."""
+    def _quotas(self) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+        """The tasks of the next batch, in the order in which they were drawn, and the examples of each."""
         if self.mode == "iid":
             drawn = self._weighted(self.batch_size)
             quota = 1
@@ -157,13 +185,12 @@ class TaskSampler:
             else:
                 drawn = self._random.choice(len(self.rates), size=count, replace=False)
             quota = self.batch_size // count
-        quotas: dict[int, int] = {}
-        for task in drawn.tolist():
-            quotas[task] = quotas.get(task, 0) + quota
+        quotas = np.bincount(drawn, minlength=len(self.rates)) * quota
         rest = self.batch_size - quota * len(drawn)
         if rest:
-            quotas[int(self._random.choice(drawn))] += rest
-        return quotas
+            quotas[drawn[self._random.integers(len(drawn))]] += rest
+        tasks = np.fromiter(dict.fromkeys(drawn.tolist()), dtype=np.int64)
+        return tasks, quotas[tasks]
 
     def _weighted(self, count: int) -> Int[np.ndarray, " count"]:
         return np.searchsorted(self._cumulative, self._random.random(count), side="right")
@@ -171,13 +198,13 @@ class TaskSampler:
     def state(self) -> dict[str, Any]:
         return {
             "random": self._random.bit_generator.state,
-            "orders": [[order.epoch, order.position] for order in self._orders],
+            "orders": [list(pair) for pair in zip(self._orders.epochs, self._orders.taken.tolist(), strict=True)],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self._random.bit_generator.state = state["random"]
-        for order, (epoch, position) in zip(self._orders, state["orders"], strict=True):
-            order.move_to(epoch, position)
+        for task, (epoch, taken) in enumerate(state["orders"]):
+            self._orders.move_to(task, epoch, taken)
 
 
 class EpochSampler:
