@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor
 
 from multiprompt.batch import IGNORED, Batch
 from multiprompt.data.mixing import Sampler
-from multiprompt.data.tokenise import TokenisedExamples
+from multiprompt.data.tokenise import Ragged, TokenisedExamples
 
 MICRO_BATCH_COST = 150
 """What starting one more micro-batch costs, in padded tokens of work; see docs/performance.md."""
@@ -25,19 +25,78 @@ def collate(
     pad_id: int,
 ) -> Batch:
     """Pad examples on the right to the longest of them."""
-    pairs = list(zip(task_of.tolist(), positions.tolist(), strict=True))
-    input_ids, lengths = _pad([tasks[task].sources[position] for task, position in pairs], pad_id)
-    labels, _ = _pad([tasks[task].targets[position] for task, position in pairs], IGNORED)
-    mask = (torch.arange(input_ids.shape[1]) < lengths[:, None]).long()
-    return Batch(input_ids, mask, labels, torch.as_tensor(task_of, dtype=torch.long))
+    return _Examples.gather(tasks, task_of, positions, pad_id).batch()
 
 
-def _pad(sequences: list[Int[np.ndarray, " _"]], value: int) -> tuple[Tensor, Tensor]:
-    lengths = np.array([len(sequence) for sequence in sequences])
-    padded = np.full((len(sequences), lengths.max()), value, dtype=np.int64)
-    for row, sequence in zip(padded, sequences, strict=True):
-        row[: len(sequence)] = sequence
-    return torch.from_numpy(padded), torch.from_numpy(lengths)
+@dataclass(frozen=True)
+class _Padded:
+    """Sequences as a rectangle."""
+
+    values: Int[np.ndarray, "B S"]
+    lengths: Int[np.ndarray, " B"]
+
+    @staticmethod
+    def of(groups: Sequence[tuple[Ragged, Int[np.ndarray, " k"], Int[np.ndarray, " k"]]], pad: int) -> _Padded:
+        """Collect sequences of several tasks.
+
+        Args:
+            groups: for every task its sequences, the rows of the batch that come from them, and their positions.
+            pad: what stands after the end of a sequence.
+        """
+        count = sum(len(rows) for _, rows, _ in groups)
+        starts, lengths = np.empty(count, dtype=np.int64), np.empty(count, dtype=np.int64)
+        for sequences, rows, positions in groups:
+            starts[rows] = begins = sequences.offsets[positions]
+            lengths[rows] = sequences.offsets[positions + 1] - begins
+        columns = np.arange(lengths.max())
+        # Entries after the end repeat the last token for a moment, so that all of a task is one look-up.
+        indices = starts[:, None] + np.minimum(columns, lengths[:, None] - 1)
+        values = np.empty(indices.shape, dtype=np.int64)
+        for sequences, rows, _ in groups:
+            values[rows] = sequences.values[indices[rows]]
+        values[columns >= lengths[:, None]] = pad
+        return _Padded(values, lengths)
+
+    def part(self, rows: Int[np.ndarray, " k"]) -> _Padded:
+        """Some of the sequences, as wide as the longest of them."""
+        lengths = self.lengths[rows]
+        return _Padded(self.values[rows, : lengths.max()], lengths)
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """A batch before it becomes tensors: arrays are quicker to cut."""
+
+    sources: _Padded
+    targets: _Padded
+    task_of: Int[np.ndarray, " B"]
+
+    @staticmethod
+    def gather(
+        tasks: Sequence[TokenisedExamples],
+        task_of: Int[np.ndarray, " B"],
+        positions: Int[np.ndarray, " B"],
+        pad_id: int,
+    ) -> _Examples:
+        groups = []
+        for task in set(task_of.tolist()):
+            rows = np.flatnonzero(task_of == task)
+            groups.append((tasks[task], rows, positions[rows]))
+        sources = _Padded.of([(task.sources, rows, chosen) for task, rows, chosen in groups], pad_id)
+        targets = _Padded.of([(task.targets, rows, chosen) for task, rows, chosen in groups], IGNORED)
+        return _Examples(sources, targets, task_of)
+
+    def part(self, rows: Int[np.ndarray, " k"]) -> _Examples:
+        return _Examples(self.sources.part(rows), self.targets.part(rows), self.task_of[rows])
+
+    def batch(self) -> Batch:
+        mask = np.arange(self.sources.values.shape[1]) < self.sources.lengths[:, None]
+        return Batch(
+            torch.from_numpy(self.sources.values),
+            torch.from_numpy(mask.astype(np.int64)),
+            torch.from_numpy(self.targets.values),
+            torch.as_tensor(self.task_of, dtype=torch.long),
+        )
 
 
 def cut_by_length(lengths: Int[np.ndarray, " B"], overhead: int, prompt_length: int = 0) -> list[Int[np.ndarray, " _"]]:
@@ -51,20 +110,36 @@ def cut_by_length(lengths: Int[np.ndarray, " B"], overhead: int, prompt_length: 
         The positions (within the batch) of every micro-batch; one micro-batch if splitting does not pay.
     """
     order = np.argsort(lengths, kind="stable")
-    rows = lengths[order] + prompt_length
-    count = len(rows)
-    best = np.zeros(count + 1)
-    cut_before = np.zeros(count + 1, dtype=int)
-    for end in range(1, count + 1):
-        costs = best[:end] + (end - np.arange(end)) * rows[end - 1] + overhead
-        cut_before[end] = int(np.argmin(costs))
-        best[end] = costs[cut_before[end]]
+    rows = (lengths[order] + prompt_length).tolist()
+    # best[end]: the least work for the first `end` examples. A micro-batch from `start` to `end` costs
+    # (end - start) * rows[end - 1] + overhead, which for given `end` is a line in rows[end - 1] with the slope -start
+    # and the height best[start]. Slopes fall and rows rise, so the lowest line is found by going forward only.
+    best = [0]
+    cut_before = [0]
+    lines = [0]  # starts that can still be the best, from the steepest to the flattest of the lower envelope
+    front = 0
+    for end, width in enumerate(rows, start=1):
+        while front + 1 < len(lines) and best[lines[front + 1]] - lines[front + 1] * width < (
+            best[lines[front]] - lines[front] * width
+        ):
+            front += 1
+        start = lines[front]
+        cut_before.append(start)
+        best.append(best[start] + (end - start) * width + overhead)
+        while len(lines) - front > 1 and not _is_below(best, lines[-2], lines[-1], end):
+            lines.pop()
+        lines.append(end)
     pieces = []
-    end = count
+    end = len(rows)
     while end > 0:
         pieces.append(order[cut_before[end] : end])
-        end = int(cut_before[end])
+        end = cut_before[end]
     return pieces[::-1]
+
+
+def _is_below(best: Sequence[int], left: int, middle: int, right: int) -> bool:
+    """Whether the line of ``middle`` is anywhere below both its neighbours: left meets it before left meets right."""
+    return (best[middle] - best[left]) * (right - middle) < (best[right] - best[middle]) * (middle - left)
 
 
 class BatchStream:
@@ -104,20 +179,14 @@ class BatchStream:
 
     def __next__(self) -> list[Batch]:
         task_of, positions = self.sampler.draw()
-        steps = []
-        for piece in self._pieces(task_of, positions):
-            size = self.max_micro_batch or len(piece)
-            for start in range(0, len(piece), size):
-                part = piece[start : start + size]
-                steps.append(collate(self.tasks, task_of[part], positions[part], self.pad_id))
-        return steps
-
-    def _pieces(self, task_of: Int[np.ndarray, " B"], positions: Int[np.ndarray, " B"]) -> list[Int[np.ndarray, " _"]]:
+        examples = _Examples.gather(self.tasks, task_of, positions, self.pad_id)
+        size = self.max_micro_batch or len(positions)
         if self.micro_batch_cost is None:
-            return [np.arange(len(positions))]
-        pairs = zip(task_of, positions, strict=True)
-        lengths = np.array([len(self.tasks[task].sources[position]) for task, position in pairs])
-        return cut_by_length(lengths, self.micro_batch_cost, self.prompt_length)
+            pieces = [np.arange(len(positions))]
+        else:
+            pieces = cut_by_length(examples.sources.lengths, self.micro_batch_cost, self.prompt_length)
+        parts = (piece[start : start + size] for piece in pieces for start in range(0, len(piece), size))
+        return [examples.part(rows).batch() for rows in parts]
 
     def state(self) -> dict[str, Any]:
         """The sampler's state, as JSON."""
