@@ -20,6 +20,14 @@ SHARED = Path(os.environ.get("MULTIPROMPT_SHARED", Path(__file__).parents[2] / "
 """Real rows and the real T5 vocabulary, where a developer has them; tests that need them skip without."""
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_token_cache(tmp_path_factory: pytest.TempPathFactory):
+    """No test reads or writes the cache of the person who runs it; programs that a test starts do not either."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MULTIPROMPT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 def build_tiny_tokenizer():
     """One token for each printable ASCII character, after <pad>, </s> and <unk>."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors

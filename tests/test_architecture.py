@@ -16,7 +16,7 @@ ROOT = Path(multiprompt.__file__).parent
 LEVELS = [
     ["_version", "errors"],
     ["batch", "examples", "files", "options", "registry", "seeding"],
-    ["config", "losses", "metrics", "mini", "plan", "prompts"],
+    ["config", "losses", "metrics", "mini", "plan", "prompts", "token_files"],
     ["backbone", "tasks"],
     ["data", "methods"],
     ["evaluation", "training"],
@@ -25,7 +25,7 @@ LEVELS = [
 ]
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 
-NO_TORCH = ["tasks", "metrics", "mini", "reports", "config", "options", "errors", "evaluation.results"]
+NO_TORCH = ["tasks", "metrics", "mini", "reports", "config", "options", "errors", "evaluation.results", "token_files"]
 """Modules that a laptop without torch could use."""
 
 

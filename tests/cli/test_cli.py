@@ -20,7 +20,7 @@ from multiprompt.errors import CheckpointError, TrainingError
 from multiprompt.evaluation.results import read_results
 from reports.fake_runs import fake_scores, write_fake_run
 
-VERBS = ["quickstart", "ls", "show", "validate", "run", "evaluate", "predict", "report"]
+VERBS = ["quickstart", "ls", "show", "validate", "run", "evaluate", "predict", "report", "cache"]
 
 SMALL = "name: a small one\ntargets: {tasks: [mini-rte], methods: {prompt_tuning: {}}}\n"
 

@@ -6,6 +6,7 @@ from multiprompt.data.batching import MICRO_BATCH_COST, BatchStream, collate, cu
 from multiprompt.data.mixing import EpochSampler, Sampler, TaskSampler, mixing_rates
 from multiprompt.data.sources import Generation, LoadedRow, Rows, fingerprint, load_rows
 from multiprompt.data.splits import TaskData, draw_few_shot, load_task_data
+from multiprompt.data.token_cache import tokenise_cached
 from multiprompt.data.tokenise import Ragged, TokenisedExamples, tokenise
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "load_task_data",
     "mixing_rates",
     "tokenise",
+    "tokenise_cached",
 ]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Integer
 
 from multiprompt.errors import DataError
 from multiprompt.examples import TextExample
+
+CHUNK = 256
+"""Texts that are encoded at once: what is in memory besides the ids is bounded; larger chunks are slower."""
 
 
 @dataclass(frozen=True)
@@ -18,12 +22,12 @@ class Ragged:
     """Sequences of different lengths in one array.
 
     Attributes:
-        values: all ids, sequence after sequence.
+        values: all ids, sequence after sequence; may be a read-only memory map.
         offsets: where each sequence begins; one more entry than there are sequences.
     """
 
-    values: Int[np.ndarray, " total"]
-    offsets: Int[np.ndarray, " n_plus_1"]
+    values: Integer[np.ndarray, " total"]
+    offsets: Integer[np.ndarray, " n_plus_1"]
 
     @staticmethod
     def of(sequences: Sequence[Sequence[int]]) -> Ragged:
@@ -36,11 +40,11 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, index: int | np.integer) -> Int[np.ndarray, " n"]:
+    def __getitem__(self, index: int | np.integer) -> Integer[np.ndarray, " n"]:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
     @property
-    def lengths(self) -> Int[np.ndarray, " n"]:
+    def lengths(self) -> Integer[np.ndarray, " n"]:
         """Length of every sequence."""
         return np.diff(self.offsets)
 
@@ -77,22 +81,44 @@ def tokenise(
         max_target_length: tokens, end-of-sequence included.
 
     Raises:
-        DataError: there is no example, or a target has no token.
+        DataError: there is no example.
     """
     if not examples:
         raise DataError("there is no example to tokenise")
-    sources, cut_sources = _encode([e.source for e in examples], tokenizer, max_source_length)
-    targets, cut_targets = _encode([e.target for e in examples], tokenizer, max_target_length)
+    encode = _encoder(tokenizer)
+    sources, cut_sources = _encode([e.source for e in examples], encode, max_source_length)
+    targets, cut_targets = _encode([e.target for e in examples], encode, max_target_length)
     return TokenisedExamples(sources, targets, cut_sources, cut_targets)
 
 
-def _encode(texts: list[str], tokenizer: Any, limit: int) -> tuple[Ragged, int]:
-    encoded: list[list[int]] = tokenizer(
-        texts, add_special_tokens=True, truncation=False, verbose=False, return_attention_mask=False
-    )["input_ids"]
+def _encode(texts: list[str], encode: Callable[[list[str]], list[list[int]]], limit: int) -> tuple[Ragged, int]:
+    values = array("i")
+    offsets = array("q", [0])
     truncated = 0
-    for index, ids in enumerate(encoded):
-        if len(ids) > limit:
-            truncated += 1
-            encoded[index] = [*ids[: limit - 1], ids[-1]]
-    return Ragged.of(encoded), truncated
+    for start in range(0, len(texts), CHUNK):
+        chunk = texts[start : start + CHUNK]
+        distinct = list(dict.fromkeys(chunk))  # of labels there are few
+        encoded = dict(zip(distinct, encode(distinct), strict=True))
+        for text in chunk:
+            ids = encoded[text]
+            if len(ids) > limit:
+                truncated += 1
+                ids = [*ids[: limit - 1], ids[-1]]
+            values.fromlist(ids)
+            offsets.append(len(values))
+    return Ragged(np.frombuffer(values, dtype=np.int32), np.frombuffer(offsets, dtype=np.int64)), truncated
+
+
+def _encoder(tokenizer: Any) -> Callable[[list[str]], list[list[int]]]:
+    """Texts to ids without any limit: what calling the tokenizer gives, on the shortest way."""
+
+    def call(texts: list[str]) -> list[list[int]]:
+        options = {"add_special_tokens": True, "truncation": False, "verbose": False, "return_attention_mask": False}
+        return tokenizer(texts, **options)["input_ids"]
+
+    rust = getattr(tokenizer, "backend_tokenizer", None)
+    if rust is None:
+        return call
+    # A call leaves the settings of the Rust tokenizer (no truncation, no padding, special tokens) as it needs them.
+    call([""])
+    return lambda texts: [encoding.ids for encoding in rust.encode_batch_fast(texts, add_special_tokens=True)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiprompt.backbone import FrozenT5
-from multiprompt.data import TaskData, TokenisedExamples, draw_few_shot, load_task_data, tokenise
+from multiprompt.data import TaskData, TokenisedExamples, draw_few_shot, load_task_data, tokenise, tokenise_cached
 from multiprompt.data.sources import Generation
 from multiprompt.options import DataOptions
 from multiprompt.tasks import TASKS, Task, compat_variant
@@ -58,7 +58,8 @@ class PreparedTask:
         # Open answers and scores have no classes to draw evenly from.
         train = draw_few_shot(self.data.train, k, seed, balanced and self.task.labels is not None)
         data = replace(self.data, train=train, counts=self.data.counts | {"train": len(train)})
-        return replace(self, data=data, train=_tokens(train, self.task, backbone))
+        limits = (self.task.max_source_length, self.task.max_target_length)
+        return replace(self, data=data, train=tokenise(train, backbone.tokenizer, *limits))
 
 
 def choose_task(name: str, options: DataOptions) -> tuple[Task, tuple[str, ...]]:
@@ -74,7 +75,7 @@ def choose_task(name: str, options: DataOptions) -> tuple[Task, tuple[str, ...]]
 
 
 def load_task(name: str, backbone: FrozenT5, options: DataOptions | None = None) -> PreparedTask:
-    """Load a task's rows, split them by its rule and tokenise them.
+    """Load a task's rows, split them by its rule and tokenise them, or take the tokens from the cache.
 
     Args:
         name: a registered task, such as ``"rte"`` or ``"mini-rte"``.
@@ -98,11 +99,7 @@ def load_task(name: str, backbone: FrozenT5, options: DataOptions | None = None)
     )
     return PreparedTask(
         replace(data, notes=(*notes, *data.notes)),
-        train=_tokens(data.train, task, backbone),
-        dev=_tokens(data.dev, task, backbone),
-        test=_tokens(data.test, task, backbone),
+        train=tokenise_cached(data.train, task, "train", backbone.tokenizer),
+        dev=tokenise_cached(data.dev, task, "dev", backbone.tokenizer),
+        test=tokenise_cached(data.test, task, "test", backbone.tokenizer),
     )
-
-
-def _tokens(examples: tuple, task: Task, backbone: FrozenT5) -> TokenisedExamples:
-    return tokenise(examples, backbone.tokenizer, task.max_source_length, task.max_target_length)
