@@ -85,7 +85,7 @@ def write_token_file(path: Path, arrays: Mapping[str, np.ndarray], facts: Mappin
         start = _aligned(end)
         end = start + array.nbytes
         places[name] = (array.dtype.newbyteorder("<").str, start, end)
-    header = {"facts": dict(facts), "made": time.time(), "arrays": places, "bytes": end}
+    header = {"facts": dict(facts), "made": int(time.time()), "arrays": places, "bytes": end}
     text = json.dumps(header).encode()
     preamble = _MAGIC + len(text).to_bytes(4, "little") + zlib.crc32(text).to_bytes(4, "little")
     base = _aligned(_PREAMBLE + len(text))
@@ -150,10 +150,11 @@ def _token_files(folder: Path) -> Iterator[TokenFile]:
     for path in folder.glob(f"*{ENDING}"):
         try:
             status = path.stat()
-            with path.open("rb") as file:
-                header, _ = _read_header(path, file)
         except FileNotFoundError:  # another process has removed it meanwhile
             continue
+        try:
+            with path.open("rb") as file:
+                header, _ = _read_header(path, file)
         except (DataError, OSError):
             header = {"facts": {}, "made": status.st_mtime}
         yield TokenFile(path, status.st_size, status.st_mtime, header["made"], header["facts"])

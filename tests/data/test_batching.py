@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from conftest import build_tiny_tokenizer
 from multiprompt.batch import IGNORED
-from multiprompt.data import BatchStream, EpochSampler, TaskSampler, collate, cut_by_length, tokenise
+from multiprompt.data import (
+    BatchStream,
+    EpochSampler,
+    Ragged,
+    TaskSampler,
+    TokenisedExamples,
+    collate,
+    cut_by_length,
+    tokenise,
+)
 from multiprompt.errors import DataError
 from multiprompt.examples import TextExample
 
@@ -53,6 +62,29 @@ def test_collate_pads_on_the_right_with_a_mask():
     assert both.target_lengths.tolist() == [2.0, 3.0]
 
 
+@given(
+    lengths=st.lists(st.lists(st.integers(1, 9), min_size=1, max_size=5), min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+)
+def test_collate_is_row_by_row_padding(lengths, seed):
+    random = np.random.default_rng(seed)
+    tasks = []
+    for of_task in lengths:
+        sources, targets = ([random.integers(1, 60_000, n).tolist() for n in of_task] for _ in range(2))
+        narrow = Ragged(Ragged.of(sources).values.astype(np.uint16), Ragged.of(sources).offsets)
+        tasks.append(TokenisedExamples(narrow, Ragged.of(targets), 0, 0))
+    task_of = random.integers(0, len(tasks), 7)
+    positions = np.array([random.integers(len(tasks[task])) for task in task_of])
+    batch = collate(tasks, task_of, positions, pad_id=0)
+    pairs = list(zip(task_of, positions, strict=True))
+    for ours, side, value in ((batch.input_ids, "sources", 0), (batch.labels, "targets", IGNORED)):
+        rows = [torch.from_numpy(getattr(tasks[task], side)[position].astype(np.int64)) for task, position in pairs]
+        expected = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)
+        assert torch.equal(ours, expected)
+    assert torch.equal(batch.attention_mask, (batch.input_ids != 0).long())
+    assert batch.task_ids.tolist() == task_of.tolist()
+
+
 def cost(lengths: np.ndarray, pieces: list[np.ndarray], overhead: int, prompt: int) -> int:
     return sum(len(piece) * (int(lengths[piece].max()) + prompt) + overhead for piece in pieces)
 
@@ -73,6 +105,49 @@ def test_cuts_are_the_best_of_all(lengths, overhead, prompt):
         for places in itertools.combinations(range(1, len(lengths)), count)
     )
     assert cost(array, pieces, overhead, prompt) == best
+
+
+def cuts_one_by_one(lengths: np.ndarray, overhead: int, prompt: int) -> list[list[int]]:
+    """The same cuts in quadratic time: of equally good ones, that with the longest last micro-batch."""
+    order = np.argsort(lengths, kind="stable")
+    rows = lengths[order] + prompt
+    best, before = [0], [0]
+    for end in range(1, len(rows) + 1):
+        costs = [best[start] + (end - start) * int(rows[end - 1]) + overhead for start in range(end)]
+        before.append(costs.index(min(costs)))
+        best.append(min(costs))
+    pieces, end = [], len(rows)
+    while end:
+        pieces.insert(0, order[before[end] : end].tolist())
+        end = before[end]
+    return pieces
+
+
+@given(
+    lengths=st.lists(st.integers(1, 60), min_size=1, max_size=70),
+    overhead=st.integers(0, 200),
+    prompt=st.integers(0, 100),
+)
+def test_cuts_of_large_batches_are_the_same_bit_for_bit(lengths, overhead, prompt):
+    # Gradients do not depend on cuts, but their last bits do, and a resumed run must end with the same ones.
+    pieces = cut_by_length(np.array(lengths), overhead, prompt)
+    assert [piece.tolist() for piece in pieces] == cuts_one_by_one(np.array(lengths), overhead, prompt)
+
+
+def test_micro_batches_are_the_parts_of_the_step_padded_for_themselves():
+    tasks = [tokenise(examples(*("ab" * k for k in range(1, 9)), target="1" * n), TOKENIZER, 20, 4) for n in (1, 3)]
+    stream = BatchStream(tasks, TaskSampler([8, 8], 8, 0), 0, prompt_length=2, micro_batch_cost=4)
+    reference = TaskSampler([8, 8], 8, 0)
+    for _ in range(4):
+        task_of, positions = reference.draw()
+        lengths = np.array([len(tasks[t].sources[p]) for t, p in zip(task_of, positions, strict=True)])
+        pieces = cut_by_length(lengths, 4, 2)
+        for micro, piece in zip(next(stream), pieces, strict=True):
+            alone = collate(tasks, task_of[piece], positions[piece], 0)
+            assert torch.equal(micro.input_ids, alone.input_ids)
+            assert torch.equal(micro.attention_mask, alone.attention_mask)
+            assert torch.equal(micro.labels, alone.labels)
+            assert torch.equal(micro.task_ids, alone.task_ids)
 
 
 def test_a_stream_gives_what_the_sampler_drew_and_can_be_restored():

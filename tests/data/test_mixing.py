@@ -38,6 +38,56 @@ def test_expected_shares(mode):
     assert shares(sampler, 4000) == pytest.approx(expected, abs=0.012)
 
 
+def count_variance(sampler: TaskSampler, batch_size: int) -> np.ndarray:
+    """Variance of the number of examples of every task in a batch, by the definition of the modes."""
+    share = sampler.rates
+    if sampler.mode == "iid":
+        return batch_size * share * (1 - share)
+    variances = []
+    for drawn in range(2, sampler.kappa + 1):
+        quota, rest = divmod(batch_size, drawn)
+        squares = (drawn - 1) * quota**2 + (quota + rest) ** 2
+        if sampler.mode == "proportional":  # independent draws of weights quota, .., quota, quota + rest
+            variances.append(squares * share * (1 - share))
+        else:  # each task is one of the drawn ones with probability drawn / tasks
+            variances.append(np.full(len(share), squares / len(share) - (batch_size / len(share)) ** 2))
+    return np.mean(variances, axis=0)
+
+
+@pytest.mark.parametrize(
+    "mode", ["proportional", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("uniform_tasks", "iid"))]
+)
+def test_shares_of_160_tasks(mode):
+    sizes = np.random.default_rng(1).integers(500, 100_000, 160).tolist()
+    batches, batch_size = 20_000, 32
+    sampler = TaskSampler(sizes, batch_size, seed=0, mode=mode, max_tasks=6)
+    expected = np.full(160, 1 / 160) if mode == "uniform_tasks" else mixing_rates(sizes)
+    counts = np.zeros(160)
+    for _ in range(batches):
+        counts += np.bincount(sampler.draw()[0], minlength=160)
+    assert counts.sum() == batches * batch_size
+    assert np.abs(counts / counts.sum() - expected).max() < 0.01
+    # That alone would be easy with 160 tasks. In standard deviations of the counts the distances are those of
+    # chance: of 160 normal numbers the largest is 4 with probability 0.01, and their squares sum to 160 +- 18.
+    deviations = (counts - batches * batch_size * expected) / np.sqrt(batches * count_variance(sampler, batch_size))
+    assert np.abs(deviations).max() < 4
+    assert (deviations**2).sum() == pytest.approx(160, abs=4 * 18)
+
+
+def test_draws_of_a_seed_stay_the_same():
+    # Runs that were begun with an earlier release go on with these. Other draws need another recipes' STAGE_VERSION.
+    sampler = TaskSampler([7, 30, 5], 6, seed=3)
+    drawn = [[list(map(int, part)) for part in sampler.draw()] for _ in range(3)]
+    assert drawn == [
+        [[1, 1, 1, 1, 1, 1], [1, 2, 4, 27, 12, 19]],
+        [[1, 1, 1, 1, 1, 1], [6, 24, 17, 11, 0, 29]],
+        [[2, 1, 1, 1, 1, 2], [4, 22, 13, 14, 20, 1]],
+    ]
+    for _ in range(50):
+        sampler.draw()
+    assert sampler.state()["orders"] == [[7, 6], [7, 24], [5, 4]]
+
+
 @given(
     sizes=st.lists(st.integers(1, 50), min_size=2, max_size=8),
     mode=st.sampled_from(MODES),

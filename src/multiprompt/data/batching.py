@@ -36,7 +36,7 @@ class _Padded:
     lengths: Int[np.ndarray, " B"]
 
     @staticmethod
-    def of(groups: Sequence[tuple[Ragged, Int[np.ndarray, " k"], Int[np.ndarray, " k"]]], pad: int) -> _Padded:
+    def of(groups: Sequence[tuple[Ragged, Int[np.ndarray, " _"], Int[np.ndarray, " _"]]], pad: int) -> _Padded:
         """Collect sequences of several tasks.
 
         Args:
