@@ -277,16 +277,14 @@ def print_tokenising(folder: Path, options: argparse.Namespace) -> None:
                 f"tokenise and cache {options.rows:,} rows of {ours['tokens a row']:.1f} tokens "
                 f"({ours['characters a row']:.0f} characters)"
             )
-        for name, figures in (("multiprompt", ours), ("datasets.map, 2 processes", theirs)):
-            rate = options.rows / figures["seconds"]
+        for name, figures in (("multiprompt", ours), ("datasets.map, 2 processes", theirs), ("from the cache", loaded)):
             print(
-                f"  {name:28} {figures['seconds']:6.1f} s  {rate:8,.0f} rows/s  ({figures['processor']:.1f} s of "
-                f"processors)  peak {figures['peak']:5.0f} MiB"
+                f"  {name:28} {figures['seconds']:6.2f} s  {options.rows / figures['seconds']:9,.0f} rows/s  "
+                f"({figures['processor']:.2f} s of processors)  peak {figures['peak']:5.0f} MiB"
             )
+        before = ours["peak before"]
         print(
-            f"  ratio {ratios[-1]:.2f}; {ours['peak before']:.0f} MiB of the peak were there before: libraries, texts\n"
-            f"  load from the cache          {loaded['seconds']:6.2f} s  peak {loaded['peak']:5.0f} MiB, "
-            f"file {size:.0f} MB",
+            f"  ratio {ratios[-1]:.2f}; file {size:.0f} MB; {before:.0f} MiB of the peak are libraries and texts",
             flush=True,
         )
     if len(ratios) > 1:

@@ -128,7 +128,7 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
     if not preamble.startswith(_MAGIC) or size < _PREAMBLE + length:
         raise DataError(f"{path} is not a file of cached tokens, or is cut off")
     text = file.read(length)
-    if zlib.crc32(text) != checksum:
+    if not text or zlib.crc32(text) != checksum:  # the checksum of nothing is 0, as in a file of zeros
         raise DataError(f"the header of {path} is damaged")
     header: dict[str, Any] = json.loads(text)
     base = _aligned(_PREAMBLE + length)

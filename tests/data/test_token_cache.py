@@ -155,6 +155,14 @@ def test_a_damaged_entry_is_made_again_with_a_warning(cache, caplog, cut_off, pl
     assert names(cache) == {path.name}
 
 
+def test_a_header_of_zeros_is_damage_too(cache, caplog):
+    tokenise_cached(ROWS, RTE, "train", TOKENIZER)
+    (path,) = cache.iterdir()
+    path.write_bytes(b"mptokens" + bytes(1000))
+    assert_same(tokenise_cached(ROWS, RTE, "train", TOKENIZER), fresh())
+    assert "is damaged" in caplog.text
+
+
 def test_offsets_that_lead_nowhere_are_noticed(cache, caplog):
     tokens = tokenise_cached(ROWS, RTE, "train", TOKENIZER)
     (path,) = cache.iterdir()

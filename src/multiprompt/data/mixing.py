@@ -203,7 +203,7 @@ class TaskSampler:
 
     def restore(self, state: dict[str, Any]) -> None:
         self._random.bit_generator.state = state["random"]
-        for task, (epoch, taken) in enumerate(state["orders"]):
+        for task, (epoch, taken) in zip(range(len(self.rates)), state["orders"], strict=True):
             self._orders.move_to(task, epoch, taken)
 
 

@@ -111,10 +111,9 @@ def _tokenizer_digest(tokenizer: Any) -> str | None:
         return None
     state = _TOKENIZERS.get(tokenizer)
     if state is None or state.tokens != len(tokenizer):
-        content = json.loads(rust.to_str())
-        for setting in ("truncation", "padding"):  # of the last call, not of the tokenizer
-            content.pop(setting, None)
-        content["split_special_tokens"] = bool(getattr(tokenizer, "split_special_tokens", False))
+        rust.no_truncation()  # settings of the last call, not of the tokenizer
+        rust.no_padding()
+        content = [rust.to_str(), bool(getattr(tokenizer, "split_special_tokens", False))]
         state = _TokenizerState(len(tokenizer), hashlib.sha256(json.dumps(content).encode()).hexdigest())
         _TOKENIZERS[tokenizer] = state
     return state.digest
