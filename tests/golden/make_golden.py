@@ -107,7 +107,7 @@ def main() -> None:
     values["mteval"] = mteval(options.mteval, [outputs[i] for i in several], [references[i] for i in several])
 
     scorer = RougeScorer(["rougeL"])
-    pairs = list(zip(outputs, references))
+    pairs = list(zip(outputs, references, strict=True))
     values["rouge_l_f1"] = [100 * scorer.score_multi(texts, output)["rougeL"].fmeasure for output, texts in pairs]
 
     cut = PTBTokenizer()

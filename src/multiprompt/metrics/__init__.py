@@ -8,7 +8,7 @@ from 0 to 1, CIDEr from 0 to 10, NIST as it is. docs/metrics.md has the table of
 from __future__ import annotations
 
 from multiprompt.metrics.base import METRICS, Metric, majority_baseline, majority_target, score, statistics_of
-from multiprompt.metrics.bleu import BLEU, BLEU_E2E, BLEU_WEBNLG, TER
+from multiprompt.metrics.bleu import BLEU, BLEU_E2E, BLEU_WEBNLG
 from multiprompt.metrics.cider import CIDER
 from multiprompt.metrics.classification import ACCURACY, F1, MACRO_F1, MATTHEWS
 from multiprompt.metrics.correlation import PEARSON, SPEARMAN, parse_number
@@ -18,6 +18,7 @@ from multiprompt.metrics.meteor_words import MeteorTables, read_tables
 from multiprompt.metrics.nist import NIST
 from multiprompt.metrics.question_answering import normalise_answer
 from multiprompt.metrics.rouge import ROUGE_L, ROUGE_L_F1
+from multiprompt.metrics.ter import TER
 from multiprompt.metrics.validity import AnswerKind, invalid_share, is_valid
 
 __all__ = [

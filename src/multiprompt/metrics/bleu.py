@@ -1,4 +1,4 @@
-"""BLEU in three forms and TER, from the segment statistics of the sacrebleu package.
+"""BLEU in three forms, from the segment statistics of the sacrebleu package.
 
 The package is imported when a score is asked for: most runs score label words only.
 """
@@ -58,25 +58,6 @@ def bleu_value(sums: np.ndarray, smooth: bool) -> Values:
     return 100 * np.where(defined, penalty * mean, 0.0)
 
 
-def ter_statistics(predictions: Predictions, references: References, labels: Labels = None) -> Float[np.ndarray, "n 2"]:
-    """One row per example: fewest edits to any reference, mean length of the references."""
-    from sacrebleu.metrics.ter import TER as Scorer
-
-    scorer = Scorer()
-    rows = np.zeros((len(predictions), 2))
-    for row, (prediction, texts) in enumerate(zip(one_line(predictions), stripped_references(references), strict=True)):
-        segment = scorer.sentence_score(prediction, list(dict.fromkeys(texts)))
-        # equal references need the same edits; only the mean length counts each of them
-        rows[row] = [segment.num_edits, sum(len(text.split()) for text in texts) / len(texts)]
-    return rows
-
-
-def ter_value(sums: np.ndarray) -> Values:
-    """TER in points; 100 when all references are empty and some output is not, 0 when nothing is to be edited."""
-    edits, length = sums[..., 0], sums[..., 1]
-    return 100 * np.where(length > 0, ratio(edits, length), edits > 0)
-
-
 def _webnlg_text(text: str) -> str:
     return " ".join(webnlg_words(text))
 
@@ -119,19 +100,5 @@ BLEU_WEBNLG = METRICS.add(
         range=(0.0, 100.0),
         statistics=partial(bleu_statistics, tokenise="none", lowercase=True, prepare=_webnlg_text),
         value=partial(bleu_value, smooth=False),
-    ),
-)
-
-TER = METRICS.add(
-    "ter",
-    Metric(
-        name="ter",
-        definition="Translation edit rate in points, lower is better: fewest insertions, deletions, substitutions "
-        "and shifts to reach any reference, over the mean reference length, both summed over the set; lower-cased, "
-        "split at white space (Tercom by sacrebleu's defaults, as in WebNLG 2017).",
-        range=(0.0, float("inf")),
-        statistics=ter_statistics,
-        value=ter_value,
-        higher_is_better=False,
     ),
 )
