@@ -14,9 +14,12 @@ class TextExample:
         target: the text that the decoder learns to write.
         references: the texts that a prediction is compared with; ``(target,)`` for most tasks.
         row_id: where the row comes from, ``"<official split>:<row number from 0>"``.
+        group: the name of what the row is judged together with, such as a question with several answers; ``None``
+            where no metric asks for it.
     """
 
     source: str
     target: str
     references: tuple[str, ...]
     row_id: str
+    group: str | None = None

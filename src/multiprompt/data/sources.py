@@ -131,15 +131,22 @@ def fingerprint(items: Iterable[Row | TextExample]) -> str:
     """SHA-256 of rows or examples in their order: the same for equal data from whatever kind of file.
 
     Give ``task.canonical(row)`` of checked rows: that holds the task's columns only. Numbers that are equal
-    count as equal (5 and 5.0), and so do lists and tuples. Of an example the texts count, not its row id.
+    count as equal (5 and 5.0), and so do lists and tuples. Of an example the texts and the group count, not its row
+    id.
     """
     digest = hashlib.sha256()
     for item in items:
         if isinstance(item, TextExample):
-            item = {"source": item.source, "target": item.target, "references": item.references}
+            texts = {"source": item.source, "target": item.target, "references": item.references}
+            item = {**texts, **group_of(item)}
         digest.update(json.dumps(_canonical(item), sort_keys=True, separators=(",", ":")).encode())
         digest.update(b"\n")
     return digest.hexdigest()
+
+
+def group_of(example: TextExample) -> Row:
+    """What a fingerprint says of the group of an example: nothing where there is none."""
+    return {} if example.group is None else {"group": example.group}
 
 
 def _canonical(value: Any) -> Any:
@@ -319,10 +326,10 @@ def _table_rows(path: Path, task: Task, make_reader: Callable[[Iterator[str]], A
 def _typed(row: dict[str, str], task: Task) -> Row:
     """All cells are text; where the answer is a number or a list of texts, the cell is read as JSON.
 
-    So are the columns of the source that hold no text.
+    So are the columns of the source and of the group that hold no text.
     """
     typed: dict[str, Any] = dict(row)
-    for column in task.source.structured:
+    for column in (*task.source.structured, *(task.group.structured if task.group else ())):
         with suppress(ValueError, RecursionError):  # a cell that is no JSON stays text, which the task refuses
             typed[column] = json.loads(row.get(column, ""))
     for column in task.answer.columns if task.kind is not AnswerKind.LABEL else ():

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from multiprompt.data.sources import Generation, LoadedRow, Rows, SplitMissingError, fingerprint, load_rows
+from multiprompt.data.sources import Generation, LoadedRow, Rows, SplitMissingError, fingerprint, group_of, load_rows
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
 from multiprompt.seeding import derive_seed
@@ -109,11 +109,12 @@ def load_task_data(
         canonical.append({"part": name})
         for number, where, values in part:
             row_id = f"{part.rows.split}:{number}"
-            made.append(task.example(values, row_id, where=where))
+            example = task.example(values, row_id, where=where, scored=name != "train")
+            made.append(example)
             if task.expand is not None and name == "train":
                 further = enumerate(task.expand(values)[1:], start=2)
                 made += [task.example(each, f"{row_id}.{copy}", where=where) for copy, each in further]
-            canonical.append(task.canonical(values))
+            canonical.append({**task.canonical(values), **group_of(example)})
             empty += task.has_empty_text(values)
         if not made:
             raise DataError(f"task {task.name!r} has no {name} rows; {part.rows.origin} holds too few rows")

@@ -184,7 +184,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap over examples: the 2.5 and 97.5 percentiles of the metric on resampled test sets.
 
-    A resampled test set is a row of multinomial weights, so the sums of all of them are one matrix product.
+    A resampled test set is a row of multinomial weights, so the sums of all of them are one matrix product. The
+    statistics of a group of examples stand in the row of its first member: drawing rows draws whole groups, and rows of
+    zeros.
 
     Args:
         metric: gives a value for sums of statistics.

@@ -10,7 +10,7 @@ from multiprompt.evaluation.generate import generate_answers
 from multiprompt.evaluation.results import bootstrap_interval
 from multiprompt.examples import TextExample
 from multiprompt.methods import Method
-from multiprompt.metrics import METRICS, invalid_share, majority_baseline, score
+from multiprompt.metrics import METRICS, invalid_share, majority_baseline, score, statistics_of
 from multiprompt.tasks import Task
 
 
@@ -20,7 +20,7 @@ class Evaluation:
 
     Attributes:
         predictions: decoded answers, in the order of the examples.
-        metrics: every metric of the task by name, on the scale of the study (x100).
+        metrics: every metric of the task by name, on the scale of the study.
         value: the metric that the study reports.
         majority: that metric for a constant answer, the most frequent one in training.
         invalid: share (0 to 1) of answers that are no answer of the task, such as an unknown label.
@@ -35,12 +35,18 @@ class Evaluation:
     interval: tuple[float, float]
 
 
+def groups_of(examples: Sequence[TextExample]) -> list[str] | None:
+    """The group of every example; ``None`` when any has none."""
+    groups = [example.group for example in examples if example.group is not None]
+    return groups if len(groups) == len(examples) else None
+
+
 def dev_value(
     method: Method, task: Task, examples: Sequence[TextExample], tokens: TokenisedExamples, task_id: int
 ) -> float:
     """The reported metric of the task, for the choice of a checkpoint."""
     predictions = generate_answers(method, tokens, task_id, task.generation_length)
-    return score(task.reported, predictions, [e.references for e in examples], task.labels)
+    return score(task.reported, predictions, [e.references for e in examples], task.labels, groups_of(examples))
 
 
 def evaluate_task(
@@ -65,13 +71,15 @@ def evaluate_task(
     """
     predictions = generate_answers(method, tokens, task_id, task.generation_length, on_batch=on_batch)
     references = [example.references for example in examples]
-    metrics = {name: score(name, predictions, references, task.labels) for name in task.metrics}
+    groups = groups_of(examples)
+    rows = {name: statistics_of(name, predictions, references, task.labels, groups) for name in task.metrics}
+    metrics = {name: float(METRICS[name].value(rows[name].sum(axis=0))) for name in task.metrics}
     reported = METRICS[task.reported]
     return Evaluation(
         predictions=predictions,
         metrics=metrics,
         value=metrics[task.reported],
-        majority=majority_baseline(reported, train_targets, references, task.labels),
+        majority=majority_baseline(reported, train_targets, references, task.labels, groups),
         invalid=invalid_share(predictions, task.labels, task.kind) / 100,
-        interval=bootstrap_interval(reported, reported.statistics(predictions, references, task.labels)),
+        interval=bootstrap_interval(reported, rows[task.reported]),
     )

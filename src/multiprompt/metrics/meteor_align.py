@@ -7,7 +7,7 @@ possible, in as few chunks (runs that are adjacent and in order on both sides) a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import NamedTuple
 
 from multiprompt.metrics.meteor_words import MeteorTables
@@ -17,6 +17,8 @@ BEAM = 40
 """How many partial alignments are followed."""
 
 EXACT, STEM, SYNONYM, PARAPHRASE = range(4)
+
+_RANK = itemgetter(0)
 
 SEARCH_WEIGHTS = (1.0, 0.5, 0.5, 0.5)
 """What a matched word of each stage counts in the search (not in the score)."""
@@ -31,47 +33,67 @@ class Match(NamedTuple):
     output: int
     output_length: int
 
-    @property
-    def reference_bits(self) -> int:
-        """One bit for each word of the reference that is matched."""
-        return ((1 << self.length) - 1) << self.start
 
-    @property
-    def output_bits(self) -> int:
-        """One bit for each word of the output that is matched."""
-        return ((1 << self.output_length) - 1) << self.output
+_Chosen = tuple["_Chosen", tuple[Match, ...]] | None
+"""The matches of a path, the last ones first: paths share their beginnings."""
+
+_Path = tuple[int, int, int, int, _Chosen]
+"""A partial alignment: rank, bits of matched words of the reference and of the output, the word of the output after the
+last match (``_CLOSED`` when the next match begins a chunk in any case), the matches.
+
+The rank is one number, and the lowest is the best: more matched words first, then fewer chunks, then a shorter distance
+between matched words. Only whole words count in it: the original adds to whole numbers, so a single word that is not an
+exact match adds nothing.
+"""
+
+_CLOSED = -1
+_CHUNK = 1 << 32
+_WORD = 1 << 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Path:
-    used_reference: int
-    used_output: int
-    chosen: tuple[Match, ...] = ()
-    output_weight: int = 0
-    reference_weight: int = 0
-    chunks: int = 0
-    at: int = 0
-    last_end: int = -1
-    distance: int = 0
+class _Step(NamedTuple):
+    """How a path goes on: with a match, without one at some word of the reference, or several such steps at once.
 
-    def rank(self) -> tuple[int, int, int]:
-        return -(self.output_weight + self.reference_weight), self.chunks, self.distance
+    Attributes:
+        change: of the rank, without the end of a chunk before the step.
+        reference_bits: words of the reference that become matched; so ``output_bits``.
+        begin: the word of the output that goes on with a chunk, ``None`` for none.
+        end: the word of the output after the last match, or ``_CLOSED``.
+        matches: what is matched.
+    """
 
-    def with_match(self, match: Match) -> _Path:
-        weight = SEARCH_WEIGHTS[match.stage]
-        broken = self.last_end != -1 and match.output != self.last_end
-        return _Path(
-            self.used_reference | match.reference_bits,
-            self.used_output | match.output_bits,
-            (*self.chosen, match),
-            # the original adds to whole numbers, so a single word that is not exact adds nothing
-            int(self.output_weight + match.output_length * weight),
-            int(self.reference_weight + match.length * weight),
-            self.chunks + broken,
-            match.start + match.length,
-            match.output + match.output_length,
-            self.distance,
-        )
+    change: int
+    reference_bits: int
+    output_bits: int
+    begin: int | None
+    end: int
+    matches: tuple[Match, ...]
+
+    def then(self, step: _Step) -> _Step:
+        """This step and another one as one."""
+        rank, reference_bits, output_bits, end, _ = _taken((*self[:3], self.end, None), step, 0)
+        return _Step(rank, reference_bits, output_bits, self.begin, end, self.matches + step.matches)
+
+
+_LEFT_OUT = _Step(0, 0, 0, None, _CLOSED, ())
+
+
+def _step(match: Match) -> _Step:
+    stage, start, length, output, output_length = match
+    words = int(output_length * SEARCH_WEIGHTS[stage]) + int(length * SEARCH_WEIGHTS[stage])
+    bits, output_bits = ((1 << length) - 1) << start, ((1 << output_length) - 1) << output
+    return _Step(-words * _WORD, bits, output_bits, output, output + output_length, (match,))
+
+
+def _taken(path: _Path, step: _Step, distance: int) -> _Path:
+    """A path after a step that adds so much to its distance."""
+    rank, used_reference, used_output, open_end, chosen = path
+    change, reference_bits, output_bits, begin, end, matches = step
+    if open_end not in (_CLOSED, begin):
+        rank += _CHUNK
+    if matches:
+        chosen = chosen, matches
+    return rank + change + distance, used_reference | reference_bits, used_output | output_bits, end, chosen
 
 
 def _phrase_at(
@@ -161,40 +183,64 @@ def _undisputed(by_start: list[list[Match]], output_size: int) -> dict[int, Matc
     }
 
 
+def _after_choice(paths: Sequence[_Path], current: int, matches: Sequence[Match]) -> list[_Path]:
+    """Every path with each match that begins at a word of the reference, and without any."""
+    steps = [(_step(match), abs(match.start - match.output)) for match in matches]
+    following = []
+    for path in paths:
+        _, used_reference, used_output, _, _ = path
+        if used_reference >> current & 1:
+            following.append(path)
+            continue
+        distance = 0
+        for step, far in steps:
+            if not (step.reference_bits & used_reference or step.output_bits & used_output):
+                following.append(_taken(path, step, distance))
+                # the original adds to the path that goes without the match, not to the one that takes it
+                distance += far
+        following.append(_taken(path, _LEFT_OUT, distance))
+    return following
+
+
 def align(output: Sequence[str], reference: Sequence[str], tables: MeteorTables) -> tuple[Match, ...]:
     """The best matches, in the order of the reference."""
     by_start = _candidates(output, reference, tables)
     fixed = _undisputed(by_start, len(output))
-    used_reference = used_output = 0
-    for match in fixed.values():
-        used_reference |= match.reference_bits
-        used_output |= match.output_bits
-    paths = [_Path(used_reference, used_output)]
+    disputed = 0
+    for matches in (matches for start, matches in enumerate(by_start) if start not in fixed):
+        for match in matches:
+            disputed |= _step(match).reference_bits
+    paths: list[_Path] = [(0, 0, 0, _CLOSED, None)]
+    without_choice: _Step | None = None
+    next_word = 0
     for current, matches in enumerate(by_start):
-        paths.sort(key=_Path.rank)
-        following: list[_Path] = []
-        for path in paths[:BEAM]:
-            if path.used_reference >> current & 1:
-                if current < path.at:
-                    following.append(path)
-                elif path.at in fixed:
-                    match = fixed[path.at]
-                    far = abs(match.start - match.output)
-                    following.append(replace(path.with_match(match), distance=path.distance + far))
-                continue
-            distance = path.distance
-            for match in matches:
-                if match.reference_bits & path.used_reference or match.output_bits & path.used_output:
-                    continue
-                following.append(replace(path.with_match(match), distance=distance))
-                # the original adds to the path that goes without the match, not to the one that takes it
-                distance += abs(match.start - match.output)
-            closes = path.last_end != -1
-            skipped = replace(path, chunks=path.chunks + closes, last_end=-1, at=path.at + 1, distance=distance)
-            following.append(skipped)
-        paths = following or paths[:1]
-    closed = [replace(path, chunks=path.chunks + (path.last_end != -1)) for path in sorted(paths, key=_Path.rank)]
-    return min(closed[:BEAM], key=_Path.rank).chosen
+        if current < next_word:
+            continue  # within a longer match
+        if disputed >> current & 1:
+            if without_choice is not None:
+                paths = [_taken(path, without_choice, 0) for path in _beam(paths)]
+                without_choice = None
+            paths = _after_choice(_beam(paths), current, matches)
+            continue
+        step = _LEFT_OUT
+        if current in fixed:
+            match = fixed[current]
+            step = _step(match)
+            step = step._replace(change=step.change + abs(match.start - match.output))
+            next_word = match.start + match.length
+        without_choice = step if without_choice is None else without_choice.then(step)
+    if without_choice is not None:
+        paths = [_taken(path, without_choice, 0) for path in _beam(paths)]
+    _, _, _, _, chosen = min((_taken(path, _LEFT_OUT, 0) for path in _beam(paths)), key=_RANK)
+    best: list[Match] = []
+    while chosen is not None:
+        chosen, matched = chosen
+        best += reversed(matched)
+    return tuple(reversed(best))
+
+
+def _beam(paths: list[_Path]) -> list[_Path]:
+    return sorted(paths, key=_RANK)[:BEAM]
 
 
 def count_chunks(matches: Sequence[Match]) -> int:

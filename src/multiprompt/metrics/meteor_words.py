@@ -76,11 +76,11 @@ def normalise(text: str) -> str:
     """The text with its marks set apart by spaces, quotes and dashes in one form; letter case stays."""
     text = _ALONE.sub(r" \1 ", f" {text} ")
     text = _DOTS.sub(lambda dots: f" {_DOT_KEPT * len(dots.group())} ", text)
-    for comma in _COMMAS:
+    for comma in _COMMAS if "," in text else ():
         text = comma.sub(r"\1 , \2", text)
     text = _DOUBLE_QUOTE.sub(' " ', _SINGLE_QUOTE.sub("'", text))
     text = _HYPHEN.sub(r"\1 \2", text.replace("–", "-").replace("--", "-"))
-    for apostrophe, apart in _APOSTROPHES:
+    for apostrophe, apart in _APOSTROPHES if "'" in text else ():
         text = apostrophe.sub(apart, text)
     words = text.split()
     following = [*words[1:], ""]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
 
 from multiprompt.metrics.base import METRICS, Labels, Metric, Predictions, References, Values, ratio
-from multiprompt.metrics.words import NGram, mteval_words, ngrams, one_line, stripped_references
+from multiprompt.metrics.words import NGram, count_ngrams, mteval_words, ngrams, one_line, stripped_references
 
 ORDER = 5
 """Longest word sequence that NIST counts."""
@@ -18,13 +19,9 @@ SHORTNESS = -math.log(0.5) / math.log(1.5) ** 2
 """Makes the penalty 1/2 for outputs that have two thirds of the length of the references."""
 
 
-def _information(counts: Counter[NGram]) -> dict[NGram, float]:
-    """Bits that the last word of each sequence tells after the words before it, over all references."""
-    words = sum(count for sequence, count in counts.items() if len(sequence) == 1)
-    return {
-        sequence: math.log2((counts[sequence[:-1]] if len(sequence) > 1 else words) / count)
-        for sequence, count in counts.items()
-    }
+def _information(sequence: NGram, counts: Mapping[NGram, int], words: int) -> float:
+    """Bits that the last word of a sequence tells after the words before it, by counts in all references."""
+    return math.log2((counts[sequence[:-1]] if len(sequence) > 1 else words) / counts[sequence])
 
 
 def nist_statistics(
@@ -37,17 +34,16 @@ def nist_statistics(
     texts = [[mteval_words(text) for text in group] for group in stripped_references(references)]
     counted = [[ngrams(words, ORDER) for words in group] for group in texts]
     totals: Counter[NGram] = Counter()
-    for group in counted:
-        for counts in group:
-            totals.update(counts)
-    information = _information(totals)
+    for words in (words for group in texts for words in group):
+        count_ngrams(totals, words, ORDER)
+    all_words = sum(len(words) for group in texts for words in group)
     rows = np.zeros((len(predictions), 2 * ORDER + 1))
     for row, (prediction, group) in enumerate(zip(one_line(predictions), counted, strict=True)):
         output = mteval_words(prediction)
         for sequence, count in ngrams(output, ORDER).items():
-            matches = min(count, max(counts[sequence] for counts in group))
-            if matches:
-                rows[row, len(sequence) - 1] += matches * information[sequence]
+            most = max([counts.get(sequence, 0) for counts in group])
+            if most:
+                rows[row, len(sequence) - 1] += min(count, most) * _information(sequence, totals, all_words)
         rows[row, ORDER : 2 * ORDER] = [max(0, len(output) - length) for length in range(ORDER)]
         rows[row, -1] = sum(len(words) for words in texts[row]) / len(texts[row])
     return rows

@@ -35,8 +35,8 @@ BEAM = 25
 _Row = tuple[int, int, int, int]
 """A row of the table (one word of the output) as ``(up, down, same, rises)``; bit j is about word j of the reference.
 
-``up`` and ``down``: the distance is one more (less) than in the cell to the left. ``same``: it is that of the cell above
-to the left. ``rises``: bit j + 1, it is one more than in the cell above.
+``up`` and ``down``: the distance is one more (less) than in the cell to the left. ``same``: it is that of the cell
+above to the left. ``rises``: bit j + 1, it is one more than in the cell above.
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,12 +13,12 @@ from multiprompt.metrics.base import References
 
 NGram = tuple[str, ...]
 
-_SPACED = re.compile(r"([{-~\[-` -&(-+:-@/])")
+_SPACED = str.maketrans({mark: f" {mark} " for mark in string.punctuation if mark not in "'-.,"})
 _MARK_AFTER_OTHER = re.compile(r"([^0-9])([.,])")
 _MARK_BEFORE_OTHER = re.compile(r"([.,])([^0-9])")
 _DASH_AFTER_DIGIT = re.compile(r"([0-9])(-)")
 _ENTITIES = (("&quot;", '"'), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">"))
-_NOT_A_WORD = re.compile(r"(\W)")
+_WORD_OR_MARK = re.compile(r"\w+|[^\w\s]")
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]+")
 
 CACHED_TEXTS = 65536
@@ -34,7 +35,7 @@ def mteval_words(text: str) -> tuple[str, ...]:
     text = text.replace("<skipped>", "").replace("-\n", "").replace("\n", " ")
     for entity, mark in _ENTITIES:
         text = text.replace(entity, mark)
-    text = _SPACED.sub(r" \1 ", f" {text.lower()} ")
+    text = f" {text.lower()} ".translate(_SPACED)
     text = _MARK_AFTER_OTHER.sub(r"\1 \2 ", text)
     text = _MARK_BEFORE_OTHER.sub(r" \1 \2", text)
     return tuple(_DASH_AFTER_DIGIT.sub(r"\1 \2 ", text).split())
@@ -42,7 +43,7 @@ def mteval_words(text: str) -> tuple[str, ...]:
 
 def webnlg_words(text: str) -> list[str]:
     """Lower-cased words; every character that is not a letter, digit or underscore is a word of its own."""
-    return _NOT_A_WORD.sub(r" \1 ", text.lower()).split()
+    return _WORD_OR_MARK.findall(text.lower())
 
 
 @lru_cache(CACHED_TEXTS)
@@ -51,13 +52,17 @@ def rouge_words(text: str) -> tuple[str, ...]:
     return tuple(_NOT_ALPHANUMERIC.sub(" ", text.lower()).split())
 
 
+def count_ngrams(counts: Counter[NGram], words: Sequence[str], longest: int) -> None:
+    """Count each sequence of 1 to ``longest`` words."""
+    for length in range(1, longest + 1):
+        counts.update(zip(*(words[start:] for start in range(length)), strict=False))
+
+
 def ngrams(words: Sequence[str], longest: int) -> Counter[NGram]:
     """How often each sequence of 1 to ``longest`` words occurs."""
-    return Counter(
-        tuple(words[start : start + length])
-        for length in range(1, longest + 1)
-        for start in range(len(words) - length + 1)
-    )
+    counts: Counter[NGram] = Counter()
+    count_ngrams(counts, words, longest)
+    return counts
 
 
 def one_line(texts: Sequence[str]) -> list[str]:

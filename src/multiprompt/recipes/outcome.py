@@ -104,10 +104,13 @@ def _score(
 
 
 def write_predictions(folder: Path, task: PreparedTask, outcome: Outcome) -> None:
-    """Every answer with its row and its references, one JSON object a line."""
+    """Every answer with its row, its group if it has one, and its references, one JSON object a line."""
     lines = [
         json.dumps(
-            {"row": example.row_id, "prediction": prediction, "references": example.references}, ensure_ascii=False
+            {"row": example.row_id}
+            | ({} if example.group is None else {"group": example.group})
+            | {"prediction": prediction, "references": example.references},
+            ensure_ascii=False,
         )
         for example, prediction in zip(task.data.test, outcome.evaluation.predictions, strict=True)
     ]

@@ -102,6 +102,8 @@ class Task:
         hub: where it is on the hub, ``None`` when it is not there.
         official_rows: official split -> number of rows, to notice partial copies; empty when not known.
         expand: makes several training rows of one, after the split; dev and test rows stay as they are.
+        group: the rule that names the group of a row, for metrics that judge groups of rows; ``None`` when there are
+            none. Only dev and test rows need its columns.
         generator: makes the first ``n`` rows of a split of a generated task, the same whatever ``n`` is:
             ``generator(split, n, seed=..., label_coding=...)``.
         max_source_length: tokens of the source text that are kept (the prompt is not counted).
@@ -122,6 +124,7 @@ class Task:
     hub: HubDataset | None = None
     official_rows: Mapping[str, int] = field(default_factory=dict)
     expand: Callable[[Row], Sequence[Row]] | None = None
+    group: SourceRule | None = None
     generator: Callable[..., list[dict[str, Any]]] | None = None
     max_source_length: int = 256
     max_target_length: int = 8
@@ -130,10 +133,20 @@ class Task:
 
     def __post_init__(self) -> None:
         for metric in self.metrics:
-            METRICS[metric]  # raises for an unknown name
+            if METRICS[metric].grouped and self.group is None:
+                raise ConfigError(
+                    f"task {self.name!r} computes {metric!r}, which judges groups of rows; expected a rule that names "
+                    "the group of a row"
+                )
         if self.reported not in self.metrics:
             raise ConfigError(
                 f"task {self.name!r} reports {self.reported!r}; expected one of its metrics: {self.metrics}"
+            )
+        if not METRICS[self.reported].higher_is_better:
+            # checkpoints are chosen by the reported metric, and tasks averaged over
+            raise ConfigError(
+                f"task {self.name!r} reports {self.reported!r}, of which less is better; expected a metric of which "
+                "more is better (others can be among its metrics)"
             )
         if (self.generator is None) == (self.split_rule.kind == "generated"):
             raise ConfigError(f"task {self.name!r} needs a generator if, and only if, its split rule is 'generated'")
@@ -178,31 +191,35 @@ class Task:
         texts = (row[column] for column in self.source.columns)
         return any(isinstance(text, str) and not text.strip() for text in texts)
 
-    def example(self, row: Row, row_id: str, *, where: str) -> TextExample:
+    def example(self, row: Row, row_id: str, *, where: str, scored: bool = False) -> TextExample:
         """The text-to-text example of a row.
 
         Args:
             row: column -> value; other columns than the task's do not matter.
             row_id: ``"<official split>:<row number from 0>"``.
             where: the file and line of the row, for errors.
+            scored: answers to the row are scored, so it must have a group where the task has such a rule.
 
         Raises:
             DataError: a column is missing, a text column holds no text, or the answer is not one of this
                 task.
         """
-        missing = [column for column in self.columns if column not in row]
+        group_rule = self.group if scored else None
+        columns = (*self.columns, *(group_rule.columns if group_rule else ()))
+        missing = [column for column in columns if column not in row]
         if missing:
             raise DataError(
                 f"{where}: column {', '.join(map(repr, missing))} is missing; task {self.name!r} needs "
-                f"{', '.join(self.columns)}; the row has {', '.join(map(str, row)) or 'no columns'}"
+                f"{', '.join(columns)}; the row has {', '.join(map(str, row)) or 'no columns'}"
             )
         try:
             source = self.source(row)
             references = self.references(row)
+            group = group_rule(row) if group_rule else None
         except FieldError as error:
             raise DataError(f"{where}: {error} (task {self.name!r})") from None
         prefixed = f"{self.prefix} {source}" if self.prefix else source
-        return TextExample(prefixed, references[0], references, row_id)
+        return TextExample(prefixed, references[0], references, row_id, group)
 
 
 TASKS: Registry[Task] = Registry("task")

@@ -23,6 +23,7 @@ def _superglue(
     *,
     config: str | None = None,
     max_source_length: int = 256,
+    group: SourceRule | None = None,
 ) -> Task:
     return register(
         Task(
@@ -38,6 +39,7 @@ def _superglue(
             hub=HubDataset("aps/super_glue", config or name, REVISION),
             official_rows=official_rows,
             max_source_length=max_source_length,
+            group=group,
         )
     )
 
@@ -132,15 +134,36 @@ def remove_tags(text: str) -> str:
     return text.replace("<br>", " ").replace("<b>", "").replace("</b>", "")
 
 
+@dataclass(frozen=True)
+class QuestionKey:
+    """Names the question that a row of MultiRC is an answer to: the numbers of the paragraph and of the question."""
+
+    columns = ("idx",)
+    structured = ("idx",)
+
+    def __call__(self, row: Row) -> str:
+        """The two numbers.
+
+        Raises:
+            FieldError: ``idx`` does not hold them.
+        """
+        idx = row["idx"]
+        numbers = [idx.get(part) for part in ("paragraph", "question")] if isinstance(idx, Mapping) else []
+        if [type(number) for number in numbers] != [int, int]:
+            raise FieldError("idx", idx, "an object with the numbers 'paragraph' and 'question'")
+        return "paragraph {}, question {}".format(*numbers)
+
+
 MULTIRC = _superglue(
     "multirc",
     # The paragraph comes last, so that a long one loses its end and not the question.
     Template("question: {question} answer: {answer} paragraph: {paragraph}", clean=remove_tags),
     LabelAnswer(),  # 0 wrong, 1 right
-    ("f1", "accuracy"),  # F1 over all answers to all questions, known as F1a
+    ("f1", "question_exact_match", "accuracy"),  # F1 over all answers to all questions, known as F1a
     SMALL,
     {"train": 27_243, "validation": 4_848},
     max_source_length=348,
+    group=QuestionKey(),
 )
 
 _HIGHLIGHT_AFTER_SENTENCE = re.compile(r"([.?!\"'])\n@highlight\n")
