@@ -215,6 +215,7 @@ def test_fingerprints() -> None:
     one = TextExample("s", "t", ("t",), "train:0")
     assert fingerprint([one]) == fingerprint([replace(one, row_id="train:7")])
     assert fingerprint([one]) != fingerprint([replace(one, target="u")])
+    assert len({fingerprint([replace(one, group=group)]) for group in (None, "a", "b")}) == 3
     # by sha256sum of the line {"a":"x","answer":5,"more":[1,{"b":[2,null]}]}
     recorded = "7ec915fa4b38b629413cfa2b2319f9db9ad80f0cf6784e2b99ec0edd288c058f"
     assert fingerprint([row]) == recorded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 from collections import Counter
@@ -318,3 +319,54 @@ def test_rows_of_several_answers_become_several_training_examples_after_the_spli
     # A limit counts rows, so that it keeps queries whole.
     limited = load_task_data(task, tmp_path, max_train=2)
     assert {e.row_id.split(".")[0] for e in limited.train} == {f"train:{number}" for number in kept[:2]}
+
+
+def questions(folder: Path, *, answers_of: int = 3, idx: bool = True) -> Path:
+    """A data folder with MultiRC rows, ``answers_of`` to a question."""
+    (folder / "super_glue" / "multirc").mkdir(parents=True)
+    for split in ("train", "validation"):
+        rows = [
+            {"paragraph": "p", "question": "q", "answer": str(n), "label": n % 2}
+            | ({"idx": {"paragraph": 0, "question": n // answers_of, "answer": n}} if idx or split == "train" else {})
+            for n in range(12)
+        ]
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / "super_glue" / "multirc" / f"{split}.jsonl").write_text(text)
+    return folder
+
+
+def test_scored_rows_have_a_group_and_its_fingerprint(tmp_path: Path) -> None:
+    task = replace(TASKS["multirc"], official_rows={})
+    threes, fours = questions(tmp_path / "threes"), questions(tmp_path / "fours", answers_of=4)
+    data = load_task_data(task, threes)
+    assert {example.group for example in data.train} == {None}
+    for example in (*data.dev, *data.test):
+        assert example.group == f"paragraph 0, question {int(example.row_id.split(':')[1]) // 3}"
+    # the same texts put to other questions are other data, but only where a metric depends on that
+    assert load_task_data(task, fours).fingerprint != data.fingerprint
+    plain = replace(task, metrics=("f1",), group=None)
+    assert load_task_data(plain, fours).fingerprint == load_task_data(plain, threes).fingerprint
+    without = questions(tmp_path / "without", idx=False)
+    with pytest.raises(DataError, match=r"validation.jsonl, line \d+: column 'idx' is missing"):
+        load_task_data(task, without)
+    assert load_task_data(plain, without).counts["test"] == 6
+
+
+@pytest.mark.parametrize(
+    ("ending", "form"),
+    [("csv", {}), ("tsv", {"delimiter": "\t", "quoting": csv.QUOTE_NONE, "quotechar": None})],
+)
+def test_the_group_in_a_cell_of_a_text_file(tmp_path: Path, ending: str, form: dict[str, Any]) -> None:
+    task = replace(TASKS["multirc"], official_rows={})
+    folder = questions(tmp_path / "data")
+    expected = load_task_data(task, folder)
+    for path in (folder / "super_glue" / "multirc").glob("*.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        with path.with_suffix(f".{ending}").open("w", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n", **form)
+            writer.writerow(rows[0])
+            writer.writerows([json.dumps(row["idx"]) if c == "idx" else row[c] for c in row] for row in rows)
+        path.unlink()
+    loaded = load_task_data(task, folder)
+    assert loaded.fingerprint == expected.fingerprint
+    assert [example.group for example in loaded.test] == [example.group for example in expected.test]

@@ -12,87 +12,149 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multiprompt.errors import ConfigError, DataError, UnknownNameError
-from multiprompt.metrics import METRICS, majority_baseline, majority_target, score
+from multiprompt.metrics import METRICS, Metric, majority_baseline, majority_target, score, statistics_of
 
 LABELS = ("0", "1", "2")
+SENTENCES = (
+    "The Blue Lamp is a cheap pub by the river.",
+    "It isn't a family-friendly coffee shop at all.",
+    "Aarhus airport has a runway of 2,776.0 metres.",
+)
 BINARY = ("f1", "matthews")
 CORRELATIONS = ("pearson", "spearman")
+GENERATED = (
+    *("bleu", "bleu_e2e", "bleu_webnlg", "ter", "nist", "cider"),
+    *("meteor", "meteor_e2e", "rouge_l", "rouge_l_f1"),
+)
+"""Metrics of generated text."""
+
+COUNTED_ONCE = ("spearman", "nist", "cider")
+"""Ranks, or in how many references words occur, are those of the whole set, by definition also for its samples."""
+
+HIGHEST = {"meteor": 1, "meteor_e2e": 1, "cider": 10, "ter": 0}
+"""What perfect outputs score where it is not 100."""
+
 NAMES = list(METRICS)
 
 
 def labels_of(name: str) -> tuple[str, ...]:
+    """The label words of the task; for generated text the references."""
+    if name in GENERATED:
+        return SENTENCES
     return LABELS[:2] if name in BINARY else LABELS
 
 
 def outputs(name: str) -> st.SearchStrategy[str]:
-    return st.sampled_from([*labels_of(name), f" {labels_of(name)[0]} ", "the 1", "", "nan", "2.5", "-7"])
+    words = labels_of(name)
+    return st.sampled_from(
+        [*words, f" {words[0]} ", "the 1", "", "nan", "2.5", "-7", "The river is by the pub, isn't it"]
+    )
 
 
-def samples(name: str) -> st.SearchStrategy[list[tuple[str, str]]]:
-    return st.lists(st.tuples(outputs(name), st.sampled_from(labels_of(name))), min_size=1, max_size=30)
+def samples(name: str) -> st.SearchStrategy[list[tuple[str, str, str]]]:
+    """An output, a gold answer and a group for each example."""
+    return st.lists(
+        st.tuples(outputs(name), st.sampled_from(labels_of(name)), st.sampled_from("abc")), min_size=1, max_size=30
+    )
 
 
-def value(name: str, pairs: list[tuple[str, str]]) -> float:
-    predictions, golds = zip(*pairs, strict=True)
-    return score(name, predictions, [(gold,) for gold in golds], labels_of(name))
+def rows_of(name: str, examples: list[tuple[str, str, str]]) -> np.ndarray:
+    predictions, golds, groups = zip(*examples, strict=True)
+    return statistics_of(name, predictions, [(gold,) for gold in golds], labels_of(name), groups)
+
+
+def value(name: str, examples: list[tuple[str, str, str]]) -> float:
+    predictions, golds, groups = zip(*examples, strict=True)
+    return score(name, predictions, [(gold,) for gold in golds], labels_of(name), groups)
+
+
+def within(metric: Metric, number: float) -> bool:
+    low, high = metric.range
+    # a mean of cosines, or of logarithms, may be a rounding above the largest
+    slack = 1 + 1e-12 if metric.name.startswith(("cider", "bleu")) else 1
+    return low <= number <= high * slack
 
 
 def test_all_metrics_are_there() -> None:
     expected = {"accuracy", "f1", "macro_f1", "matthews", "pearson", "spearman", "exact_match", "qa_f1"}
-    assert expected | {"exact_match_first", "qa_f1_first"} == set(NAMES)
+    expected |= {"exact_match_first", "qa_f1_first", "question_exact_match", *GENERATED}
+    assert expected == set(NAMES)
     assert all(METRICS[name].name == name and METRICS[name].definition.endswith(".") for name in NAMES)
+    assert [name for name in NAMES if not METRICS[name].higher_is_better] == ["ter"]
+    assert [name for name in NAMES if METRICS[name].grouped] == ["question_exact_match"]
 
 
 @pytest.mark.parametrize("name", NAMES)
 @given(data=st.data(), seed=st.integers(0, 5))
 @settings(max_examples=40)
 def test_range_order_and_bootstrap(name: str, data: st.DataObject, seed: int) -> None:
-    pairs = data.draw(samples(name))
+    examples = data.draw(samples(name))
     metric = METRICS[name]
-    whole = value(name, pairs)
-    low, high = metric.range
-    assert low <= whole <= high
-    shuffled = random.Random(seed).sample(pairs, len(pairs))
+    whole = value(name, examples)
+    assert within(metric, whole)
+    shuffled = random.Random(seed).sample(examples, len(examples))
     assert value(name, shuffled) == pytest.approx(whole, abs=1e-6)
 
     # the value of many samples at once is one matrix product; each equals the value of the rows written out
-    predictions, golds = zip(*pairs, strict=True)
-    statistics = metric.statistics(predictions, [(gold,) for gold in golds], labels_of(name))
-    drawn = np.random.default_rng(seed).integers(len(pairs), size=(3, len(pairs)))
-    counts = np.stack([np.bincount(row, minlength=len(pairs)) for row in drawn])
+    statistics = rows_of(name, examples)
+    drawn = np.random.default_rng(seed).integers(len(examples), size=(3, len(examples)))
+    counts = np.stack([np.bincount(row, minlength=len(examples)) for row in drawn])
     values = metric.value(counts @ statistics)
     assert values.shape == (3,)
     assert np.isfinite(values).all()
-    if name != "spearman":  # its ranks are those of the whole set, by definition
-        written_out = [value(name, [pairs[row] for row in rows]) for rows in drawn]
+    # drawing rows of a grouped metric draws whole groups: see its own tests
+    if name not in COUNTED_ONCE and not metric.grouped:
+        written_out = [value(name, [examples[row] for row in rows]) for rows in drawn]
         np.testing.assert_allclose(values, written_out, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "nist"])  # which has no highest value
 @given(data=st.data())
 @settings(max_examples=30)
-def test_perfect_outputs_score_100(name: str, data: st.DataObject) -> None:
+def test_perfect_outputs_score_the_highest(name: str, data: st.DataObject) -> None:
     words = labels_of(name)
     # every label once, so that no class and no variance is missing
     golds = [*words, *data.draw(st.lists(st.sampled_from(words), max_size=20))]
-    assert value(name, [(f" {gold}\n", gold) for gold in golds]) == pytest.approx(100)
+    best = HIGHEST.get(name, 100)
+    assert value(name, [(f" {gold}\n", gold, gold) for gold in golds]) == pytest.approx(best)
+    assert best == METRICS[name].range[0 if name == "ter" else 1]
+
+
+@pytest.mark.parametrize("name", GENERATED)
+@given(
+    examples=st.lists(st.tuples(st.text(), st.lists(st.text(), min_size=1, max_size=3)), min_size=1, max_size=4),
+)
+@settings(max_examples=40)
+def test_any_text_has_a_score(name: str, examples: list[tuple[str, list[str]]]) -> None:
+    predictions, references = zip(*examples, strict=True)
+    whole = score(name, predictions, references)
+    assert np.isfinite(whole)
+    assert within(METRICS[name], whole)
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_empty_outputs_match_nothing(name: str) -> None:
+    worst = 100 if name == "ter" else 0
+    assert score(name, ["", " \n"], [SENTENCES[:1], SENTENCES[1:2]]) == pytest.approx(worst)
+    # one example, or one of nothing but marks
+    assert np.isfinite(score(name, ["?!"], [("...",)]))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_sums_of_no_examples_have_a_value(name: str) -> None:
-    width = METRICS[name].statistics(["1", "0"], [("1",), ("0",)], labels_of(name)).shape[1]
+    width = rows_of(name, [("1", labels_of(name)[1], "a"), ("0", labels_of(name)[0], "b")]).shape[1]
     assert METRICS[name].value(np.zeros((4, 2, width))).tolist() == [[0, 0]] * 4
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_use_is_an_error(name: str) -> None:
     with pytest.raises(DataError, match="2 predictions but 1"):
-        score(name, ["1", "1"], [("1",)], labels_of(name))
+        score(name, ["1", "1"], [("1",)], labels_of(name), ["a", "a"])
     with pytest.raises(DataError, match="no examples"):
-        score(name, [], [], labels_of(name))
-    if name != "accuracy":
+        score(name, [], [], labels_of(name), [])
+    if name not in ("accuracy", "question_exact_match"):
         with pytest.raises(DataError, match="example 1 has no reference"):
-            score(name, ["1", "1"], [("1",), ()], labels_of(name))
+            score(name, ["1", "1"], [("1",), ()], labels_of(name), ["a", "a"])
 
 
 def test_unknown_metric_names_the_closest() -> None:

@@ -98,7 +98,13 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
         "1",
     ),
     "multirc": (
-        {"paragraph": "<b>Sent 1: </b>A cat.<br>A dog.", "question": "What?", "answer": "A cat", "label": 0},
+        {
+            "paragraph": "<b>Sent 1: </b>A cat.<br>A dog.",
+            "question": "What?",
+            "answer": "A cat",
+            "idx": {"paragraph": 3, "question": 7, "answer": 1},
+            "label": 0,
+        },
         "superglue-multirc question: What? answer: A cat paragraph: Sent 1: A cat. A dog.",
         "0",
     ),
@@ -175,7 +181,7 @@ METRICS_OF = {
     "stsb": ["pearson", "spearman"],
     "cb": ["accuracy", "macro_f1"],
     "boolq": ["accuracy"],
-    "multirc": ["f1", "accuracy"],
+    "multirc": ["f1", "question_exact_match", "accuracy"],
     "record": ["qa_f1", "exact_match"],
 }
 for _name in ("squad", "naturalquestions", "hotpotqa", "searchqa", "newsqa"):
@@ -216,7 +222,7 @@ def test_right_outputs_score_100_and_rubbish_is_invalid(name: str) -> None:
     task = TASKS[name]
     targets = task.labels or ("0.4", "3.8")
     for metric in task.metrics:
-        assert score(metric, targets, [(target,) for target in targets], task.labels) == pytest.approx(100)
+        assert score(metric, targets, [(target,) for target in targets], task.labels, targets) == pytest.approx(100)
         assert metric in METRICS
     assert not task.is_valid("")
     if task.kind is not AnswerKind.TEXT:
@@ -453,12 +459,37 @@ def test_values_that_a_task_refuses() -> None:
         Task(**parts | {"reported": "f1"})
     with pytest.raises(UnknownNameError, match="unknown metric"):
         Task(**parts | {"metrics": ("acuracy",)})
+    with pytest.raises(ConfigError, match="reports 'ter', of which less is better"):
+        Task(**parts | {"metrics": ("ter", "bleu"), "reported": "ter"})
+    assert Task(**parts | {"metrics": ("ter", "bleu"), "reported": "bleu"}).reported == "bleu"
+    with pytest.raises(ConfigError, match="'question_exact_match', which judges groups of rows; expected a rule"):
+        Task(**parts | {"metrics": ("accuracy", "question_exact_match")})
     with pytest.raises(ConfigError, match="generator"):
         Task(**parts | {"split_rule": SplitRule("g", "generated", dev="dev")})
     with pytest.raises(ConfigError, match="split rule"):
         SplitRule("mine", "official")
     with pytest.raises(ConfigError, match="split rule"):
         SplitRule("mine", "halves", dev="validation")
+
+
+def test_the_group_of_a_row_is_its_question() -> None:
+    task, row = TASKS["multirc"], ROWS["multirc"][0]
+    assert task.example(row, "validation:0", where="here", scored=True).group == "paragraph 3, question 7"
+    # the number of the answer does not matter, and a question of another paragraph is another one
+    other = row | {"idx": {"paragraph": 4, "question": 7, "answer": 1}}
+    assert task.example(other, "validation:1", where="here", scored=True).group == "paragraph 4, question 7"
+    # rows that are only trained on need none
+    without = {column: value for column, value in row.items() if column != "idx"}
+    assert task.example(without, "train:0", where="here").group is None
+    with pytest.raises(DataError, match="^rows.jsonl, line 1: column 'idx' is missing; task 'multirc' needs .*idx"):
+        task.example(without, "validation:0", where="rows.jsonl, line 1", scored=True)
+
+
+@pytest.mark.parametrize("idx", [7, "7", None, {}, {"paragraph": 1}, {"paragraph": "1", "question": 2}, [1, 2]])
+def test_a_group_that_cannot_be_read(idx: Any) -> None:
+    row = ROWS["multirc"][0] | {"idx": idx}
+    with pytest.raises(DataError, match="line 1: column 'idx' is .*; expected an object with the numbers"):
+        TASKS["multirc"].example(row, "validation:0", where="rows.jsonl, line 1", scored=True)
 
 
 @pytest.mark.parametrize("name", TASKS)

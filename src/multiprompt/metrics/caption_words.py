@@ -13,7 +13,10 @@ import regex
 from multiprompt.metrics.words import CACHED_TEXTS
 
 DROPPED = frozenset(("''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"))
-"""Words that are dropped. Brackets stay, as in the original, whose list has their names in capitals."""
+"""Words that are dropped, as are runs of full stops.
+
+Brackets stay, as in the original, whose list has their names in capitals.
+"""
 
 _ABBREVIATIONS = """
     mr mrs ms dr prof rev hon gen col maj capt lt sgt cpl gov sen rep st sr jr messrs
@@ -105,4 +108,4 @@ def caption_words(text: str) -> tuple[str, ...]:
             word += "."
             end += 1
         words += _SPELLED.get(word, word).split()
-    return tuple(word for word in words if word not in DROPPED)
+    return tuple(word for word in words if word not in DROPPED and word.strip("."))

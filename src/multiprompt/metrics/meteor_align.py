@@ -96,11 +96,9 @@ def _taken(path: _Path, step: _Step, distance: int) -> _Path:
     return rank + change + distance, used_reference | reference_bits, used_output | output_bits, end, chosen
 
 
-def _phrase_at(
-    words: Sequence[str], position: int, tables: MeteorTables, longest: int
-) -> list[tuple[int, tuple[str, ...]]]:
+def _phrase_at(words: Sequence[str], position: int, tables: MeteorTables) -> list[tuple[int, tuple[str, ...]]]:
     found = []
-    for length in range(1, min(longest, len(words) - position) + 1):
+    for length in range(1, min(tables.longest_phrase, len(words) - position) + 1):
         phrase = tuple(words[position : position + length])
         found += [(length, other) for other in tables.paraphrases.get(phrase, ())]
     return found
@@ -112,13 +110,12 @@ def _places(words: Sequence[str], phrase: Sequence[str]) -> list[int]:
 
 
 def _paraphrases(output: Sequence[str], reference: Sequence[str], tables: MeteorTables) -> list[Match]:
-    longest = max(map(len, tables.paraphrases), default=0)
     matches = []
     for start in range(len(reference)):
-        for length, other in _phrase_at(reference, start, tables, longest):
+        for length, other in _phrase_at(reference, start, tables):
             matches += [Match(PARAPHRASE, start, length, place, len(other)) for place in _places(output, other)]
     for position in range(len(output)):
-        for length, other in _phrase_at(output, position, tables, longest):
+        for length, other in _phrase_at(output, position, tables):
             matches += [Match(PARAPHRASE, place, len(other), position, length) for place in _places(reference, other)]
     return matches
 

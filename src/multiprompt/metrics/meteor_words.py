@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from multiprompt.errors import DataError
@@ -121,6 +121,11 @@ class MeteorTables:
     exceptions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paraphrases: Mapping[tuple[str, ...], tuple[tuple[str, ...], ...]] = field(default_factory=dict)
 
+    @cached_property
+    def longest_phrase(self) -> int:
+        """Words in the longest phrase that has a paraphrase."""
+        return max(map(len, self.paraphrases), default=0)
+
     def synonym_sets(self, word: str) -> frozenset[int]:
         """Sets of synonyms that the word or its base form is in."""
         sets = self.synonyms.get(word, frozenset())
@@ -138,8 +143,9 @@ class MeteorTables:
         return ()
 
 
-def _records(path: Path, lines_each: int) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _records(file: Path | str, lines_each: int) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Groups of lines with the number of their first line; ``.gz`` files are unpacked."""
+    path = Path(file)
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         lines = data.decode("utf-8").splitlines()
@@ -152,10 +158,10 @@ def _records(path: Path, lines_each: int) -> Iterator[tuple[int, tuple[str, ...]
 
 
 def read_tables(
-    function_words: Path | None = None,
-    synsets: Path | None = None,
-    exceptions: Path | None = None,
-    paraphrases: Path | None = None,
+    function_words: Path | str | None = None,
+    synsets: Path | str | None = None,
+    exceptions: Path | str | None = None,
+    paraphrases: Path | str | None = None,
 ) -> MeteorTables:
     """Tables from files in the formats that METEOR 1.5 ships; what is not given is the default.
 
