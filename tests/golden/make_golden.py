@@ -1,11 +1,13 @@
 """Writes tests/golden/values.json: what independent programs make of tests/golden/inputs.json.
 
 Run once, outside the project's environment; the tests read the file and need none of this. Needed are Java, Perl
-with XML::Twig, and the scorer of the E2E challenge (its mteval-v13a-sig.pl and the folder with pymteval.py):
+with XML::Twig, the scorer of the E2E challenge (its mteval-v13a-sig.pl and the folder with pymteval.py), and
+multi-bleu.perl of the Moses toolkit:
 
     python -m venv /tmp/golden
     /tmp/golden/bin/pip install pycocoevalcap==1.2 rouge-score==0.1.2 sacrebleu==2.6.0 future
-    /tmp/golden/bin/python tests/golden/make_golden.py --mteval mteval-v13a-sig.pl --pymteval FOLDER
+    /tmp/golden/bin/python tests/golden/make_golden.py --mteval mteval-v13a-sig.pl --pymteval FOLDER \\
+        --multi-bleu multi-bleu.perl
 
 METEOR runs from the jar of pycocoevalcap, once with the tables of tests/golden/meteor/ (exact and stem; all four
 stages) and once as it comes, to show what its own word lists and tables change.
@@ -69,10 +71,22 @@ def mteval(script: str, outputs: list[str], references: list[list[str]]) -> dict
     return {name: float(re.findall(rf"{name} score = ([0-9.]+)", printed)[0]) for name in ("NIST", "BLEU")}
 
 
+def multi_bleu(script: str, outputs: list[str], references: list[list[str]]) -> float:
+    """BLEU of tokenised texts, with two digits after the point."""
+    with tempfile.TemporaryDirectory() as folder:
+        for i in range(FIXED):
+            Path(folder, f"reference{i}").write_text("".join(f"{texts[i]}\n" for texts in references))
+        command = ["perl", str(Path(script).absolute()), "-lc", "reference"]
+        lines = "".join(f"{text}\n" for text in outputs)
+        printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, input=lines).stdout
+    return float(re.findall(r"BLEU = ([0-9.]+),", printed)[0])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mteval", required=True)
     parser.add_argument("--pymteval", required=True)
+    parser.add_argument("--multi-bleu", required=True)
     options = parser.parse_args()
     sys.path.insert(0, options.pymteval)
     from pymteval import BLEUScore, NISTScore
@@ -105,6 +119,8 @@ def main() -> None:
     values["pymteval"] = {"NIST": nist.score(), "BLEU": 100 * bleu.score()}
     several = [i for i, texts in enumerate(references) if len(texts) >= FIXED]
     values["mteval"] = mteval(options.mteval, [outputs[i] for i in several], [references[i] for i in several])
+    in_words = [[split(text) for text in references[i]] for i in several]
+    values["multi_bleu"] = multi_bleu(options.multi_bleu, [split(outputs[i]) for i in several], in_words)
 
     scorer = RougeScorer(["rougeL"])
     pairs = list(zip(outputs, references, strict=True))

@@ -28,6 +28,12 @@ def test_golden_values() -> None:
     assert score("bleu_webnlg", OUTPUTS, REFERENCES) == pytest.approx(VALUES["bleu_webnlg"], abs=1e-9)
 
 
+def test_golden_value_of_multi_bleu() -> None:
+    several = [i for i, texts in enumerate(REFERENCES) if len(texts) >= 2]
+    value = score("bleu_webnlg", [OUTPUTS[i] for i in several], [REFERENCES[i][:2] for i in several])
+    assert value == pytest.approx(VALUES["multi_bleu"], abs=0.00501)  # it prints two digits after the point
+
+
 def test_golden_values_of_the_e2e_scorers() -> None:
     # pymteval takes something off for outputs shorter than the longest sequence, which mteval-v13a does not
     long = VALUES["long"]

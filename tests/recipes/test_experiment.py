@@ -295,3 +295,34 @@ def test_a_stage_made_from_other_data_is_not_taken_for_this_one(tiny_folder, tmp
     record.write_text(record.read_text().replace('"identity": "', '"identity": "0'))
     with pytest.raises(CheckpointError, match="other data, another backbone or another release"):
         run_experiment(experiment, folder, resume=True)
+
+
+def test_questions_are_judged_as_a_whole(tiny_folder, tmp_path):
+    rows = tmp_path / "data" / "super_glue" / "multirc"
+    rows.mkdir(parents=True)
+    for split in ("train", "validation"):
+        lines = [
+            {"paragraph": "p", "question": "q", "answer": str(n), "label": n % 2}
+            | {"idx": {"paragraph": 0, "question": n // 3, "answer": n}}
+            for n in range(24)
+        ]
+        (rows / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    experiment = small_experiment(
+        tiny_folder,
+        data={"location": str(tmp_path / "data"), "max_test": 12},
+        source={"tasks": ["mini-sst2", "multirc"]},
+        targets={"tasks": ["multirc"], "methods": {"fine_tuning": {"learning_rate": 0.001}}},
+    )
+    run_experiment(experiment, tmp_path / "run")
+    _, scores = read_results(tmp_path / "run" / "results.json")
+    target = scores[-1]
+    assert (target.task, target.method, target.metric) == ("multirc", "fine_tuning", "f1")
+    folder = tmp_path / "run" / "seed-1" / "target-multirc-fine_tuning-all"
+    answers = [json.loads(line) for line in (folder / "predictions-multirc.jsonl").read_text().splitlines()]
+    right: dict[str, bool] = {}
+    for answer in answers:
+        question = f"paragraph 0, question {int(answer['row'].split(':')[1]) // 3}"
+        assert answer["group"] == question
+        right[question] = right.get(question, True) and answer["prediction"] == answer["references"][0]
+    assert target.metrics["question_exact_match"] == pytest.approx(100 * sum(right.values()) / len(right))
+    assert [score.metrics for score in evaluate_run(tmp_path / "run")] == [score.metrics for score in scores]

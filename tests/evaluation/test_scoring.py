@@ -1,0 +1,41 @@
+"""What a method's answers are worth: every metric of a task, grouped or not, from the same answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from multiprompt.data import tokenise
+from multiprompt.evaluation.results import bootstrap_interval
+from multiprompt.evaluation.scoring import dev_value, evaluate_task, groups_of
+from multiprompt.examples import TextExample
+from multiprompt.methods import PromptTuning
+from multiprompt.metrics import METRICS, score, statistics_of
+from multiprompt.prompts import SoftPrompt
+from multiprompt.tasks import TASKS
+
+QUESTION = replace(TASKS["multirc"], metrics=("question_exact_match", "f1"), reported="question_exact_match")
+EXAMPLES = [TextExample(f"s {n}", str(n % 2), (str(n % 2),), f"validation:{n}", f"q{n // 3}") for n in range(9)]
+
+
+def test_a_grouped_metric_is_computed_with_its_groups(tiny_backbone, monkeypatch):
+    answers = ["0", "1", "0", "1", "0", "1", "0", "0", "0"]  # two questions right, one wrong
+    monkeypatch.setattr("multiprompt.evaluation.scoring.generate_answers", lambda *_, **__: list(answers))
+    method = PromptTuning(tiny_backbone, SoftPrompt([torch.zeros(2, 16)]))
+    tokens = tokenise(EXAMPLES, tiny_backbone.tokenizer, 8, 4)
+    evaluation = evaluate_task(method, QUESTION, EXAMPLES, tokens, 0, ["1", "0", "0"])
+    references, groups = [example.references for example in EXAMPLES], [example.group for example in EXAMPLES]
+    assert evaluation.value == evaluation.metrics["question_exact_match"] == pytest.approx(100 * 2 / 3)
+    assert evaluation.metrics["f1"] == score("f1", answers, references, QUESTION.labels)
+    assert evaluation.majority == 0  # the constant answer 0 is right for no whole question
+    rows = statistics_of("question_exact_match", answers, references, QUESTION.labels, groups)
+    assert evaluation.interval == bootstrap_interval(METRICS["question_exact_match"], rows)
+    assert dev_value(method, QUESTION, EXAMPLES, tokens, 0) == evaluation.value
+
+
+def test_groups_are_of_all_examples_or_of_none():
+    assert groups_of(EXAMPLES) == [example.group for example in EXAMPLES]
+    assert groups_of([replace(example, group=None) for example in EXAMPLES]) is None
+    assert groups_of([*EXAMPLES, replace(EXAMPLES[0], group=None)]) is None
