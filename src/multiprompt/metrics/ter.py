@@ -148,10 +148,11 @@ def _beam_matters(output: int, reference: int, edits: int) -> bool:
     return False
 
 
-def _best_shift(table: _Reference, words: Sequence[str], rows: Sequence[_Row], shifts: set[_Shift]) -> _Shift | None:
+def _best_shift(
+    table: _Reference, words: Sequence[str], rows: Sequence[_Row], shifts: set[_Shift], fewest: int
+) -> _Shift | None:
     """The shift that saves most edits: of equal ones the longest run, then the first run, then the first target."""
     edits = _distance(len(words), rows[-1])
-    fewest = max(len(words), len(table.words)) - (Counter(words) & Counter(table.words)).total()
     # the most that a shift can save: its run, or what it moves past, is taken out here and put in there
     bounds = [
         (min(2 * shift.length, 2 * abs(shift.place - shift.start), edits - fewest), *shift.order, shift)
@@ -174,6 +175,8 @@ def _best_shift(table: _Reference, words: Sequence[str], rows: Sequence[_Row], s
 def ter_edits(output: Sequence[str], reference: Sequence[str]) -> int:
     """Fewest shifts, insertions, deletions and substitutions that the search finds to make the reference."""
     table = _Reference(reference)
+    # whatever the order of the words
+    fewest = max(len(output), len(reference)) - (Counter(output) & Counter(reference)).total()
     words, made, looked_at = list(output), 0, 0
     while True:
         rows = [table.first, *table.rows(words, table.first)]
@@ -188,7 +191,7 @@ def ter_edits(output: Sequence[str], reference: Sequence[str]) -> int:
             looked_at += len(same_run)
             if looked_at >= MOST_SHIFTS:
                 return made + edits
-        shift = _best_shift(table, words, rows, shifts)
+        shift = _best_shift(table, words, rows, shifts, fewest)
         if shift is None:
             return made + edits
         words = shift.applied(words)
