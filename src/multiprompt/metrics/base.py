@@ -21,54 +21,88 @@ from multiprompt.registry import Registry
 Predictions = Sequence[str]
 References = Sequence[Sequence[str]]
 Labels = tuple[str, ...] | None
+Groups = Sequence[str] | None
 Values = np.ndarray | np.floating
 """An array, or NumPy's number where an array would have no axes."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A score on the scale of the study, where everything is multiplied by 100.
+    """A score on the scale of the study: times 100, except METEOR, NIST and CIDEr (see ``range``).
 
     Attributes:
         name: the registered name.
         definition: one exact sentence: what counts, what an invalid output counts as, and the source.
         range: the lowest and the highest possible value.
         statistics: from predictions, the references of each example and the label words (``None`` for open
-            answers) to one row of statistics per example. Predictions are stripped before they are compared.
+            answers) to one row of statistics per example. Predictions are stripped before they are compared. A
+            grouped metric takes the group of each example as a fourth argument; ``statistics_of`` hands it over.
         value: from sums of those rows over examples (any leading axes) to values; 0/0 has a stated result,
             never NaN.
+        grouped: whether examples are judged in groups, such as all the answers to one question.
+        higher_is_better: false for rates of errors.
     """
 
     name: str
     definition: str
     range: tuple[float, float]
-    statistics: Callable[[Predictions, References, Labels], Float[np.ndarray, "n m"]]
+    statistics: Callable[..., Float[np.ndarray, "n m"]]
     value: Callable[[np.ndarray], Values]
+    grouped: bool = False
+    higher_is_better: bool = True
 
 
 METRICS: Registry[Metric] = Registry("metric")
 """Every metric by name."""
 
 
-def score(metric: Metric | str, predictions: Predictions, references: References, labels: Labels = None) -> float:
-    """The value of a metric over a whole set of examples.
+def statistics_of(
+    metric: Metric | str,
+    predictions: Predictions,
+    references: References,
+    labels: Labels = None,
+    groups: Groups = None,
+) -> Float[np.ndarray, "n m"]:
+    """The statistics of a metric, grouped or not: one row per example, for sums over any part of the examples.
 
     Args:
         metric: a metric or its registered name.
         predictions: one decoded text per example.
         references: for each example the texts that count as right.
         labels: the label words of the task, ``None`` for open answers.
+        groups: for each example the name of its group; only grouped metrics look at it.
 
     Raises:
-        DataError: there are no examples, or not one list of references for each prediction.
-        ConfigError: the metric needs label words and there are none.
+        DataError: there are no examples, or not one list of references (or one group) for each prediction.
+        ConfigError: the metric needs label words or groups and there are none.
     """
     chosen = METRICS[metric] if isinstance(metric, str) else metric
     if len(predictions) != len(references):
         raise DataError(f"{len(predictions)} predictions but {len(references)} sets of references; expected one each")
     if not len(predictions):
         raise DataError(f"{chosen.name} of no examples is not defined; give at least one prediction")
-    return float(chosen.value(chosen.statistics(predictions, references, labels).sum(axis=0)))
+    if not chosen.grouped:
+        return chosen.statistics(predictions, references, labels)
+    if groups is None:
+        raise ConfigError(
+            f"the metric {chosen.name!r} judges groups of examples and needs the group of each; this task has none"
+        )
+    if len(groups) != len(predictions):
+        raise DataError(f"{len(predictions)} predictions but {len(groups)} groups; expected one each")
+    return chosen.statistics(predictions, references, labels, groups)
+
+
+def score(
+    metric: Metric | str,
+    predictions: Predictions,
+    references: References,
+    labels: Labels = None,
+    groups: Groups = None,
+) -> float:
+    """The value of a metric over a whole set of examples; arguments and errors as in ``statistics_of``."""
+    chosen = METRICS[metric] if isinstance(metric, str) else metric
+    rows = statistics_of(chosen, predictions, references, labels, groups)
+    return float(chosen.value(rows.sum(axis=0)))
 
 
 def majority_target(train_targets: Sequence[str]) -> str:
@@ -84,13 +118,17 @@ def majority_target(train_targets: Sequence[str]) -> str:
 
 
 def majority_baseline(
-    metric: Metric | str, train_targets: Sequence[str], references: References, labels: Labels = None
+    metric: Metric | str,
+    train_targets: Sequence[str],
+    references: References,
+    labels: Labels = None,
+    groups: Groups = None,
 ) -> float:
     """What a constant output scores: the most frequent training target, predicted for every example.
 
     A correlation is 0 by definition here, as is Matthews. Open answers are treated like any other text.
     """
-    return score(metric, [majority_target(train_targets)] * len(references), references, labels)
+    return score(metric, [majority_target(train_targets)] * len(references), references, labels, groups)
 
 
 def first_references(references: References) -> list[str]:
