@@ -162,6 +162,16 @@ ROWS: dict[str, tuple[dict[str, Any], str, str]] = {
         "openbookqa question: Ice is choice1: hot choice2: cold choice3: loud choice4: gas",
         "1",
     ),
+    "arc": (
+        {
+            "id": "x",
+            "question": "Ice is",
+            "choices": {"label": ["1", "2", "3"], "text": ["hot", "cold", "loud"]},
+            "answerKey": "3",
+        },
+        "arc question: Ice is choice1: hot choice2: cold choice3: loud",
+        "2",
+    ),
 }
 
 METRICS_OF = {
@@ -182,7 +192,7 @@ for _name in ("squad", "naturalquestions", "hotpotqa", "searchqa", "newsqa"):
     METRICS_OF[_name] = ["qa_f1_first", "exact_match_first", "qa_f1", "exact_match"]
 for _name in ("wic", "wsc", "winogrande", "yelp_polarity", "scitail", "paws", "ag_news", "anli"):
     METRICS_OF[_name] = ["accuracy"]
-for _name in ("commonsense_qa", "openbookqa"):
+for _name in ("commonsense_qa", "openbookqa", "arc"):
     METRICS_OF[_name] = ["accuracy"]
 
 PUBLIC = [name for name in TASKS if TASKS[name].family != "mini"]

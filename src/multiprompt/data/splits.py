@@ -107,8 +107,7 @@ def load_task_data(
         made = []
         # the name of the part is in the fingerprint, so that a row cannot move from dev to test unseen
         canonical.append({"part": name})
-        for number, where, values in part:
-            row_id = f"{part.rows.split}:{number}"
+        for row_id, where, values in part:
             made.append(task.example(values, row_id, where=where))
             if task.expand is not None and name == "train":
                 further = enumerate(task.expand(values)[1:], start=2)
@@ -149,9 +148,8 @@ def _split(
     def carve() -> tuple[_Part, _Part]:
         rows = rows_of(rule.train, None)
         order = permutation(len(rows), split_seed)
-        size = rule.dev_rows
-        if len(rows) < 2 * size:
-            size = max(1, len(rows) // 10)
+        size = rule.carved(len(rows))
+        if size != rule.dev_rows:
             notes.append(
                 f"{task.name}: {rule.train!r} holds {len(rows):,} rows, too few for {rule.dev_rows:,} dev "
                 f"rows: dev has {size}"

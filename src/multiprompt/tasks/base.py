@@ -21,13 +21,13 @@ class HubDataset:
 
     Attributes:
         path: ``owner/name``, or a local folder in the same form.
-        config: the configuration, for a dataset that has several.
+        config: the configuration, for a dataset that has several; or those whose rows are joined, in their order.
         revision: a commit, so that the rows cannot change under a result.
         splits: our name of a split -> its name on the hub, where the two differ.
     """
 
     path: str
-    config: str | None = None
+    config: str | tuple[str, ...] | None = None
     revision: str | None = None
     splits: Mapping[str, str] = field(default_factory=dict)
 
@@ -65,6 +65,27 @@ class SplitRule:
                 "'official' and 'generated', and none for the others, which make dev themselves"
             )
 
+    def carved(self, n: int) -> int:
+        """Number of dev rows that are carved out of ``n``: ``dev_rows``, or a tenth where that is too many."""
+        return self.dev_rows if n >= 2 * self.dev_rows else max(1, n // 10)
+
+    def sizes(self, rows: Mapping[str, int]) -> dict[str, int] | None:
+        """Rows of train, dev and test, given the rows of the official splits; None where one of these is not known."""
+        needed = {self.train, self.test} | ({self.dev} if self.dev else set())
+        if not needed <= rows.keys():
+            return None
+        train, test = rows[self.train], rows[self.test]
+        match self.kind:
+            case "halves":
+                dev = test // 2
+                test -= dev
+            case "carve":
+                dev = self.carved(train)
+                train -= dev
+            case _:
+                dev = rows[self.dev or ""]
+        return {"train": min(train, self.max_train or train), "dev": dev, "test": test}
+
 
 SMALL = SplitRule("small", "halves")
 LARGE = SplitRule("large", "carve")
@@ -75,11 +96,12 @@ MNLI_SPLITS = SplitRule(
 LARGE_WITH_TEST = SplitRule("large-with-test", "carve", test="test")
 YELP_SPLITS = SplitRule("yelp", "carve", test="test", max_train=100_000)
 ANLI_SPLITS = SplitRule("anli", "carve", train="train_r3", test="dev_r3")
+ARC_SPLITS = SplitRule("arc", "official", dev="validation", test="test", dev_rows=869, carve_without_dev=True)
 GENERATED = SplitRule("generated", "generated", dev="validation", test="test")
 
 SPLIT_RULES: Registry[SplitRule] = Registry("split rule")
 """Every split rule by name."""
-for _rule in (SMALL, LARGE, LARGE_WITH_TEST, OFFICIAL, MNLI_SPLITS, YELP_SPLITS, ANLI_SPLITS, GENERATED):
+for _rule in (SMALL, LARGE, LARGE_WITH_TEST, OFFICIAL, MNLI_SPLITS, YELP_SPLITS, ANLI_SPLITS, ARC_SPLITS, GENERATED):
     SPLIT_RULES.add(_rule.name, _rule)
 
 
@@ -93,6 +115,7 @@ class Task:
         name: the registered name.
         family: "glue", "superglue", "mrqa", "mini", ...
         folder: where its files are inside a data folder, such as "glue/rte".
+        subfolders: folders inside that one whose rows are joined in this order; empty for most tasks.
         source: row -> source text, without the prefix.
         answer: the rule between a row's answer and its text.
         metrics: names of all metrics to compute.
@@ -118,6 +141,7 @@ class Task:
     metrics: tuple[str, ...]
     reported: str
     split_rule: SplitRule
+    subfolders: tuple[str, ...] = ()
     prefix: str = ""
     hub: HubDataset | None = None
     official_rows: Mapping[str, int] = field(default_factory=dict)
@@ -137,6 +161,11 @@ class Task:
             )
         if (self.generator is None) == (self.split_rule.kind == "generated"):
             raise ConfigError(f"task {self.name!r} needs a generator if, and only if, its split rule is 'generated'")
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders with its files inside a data folder."""
+        return tuple(f"{self.folder}/{name}" for name in self.subfolders) or (self.folder,)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -183,7 +212,7 @@ class Task:
 
         Args:
             row: column -> value; other columns than the task's do not matter.
-            row_id: ``"<official split>:<row number from 0>"``.
+            row_id: ``"<official split>:<row number from 0>"``; the folder comes first where a task has several.
             where: the file and line of the row, for errors.
 
         Raises:
