@@ -15,9 +15,11 @@ class TextExample:
         references: the texts that a prediction is compared with; ``(target,)`` for most tasks.
         row_id: where the row comes from, ``"<official split>:<row number from 0>"``; with the folder or configuration
             before the split, ``"arc_easy/train:0"``, where a task joins several.
+        subset: the part of the test set that it belongs to and that is scored by itself too; "" for none.
     """
 
     source: str
     target: str
     references: tuple[str, ...]
     row_id: str
+    subset: str = ""

@@ -20,6 +20,10 @@ COUNTED_ROWS = 1000
 """Rows of a split that are tokenised to say how many are cut."""
 
 
+LONGEST_ANSWER = 60
+"""Characters beyond which answers are counted, not listed."""
+
+
 class Split(StrEnum):
     """Parts of a task's data, after its split rule."""
 
@@ -109,5 +113,7 @@ def _print_splits(loaded: TaskData, tokenizer: Any) -> None:
 
 def _answers(examples: tuple[TextExample, ...]) -> str:
     counts = Counter(example.target for example in examples)
+    if any(len(target) > LONGEST_ANSWER for target in counts):
+        return f"{len(counts):,} different texts"
     shown = ", ".join(f"{target} {count:,}" for target, count in counts.most_common(6))
     return shown if len(counts) <= 6 else f"{len(counts):,} different ones; most often: {shown}"

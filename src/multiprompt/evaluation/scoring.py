@@ -20,7 +20,8 @@ class Evaluation:
 
     Attributes:
         predictions: decoded answers, in the order of the examples.
-        metrics: every metric of the task by name, on the scale of the study (x100).
+        metrics: every metric of the task by name, on the scale of the study (x100); ``name/subset`` for a part of the
+            test set.
         value: the metric that the study reports.
         majority: that metric for a constant answer, the most frequent one in training.
         invalid: share (0 to 1) of answers that are no answer of the task, such as an unknown label.
@@ -39,7 +40,7 @@ def dev_value(
     method: Method, task: Task, examples: Sequence[TextExample], tokens: TokenisedExamples, task_id: int
 ) -> float:
     """The reported metric of the task, for the choice of a checkpoint."""
-    predictions = generate_answers(method, tokens, task_id, task.generation_length)
+    predictions = generate_answers(method, tokens, task_id, task.generation_length, task.beams)
     return score(task.reported, predictions, [e.references for e in examples], task.labels)
 
 
@@ -63,9 +64,13 @@ def evaluate_task(
         train_targets: targets of the training examples, for the majority baseline.
         on_batch: told how many examples are decoded.
     """
-    predictions = generate_answers(method, tokens, task_id, task.generation_length, on_batch=on_batch)
+    predictions = generate_answers(method, tokens, task_id, task.generation_length, task.beams, on_batch=on_batch)
     references = [example.references for example in examples]
     metrics = {name: score(name, predictions, references, task.labels) for name in task.metrics}
+    for subset in sorted({example.subset for example in examples} - {""}):
+        chosen = [position for position, example in enumerate(examples) if example.subset == subset]
+        outputs, golds = [predictions[i] for i in chosen], [references[i] for i in chosen]
+        metrics |= {f"{name}/{subset}": score(name, outputs, golds, task.labels) for name in task.metrics}
     reported = METRICS[task.reported]
     return Evaluation(
         predictions=predictions,

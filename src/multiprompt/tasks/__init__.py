@@ -7,7 +7,15 @@ lines; see ``glue.py``.
 
 from __future__ import annotations
 
-from multiprompt.tasks import glue, mini, multiple_choice, others, question_answering, superglue  # fill TASKS
+from multiprompt.tasks import (
+    generation,
+    glue,
+    mini,
+    multiple_choice,
+    others,
+    question_answering,
+    superglue,
+)  # fill TASKS
 from multiprompt.tasks.answers import AnswerRule, LabelAnswer, ScoreAnswer, TextAnswer
 from multiprompt.tasks.base import (
     GENERATED,
@@ -45,6 +53,7 @@ __all__ = [
     "Template",
     "TextAnswer",
     "compat_variant",
+    "generation",
     "glue",
     "mini",
     "multiple_choice",

@@ -172,7 +172,8 @@ class ScoreAnswer:
 class TextAnswer:
     """One or more answer texts. The first is the target, all are references.
 
-    The column may hold one text, a list of texts, or ``{"text": [...], ...}`` as SQuAD has it on the hub.
+    The column may hold one text, a list of texts, ``{"text": [...], ...}`` as SQuAD has it on the hub, or a list of
+    such objects with one text each.
     Repeated answers count once.
 
     Attributes:
@@ -194,9 +195,11 @@ class TextAnswer:
     def read(self, row: Row) -> tuple[str, ...]:
         """All answers as they are in the row."""
         value = row[self.column]
-        texts = value.get("text") if isinstance(value, Mapping) else value
+        texts: Any = value.get("text") if isinstance(value, Mapping) else value
         if isinstance(texts, str):
             texts = [texts]
+        elif isinstance(texts, list | tuple):
+            texts = [each.get("text") if isinstance(each, Mapping) else each for each in texts]
         if isinstance(texts, list | tuple) and texts and all(isinstance(text, str) for text in texts):
             return tuple(dict.fromkeys(texts))
         raise FieldError(self.column, value, 'a text, a list of texts or {"text": [...]}, not empty')

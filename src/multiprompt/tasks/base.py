@@ -124,12 +124,20 @@ class Task:
         prefix: put first in the source text, "" for none.
         hub: where it is on the hub, ``None`` when it is not there.
         official_rows: official split -> number of rows, to notice partial copies; empty when not known.
+        official_examples: "train", "dev" or "test" -> number of examples made of all official rows, where that is not
+            the number of rows.
+        skip: whether a row is left out, such as a test row without an answer among others that have one.
         expand: makes several training rows of one, after the split; dev and test rows stay as they are.
+        gather: whether the dev and the test rows with equal source texts are one example with all their references,
+            answered once; a repeated reference counts as often as it is there.
+        subset: the part of the test set that a row belongs to, such as "seen", to be scored by itself too; "" for
+            none.
         generator: makes the first ``n`` rows of a split of a generated task, the same whatever ``n`` is:
             ``generator(split, n, seed=..., label_coding=...)``.
         max_source_length: tokens of the source text that are kept (the prompt is not counted).
         max_target_length: tokens of the target that are kept, with the end-of-sequence token.
         generation_length: most new tokens to decode.
+        beams: width of the beam search that answers are decoded with; 1 is greedy decoding.
         version: raised whenever the texts change; stored with every score.
     """
 
@@ -145,11 +153,16 @@ class Task:
     prefix: str = ""
     hub: HubDataset | None = None
     official_rows: Mapping[str, int] = field(default_factory=dict)
+    official_examples: Mapping[str, int] = field(default_factory=dict)
+    skip: Callable[[Row], bool] | None = None
     expand: Callable[[Row], Sequence[Row]] | None = None
+    gather: bool = False
+    subset: Callable[[Row], str] | None = None
     generator: Callable[..., list[dict[str, Any]]] | None = None
     max_source_length: int = 256
     max_target_length: int = 8
     generation_length: int = 8
+    beams: int = 1
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -231,7 +244,7 @@ class Task:
         except FieldError as error:
             raise DataError(f"{where}: {error} (task {self.name!r})") from None
         prefixed = f"{self.prefix} {source}" if self.prefix else source
-        return TextExample(prefixed, references[0], references, row_id)
+        return TextExample(prefixed, references[0], references, row_id, self.subset(row) if self.subset else "")
 
 
 TASKS: Registry[Task] = Registry("task")
