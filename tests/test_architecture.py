@@ -14,11 +14,11 @@ import multiprompt
 ROOT = Path(multiprompt.__file__).parent
 
 LEVELS = [
-    ["_version", "errors"],
+    ["_version", "definition", "errors"],
     ["batch", "examples", "files", "options", "registry", "seeding"],
-    ["config", "losses", "metrics", "mini", "plan", "prompts"],
+    ["losses", "metrics", "mini", "plan", "prompts"],
     ["backbone", "tasks"],
-    ["data", "methods"],
+    ["config", "data", "methods"],
     ["evaluation", "training"],
     ["recipes", "reports"],
     ["cli"],

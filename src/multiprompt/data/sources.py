@@ -20,16 +20,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from multiprompt.definition import ENDINGS
 from multiprompt.errors import DataError
 from multiprompt.examples import TextExample
 from multiprompt.metrics import AnswerKind
-from multiprompt.tasks import HubDataset, Row, Task
-
-ENDINGS = ("jsonl.gz", "jsonl", "csv.gz", "csv", "tsv.gz", "tsv", "parquet")
-"""Kinds of files, in the order in which they are looked for."""
-
-GENERATED_SIZES: Mapping[str, int] = {"train": 2000, "validation": 500, "test": 1000}
-"""Rows of the splits of a generated task."""
+from multiprompt.tasks import GENERATED_SIZES, HubDataset, Row, Task
 
 
 @dataclass(frozen=True)
@@ -112,7 +107,8 @@ def load_rows(
     Args:
         task: the task; generated tasks make their rows and do not look at ``location``.
         split: the official name, such as "validation_matched".
-        location: the data folder; ``None`` loads from the hub (or its offline cache).
+        location: the data folder; ``None`` loads from the hub (or its offline cache). Not looked at for a task with
+            files of its own.
         limit: the most rows to read, from the start.
         generation: sizes, seed and label coding of generated tasks.
 
@@ -121,6 +117,8 @@ def load_rows(
     """
     if task.generator is not None:
         rows = _generated_rows(task, split, limit, generation or Generation())
+    elif task.files:
+        rows = _own_file_rows(task, split, limit)
     elif location is None:
         rows = _hub_rows(task, split, limit)
     else:
@@ -267,6 +265,20 @@ def _folder_rows(task: Task, split: str, location: Path, inside: str, limit: int
         )
     path, *others = found
     notes = tuple(f"{inside}: {path.name} was read, not {other.name}" for other in others)
+    return _file_rows(task, split, path, limit, notes, f"{folder.name}/{split}" if task.subfolders else "")
+
+
+def _own_file_rows(task: Task, split: str, limit: int | None) -> Rows:
+    if split not in task.files:
+        raise SplitMissingError(
+            f"task {task.name!r} has no file for the split {split!r}; it has {', '.join(task.files)}"
+        )
+    return _file_rows(task, split, Path(task.files[split]), limit)
+
+
+def _file_rows(
+    task: Task, split: str, path: Path, limit: int | None, notes: tuple[str, ...] = (), row_ids: str = ""
+) -> Rows:
     ending = next(ending for ending in ENDINGS if path.name.endswith(ending))
     reader, place_name = _READERS[ending.removesuffix(".gz")]
     values: list[Row] = []
@@ -275,7 +287,6 @@ def _folder_rows(task: Task, split: str, location: Path, inside: str, limit: int
         values.append(row)
         places.append(place)
     complete = limit is None or len(values) < limit
-    row_ids = f"{folder.name}/{split}" if task.subfolders else ""
     return Rows(split, str(path), values, places, place_name, complete, notes, row_ids)
 
 

@@ -211,16 +211,18 @@ def _split(
         rows = rows_of(split, limit)
         return _Part(rows, range(len(rows)))
 
-    def carve() -> tuple[_Part, _Part]:
+    def carve() -> tuple[_Part, _Part, _Part]:
         rows = rows_of(rule.train, None)
         order = permutation(len(rows), split_seed)
-        size = rule.carved(len(rows))
+        size, tested = rule.carved(len(rows))
         if size != rule.dev_rows:
+            wanted = f"{rule.dev_rows:,} dev" + (f" and {rule.test_rows:,} test" if tested else "")
             notes.append(
-                f"{task.name}: {rule.train!r} holds {len(rows):,} rows, too few for {rule.dev_rows:,} dev "
-                f"rows: dev has {size}"
+                f"{task.name}: {rule.train!r} holds {len(rows):,} rows, too few for {wanted} "
+                f"rows: dev has {size}" + (f", test {tested}" if tested else "")
             )
-        return _Part(rows, order[size:]).first(rule.max_train), _Part(rows, order[:size])
+        dev, test, train = order[:size], order[size : size + tested], order[size + tested :]
+        return _Part(rows, train).first(rule.max_train), _Part(rows, dev), _Part(rows, test)
 
     match rule.kind:
         case "halves":
@@ -230,8 +232,10 @@ def _split(
             train = whole(rule.train, max_train)
             dev, test = _Part(rows, order[:half]), _Part(rows, order[half:])
         case "carve":
-            train, dev = carve()
+            train, dev, _ = carve()
             test = whole(rule.test, max_test)
+        case "train-only":
+            train, dev, test = carve()
         case "official" | "generated":
             assert rule.dev is not None
             try:
@@ -239,7 +243,7 @@ def _split(
             except SplitMissingError:
                 if not rule.carve_without_dev:
                     raise
-                train, dev = carve()
+                train, dev, _ = carve()
                 notes.append(
                     f"{task.name}: there is no {rule.dev!r}; dev is {len(dev.numbers):,} rows taken from "
                     f"{rule.train!r} instead"

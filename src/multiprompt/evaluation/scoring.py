@@ -10,7 +10,7 @@ from multiprompt.evaluation.generate import generate_answers
 from multiprompt.evaluation.results import bootstrap_interval
 from multiprompt.examples import TextExample
 from multiprompt.methods import Method
-from multiprompt.metrics import METRICS, invalid_share, majority_baseline, score
+from multiprompt.metrics import METRICS, majority_baseline, score
 from multiprompt.tasks import Task
 
 
@@ -77,6 +77,6 @@ def evaluate_task(
         metrics=metrics,
         value=metrics[task.reported],
         majority=majority_baseline(reported, train_targets, references, task.labels),
-        invalid=invalid_share(predictions, task.labels, task.kind) / 100,
+        invalid=sum(not task.is_valid(prediction) for prediction in predictions) / len(predictions),
         interval=bootstrap_interval(reported, reported.statistics(predictions, references, task.labels)),
     )

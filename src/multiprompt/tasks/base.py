@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
-from multiprompt.metrics import METRICS, AnswerKind, is_valid
+from multiprompt.metrics import METRICS, AnswerKind
 from multiprompt.registry import Registry
 from multiprompt.tasks.answers import AnswerRule
 from multiprompt.tasks.text import FieldError, Row, SourceRule
@@ -40,21 +40,25 @@ class SplitRule:
         name: the name of the rule, for the configuration and for messages.
         kind: ``halves``: the official ``test`` split here, shuffled, gives dev (first half) and test (rest);
             ``carve``: the official train split, shuffled, gives dev (first ``dev_rows``) and train (rest);
+            ``train-only``: the train split, shuffled, gives dev (first ``dev_rows``), test (the next ``test_rows``)
+            and train (rest);
             ``official``: three official splits; ``generated``: three splits made by the task itself.
         train: the official split that training rows come from.
         dev: the official split that dev rows come from, ``None`` where the rule makes them.
         test: the official split that test rows come from.
-        dev_rows: number of dev rows that ``carve`` takes.
+        dev_rows: number of dev rows that are taken out of train.
+        test_rows: number of test rows that ``train-only`` takes.
         max_train: number of training rows kept after the carve, ``None`` for all.
         carve_without_dev: carve dev from train, and say so, when the ``dev`` split is not there.
     """
 
     name: str
-    kind: Literal["halves", "carve", "official", "generated"]
+    kind: Literal["halves", "carve", "train-only", "official", "generated"]
     train: str = "train"
     dev: str | None = None
     test: str = "validation"
     dev_rows: int = 1000
+    test_rows: int = 1000
     max_train: int | None = None
     carve_without_dev: bool = False
 
@@ -65,14 +69,22 @@ class SplitRule:
                 "'official' and 'generated', and none for the others, which make dev themselves"
             )
 
-    def carved(self, n: int) -> int:
-        """Number of dev rows that are carved out of ``n``: ``dev_rows``, or a tenth where that is too many."""
-        return self.dev_rows if n >= 2 * self.dev_rows else max(1, n // 10)
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The official splits that the rule reads."""
+        return tuple(dict.fromkeys(filter(None, (self.train, self.dev, self.test))))
+
+    def carved(self, n: int) -> tuple[int, int]:
+        """Numbers of dev and test rows that are taken out of ``n``; a tenth for each where half of ``n`` is too few."""
+        wanted = (self.dev_rows, self.test_rows if self.kind == "train-only" else 0)
+        if n >= 2 * sum(wanted):
+            return wanted
+        tenth = max(1, n // 10)
+        return tenth, tenth if self.kind == "train-only" else 0
 
     def sizes(self, rows: Mapping[str, int]) -> dict[str, int] | None:
         """Rows of train, dev and test, given the rows of the official splits; None where one of these is not known."""
-        needed = {self.train, self.test} | ({self.dev} if self.dev else set())
-        if not needed <= rows.keys():
+        if not rows.keys() >= set(self.splits):
             return None
         train, test = rows[self.train], rows[self.test]
         match self.kind:
@@ -80,8 +92,11 @@ class SplitRule:
                 dev = test // 2
                 test -= dev
             case "carve":
-                dev = self.carved(train)
+                dev, _ = self.carved(train)
                 train -= dev
+            case "train-only":
+                dev, test = self.carved(train)
+                train -= dev + test
             case _:
                 dev = rows[self.dev or ""]
         return {"train": min(train, self.max_train or train), "dev": dev, "test": test}
@@ -97,11 +112,26 @@ LARGE_WITH_TEST = SplitRule("large-with-test", "carve", test="test")
 YELP_SPLITS = SplitRule("yelp", "carve", test="test", max_train=100_000)
 ANLI_SPLITS = SplitRule("anli", "carve", train="train_r3", test="dev_r3")
 ARC_SPLITS = SplitRule("arc", "official", dev="validation", test="test", dev_rows=869, carve_without_dev=True)
+TRAIN_ONLY = SplitRule("train-only", "train-only", test="train")
 GENERATED = SplitRule("generated", "generated", dev="validation", test="test")
+
+GENERATED_SIZES: Mapping[str, int] = {"train": 2000, "validation": 500, "test": 1000}
+"""Rows of the splits of a generated task, unless others are asked for."""
 
 SPLIT_RULES: Registry[SplitRule] = Registry("split rule")
 """Every split rule by name."""
-for _rule in (SMALL, LARGE, LARGE_WITH_TEST, OFFICIAL, MNLI_SPLITS, YELP_SPLITS, ANLI_SPLITS, ARC_SPLITS, GENERATED):
+for _rule in (
+    SMALL,
+    LARGE,
+    LARGE_WITH_TEST,
+    OFFICIAL,
+    MNLI_SPLITS,
+    YELP_SPLITS,
+    ANLI_SPLITS,
+    ARC_SPLITS,
+    TRAIN_ONLY,
+    GENERATED,
+):
     SPLIT_RULES.add(_rule.name, _rule)
 
 
@@ -116,6 +146,7 @@ class Task:
         family: "glue", "superglue", "mrqa", "mini", ...
         folder: where its files are inside a data folder, such as "glue/rte".
         subfolders: folders inside that one whose rows are joined in this order; empty for most tasks.
+        files: official split -> file, for a task whose rows are in files of its own, not in a data folder.
         source: row -> source text, without the prefix.
         answer: the rule between a row's answer and its text.
         metrics: names of all metrics to compute.
@@ -150,6 +181,7 @@ class Task:
     reported: str
     split_rule: SplitRule
     subfolders: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
     hub: HubDataset | None = None
     official_rows: Mapping[str, int] = field(default_factory=dict)
@@ -185,6 +217,11 @@ class Task:
         """The columns that every row must have."""
         return tuple(dict.fromkeys((*self.source.columns, *self.answer.columns)))
 
+    def sizes(self) -> dict[str, int]:
+        """Examples of train, dev and test where all official rows are there; empty where their number is not known."""
+        rows = self.official_rows if self.generator is None else GENERATED_SIZES
+        return {**(self.split_rule.sizes(rows) or {}), **self.official_examples}
+
     @property
     def labels(self) -> tuple[str, ...] | None:
         """The label words, ``None`` for numbers and open answers."""
@@ -209,7 +246,7 @@ class Task:
 
     def is_valid(self, prediction: str) -> bool:
         """Whether a decoded text is an answer of this task, right or wrong."""
-        return is_valid(prediction, self.labels, self.kind)
+        return self.to_label(prediction) is not None
 
     def canonical(self, row: Row) -> dict[str, Any]:
         """The part of a checked row that matters, equal for equal data in whatever kind of file it came."""

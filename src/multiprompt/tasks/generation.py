@@ -204,7 +204,7 @@ WEBNLG = register(
         hub=HubDataset("webnlg-challenge/web_nlg", "webnlg_challenge_2017", _PARQUET, {"validation": "dev"}),
         # its test split has 4,615 rows on the hub: see is_a_copy
         official_rows={"train": 6_940, "validation": 872},
-        official_examples={"train": 18_102, "test": 1_862},
+        official_examples={"train": 18_102, "dev": 872, "test": 1_862},
         expand=one_row_per_text,
         skip=is_a_copy,
         gather=True,
