@@ -82,12 +82,14 @@ def _take_in_task_files(values: dict[str, Any], base: Path) -> None:
     for section in ("source", "targets"):
         inner = values.get(section)
         names = inner.get("tasks") if isinstance(inner, Mapping) else None
-        for position, entry in enumerate(names if isinstance(names, list) else []):
+        if not isinstance(names, list):
+            continue
+        for position, entry in enumerate(names):
             if not isinstance(entry, str) or not is_task_file(entry):
                 continue
             definition = load_task_file(base / entry)
-            plain = to_plain(definition)
-            tasks = {**(values.get("tasks") or {})}
+            plain, held = to_plain(definition), values.get("tasks")
+            tasks = {**held} if isinstance(held, Mapping) else {}
             if tasks.setdefault(definition.name, plain) != plain:
                 raise ConfigError(f"{section}.tasks: {entry} is a second task named {definition.name!r}; rename one")
             values["tasks"] = tasks

@@ -81,10 +81,12 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     from multiprompt.tasks import TASKS
 
     problems = []
+    held = values.get("tasks")
+    own = held if isinstance(held, Mapping) else {}
     for section in ("source", "targets"):
         names = _get(values, section, "tasks")
         for name in names if isinstance(names, list) else []:
-            if name in (values.get("tasks") or {}) or is_task_file(str(name)):
+            if name in own or is_task_file(str(name)):
                 continue
             try:
                 TASKS[name]

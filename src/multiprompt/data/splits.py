@@ -215,7 +215,7 @@ def _split(
         rows = rows_of(rule.train, None)
         order = permutation(len(rows), split_seed)
         size, tested = rule.carved(len(rows))
-        if size != rule.dev_rows:
+        if size != rule.dev_rows or (tested and tested != rule.test_rows):
             wanted = f"{rule.dev_rows:,} dev" + (f" and {rule.test_rows:,} test" if tested else "")
             notes.append(
                 f"{task.name}: {rule.train!r} holds {len(rows):,} rows, too few for {wanted} "

@@ -141,9 +141,7 @@ class ScoreAnswer:
 
     def __post_init__(self) -> None:
         if not 0 <= self.low < self.high:
-            raise ConfigError(
-                f"scores are from {self.low:g} to {self.high:g}; expected 0 or more, and the lowest first"
-            )
+            raise ConfigError(f"low is {self.low:g} and high is {self.high:g}; expected 0 or more, low below high")
 
     @property
     def columns(self) -> tuple[str, ...]:
