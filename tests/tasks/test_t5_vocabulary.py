@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from conftest import SHARED
-from multiprompt.data import load_task_data, tokenise
 from multiprompt.tasks import TASKS, LabelAnswer, ScoreAnswer
 
 FOLDER = SHARED / "t5-tokenizer"
@@ -44,22 +43,3 @@ def test_the_marks_of_linearised_data_are_in_the_vocabulary(tokenizer):
         "text: * The cook * thanked # her #",
     ):
         assert tokenizer.unk_token_id not in tokenizer(text)["input_ids"]
-
-
-# Share of the test sources that are cut, in per cent of the rows at hand; docs/tasks.md has the table.
-CUT = {
-    "arc": 0.0,
-    "e2e": 0.0,
-    "openbookqa": 0.0,
-}
-
-
-@pytest.mark.parametrize("name", CUT)
-def test_shares_of_cut_sources(tokenizer, name):
-    task = TASKS[name]
-    if not (SHARED / "data" / task.folder).is_dir():
-        pytest.skip(f"no real rows of {name} in {SHARED}")
-    data = load_task_data(task, SHARED / "data")
-    tokens = tokenise(data.test, tokenizer, task.max_source_length, task.max_target_length)
-    assert round(100 * tokens.truncated_sources / len(tokens), 1) == CUT[name]
-    assert tokens.truncated_targets == 0
