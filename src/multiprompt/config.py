@@ -49,7 +49,7 @@ def load_task_file(path: Path) -> TaskDefinition:
     assert definition is not None, "every key has a default"
     problems += problems_of(definition, wrong)
     files = {split: str((path.parent / file).absolute()) for split, file in definition.files.items()}
-    problems += [f"files.{split}: {file} does not exist" for split, file in files.items() if not Path(file).exists()]
+    problems += [f"files.{split}: {file} does not exist" for split, file in files.items() if not Path(file).is_file()]
     if problems:
         raise problem_list(str(path), problems)
     return dataclasses.replace(definition, files=files)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 COUNTED_ROWS = 1000
 """Rows of a split that are tokenised to say how many are cut."""
 
-
 LONGEST_ANSWER = 60
 """Characters beyond which answers are counted, not listed."""
 

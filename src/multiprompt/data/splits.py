@@ -33,7 +33,8 @@ class TaskData:
         test: examples to report.
         fingerprint: of the rows of all three, in order; equal for equal data from whatever kind of file.
         notes: departures from the official data that a reader of results should know.
-        counts: "train", "dev", "test" and "empty text" (rows with an empty text column) -> number of rows.
+        counts: "train", "dev" and "test" -> number of examples; "empty text" -> number of rows with an empty text
+            column.
     """
 
     task: Task
