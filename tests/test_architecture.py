@@ -14,11 +14,11 @@ import multiprompt
 ROOT = Path(multiprompt.__file__).parent
 
 LEVELS = [
-    ["_version", "errors"],
+    ["_version", "definition", "errors"],
     ["batch", "examples", "files", "options", "registry", "seeding"],
-    ["config", "losses", "metrics", "mini", "plan", "prompts", "token_files"],
+    ["losses", "metrics", "mini", "plan", "prompts", "token_files"],
     ["backbone", "tasks"],
-    ["data", "methods"],
+    ["config", "data", "methods"],
     ["evaluation", "training"],
     ["recipes", "reports"],
     ["cli"],

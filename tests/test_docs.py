@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 import yaml
 
 from multiprompt.config import build_experiment
+from multiprompt.definition import TaskDefinition
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -67,6 +70,34 @@ def test_the_commands_of_the_readme_run(tmp_path):
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "both.html").exists()
+
+
+def test_the_tutorial_on_a_task_of_ones_own_runs(tmp_path, monkeypatch):
+    """Every block in order: Python, files (their first line says the name), commands."""
+    page = (ROOT / "docs" / "your-own-task.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    said = ""
+    for language, text in re.findall(r"```(python|yaml|sh)\n(.*?)```", page, flags=re.DOTALL):
+        if language == "yaml":
+            (tmp_path / text.splitlines()[0].removeprefix("# ")).write_text(text)
+            continue
+        commands = [[sys.executable, "-c", text]]
+        if language == "sh":
+            commands = [[sys.executable, "-m", *shlex.split(line)] for line in text.splitlines()]
+        for command in commands:
+            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+            said += done.stdout
+    assert "reviews: own, reports accuracy" in said
+    assert "\n1\n0\n" in said  # the answers to the two sentences
+    assert "{'train': 120, 'dev': 30, 'test': 50, 'empty text': 0} sentence: the " in said
+
+
+def test_the_page_on_a_task_of_ones_own_has_every_key():
+    page = (ROOT / "docs" / "your-own-task.md").read_text()
+    keys = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", page, flags=re.MULTILINE)))
+    assert sorted(keys) == sorted(field.name for field in dataclasses.fields(TaskDefinition))
 
 
 def test_links_lead_somewhere():

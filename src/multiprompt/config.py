@@ -1,20 +1,25 @@
-"""Experiments as YAML: read with every error of a file reported together, and written back in full."""
+"""Experiments and tasks as YAML: read with every error of a file reported together, and written back in full."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from multiprompt.errors import ConfigError
+from multiprompt.definition import TaskDefinition, is_task_file
+from multiprompt.errors import ConfigError, problem_list
 from multiprompt.options import Experiment
+from multiprompt.tasks import problems_of
 
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from a YAML file.
+
+    The path of a task's file among the names of tasks is relative to the experiment's file, in an override to the
+    current folder. What it holds becomes a part of the experiment.
 
     Args:
         path: the file.
@@ -23,6 +28,37 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     Raises:
         ConfigError: the file is missing or not YAML, or with all its unknown keys, wrong types and contradictions.
     """
+    values = _read_values(path, "name, source and targets")
+    _take_in_task_files(values, path.parent)
+    for override in overrides:
+        _override(values, override)
+    _take_in_task_files(values, Path())
+    return build_experiment(values, where=str(path))
+
+
+def load_task_file(path: Path) -> TaskDefinition:
+    """Read a task of one's own from a YAML or TOML file; its data files get absolute paths.
+
+    Raises:
+        ConfigError: the file is missing or cannot be read, or with all its problems.
+    """
+    values = _read_values(path, "name, source, label and files")
+    definition, problems, wrong = _checked(TaskDefinition, values)
+    if definition is None:  # look at the rest of the file too
+        definition, _, _ = _checked(TaskDefinition, {key: value for key, value in values.items() if key not in wrong})
+    assert definition is not None, "every key has a default"
+    problems += problems_of(definition, wrong)
+    files = {split: str((path.parent / file).absolute()) for split, file in definition.files.items()}
+    problems += [f"files.{split}: {file} does not exist" for split, file in files.items() if not Path(file).is_file()]
+    if problems:
+        raise problem_list(str(path), problems)
+    return dataclasses.replace(definition, files=files)
+
+
+def _read_values(path: Path, expected: str) -> dict[str, Any]:
+    """What a YAML or TOML file holds."""
+    import tomllib
+
     import yaml
 
     try:
@@ -31,15 +67,33 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text: {error}") from error
+    kind = "TOML" if path.suffix == ".toml" else "YAML"
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+        values = tomllib.loads(text) if kind == "TOML" else yaml.safe_load(text)
+    except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path} is not {kind}: {error}") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds {type(values).__name__}; expected keys such as name, source and targets")
-    for override in overrides:
-        _override(values, override)
-    return build_experiment(values, where=str(path))
+        raise ConfigError(f"{path} holds {type(values).__name__}; expected keys such as {expected}")
+    return values
+
+
+def _take_in_task_files(values: dict[str, Any], base: Path) -> None:
+    """Replace paths of task files by the names of their tasks, and put what the files hold under ``tasks``."""
+    for section in ("source", "targets"):
+        inner = values.get(section)
+        names = inner.get("tasks") if isinstance(inner, Mapping) else None
+        if not isinstance(names, list):
+            continue
+        for position, entry in enumerate(names):
+            if not isinstance(entry, str) or not is_task_file(entry):
+                continue
+            definition = load_task_file(base / entry)
+            plain, held = to_plain(definition), values.get("tasks")
+            tasks = {**held} if isinstance(held, Mapping) else {}
+            if tasks.setdefault(definition.name, plain) != plain:
+                raise ConfigError(f"{section}.tasks: {entry} is a second task named {definition.name!r}; rename one")
+            values["tasks"] = tasks
+            names[position] = definition.name
 
 
 def _override(values: dict[str, Any], override: str) -> None:
@@ -66,34 +120,56 @@ def build_experiment(values: Mapping[str, Any], where: str = "the configuration"
     Raises:
         ConfigError: with every unknown key, wrong type and contradiction that was found.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    problems = _unknown_keys(Experiment, values, "")
-    known = _without_unknown(Experiment, values)
-    try:
-        experiment = TypeAdapter(Experiment).validate_python(known)
-    except ValidationError as error:
-        problems += [_problem(entry) for entry in error.errors(include_url=False)]
-    if problems:
-        shown = "\n".join(f"  - {problem}" for problem in problems)
-        raise ConfigError(f"{where} has {len(problems)} problem{'s' * (len(problems) > 1)}:\n{shown}")
+    experiment, problems, _ = _checked(Experiment, values)
+    if experiment is None or problems:
+        raise problem_list(where, problems)
     return experiment
 
 
-def _problem(entry: Mapping[str, Any]) -> str:
-    """One line of a validation error: key, value, what was expected, the closest valid value."""
-    if isinstance(entry.get("ctx", {}).get("error"), ConfigError):
-        return str(entry["ctx"]["error"])  # a contradiction that a section's own check found
+Options = TypeVar("Options")
+
+
+def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | None, list[str], set[str]]:
+    """The options if they can be made, all problems of the values, and the top-level keys that are wrong."""
+    from pydantic import TypeAdapter, ValidationError
+
+    problems = _unknown_keys(kind, values, "")
+    try:
+        return TypeAdapter(kind).validate_python(_without_unknown(kind, values)), problems, set()
+    except ValidationError as error:
+        entries = error.errors(include_url=False)
+        wrong = {str(entry["loc"][0]) for entry in entries if entry["loc"]}
+        return None, problems + _problems(entries), wrong
+
+
+def _key(entry: Mapping[str, Any]) -> str:
     # Pydantic names the branches of a union and the entries of a mapping in the path; a reader wants the key alone.
-    parts = [str(part) for part in entry["loc"] if not str(part).startswith(("literal[", "constrained", "int"))]
-    key = ".".join(part for part in parts if part != "[key]")
-    message = entry["msg"][0].lower() + entry["msg"][1:]
-    if entry["type"] == "missing":
+    branches = ("literal[", "constrained", "int", "tuple[", "dict[", "SplitDefinition")
+    parts = [str(part) for part in entry["loc"] if not str(part).startswith(branches) and part not in ("str", "bool")]
+    return ".".join(part for part in parts if part != "[key]")
+
+
+def _problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One line for every key: of the branches of a union, those that the value was meant for speak."""
+    by_key: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        by_key.setdefault(_key(entry), []).append(entry)
+    inner = {key for key in by_key if any(other.startswith(f"{key}.") for other in by_key)}
+    return [_problem(key, same) for key, same in by_key.items() if key not in inner or key == ""]
+
+
+def _problem(key: str, entries: Sequence[Mapping[str, Any]]) -> str:
+    """One line of a validation error: key, value, what was expected, the closest valid value."""
+    first = entries[0]
+    if isinstance(first.get("ctx", {}).get("error"), ConfigError):
+        return str(first["ctx"]["error"])  # a contradiction that a section's own check found
+    if first["type"] == "missing":
         return f"{key} is missing"
-    text = f"{key} is {entry['input']!r}: {message}"
-    expected = str(entry.get("ctx", {}).get("expected", ""))
+    messages = dict.fromkeys(entry["msg"][0].lower() + entry["msg"][1:] for entry in entries)
+    text = f"{key} is {first['input']!r}: {', or '.join(messages)}"
+    expected = ", ".join(str(entry.get("ctx", {}).get("expected", "")) for entry in entries)
     choices = [choice.strip("'") for choice in expected.replace(" or ", ", ").split(", ") if choice]
-    close = difflib.get_close_matches(str(entry["input"]), choices, n=1)
+    close = difflib.get_close_matches(str(first["input"]), choices, n=1)
     return f"{text}; did you mean {close[0]!r}?" if close else text
 
 

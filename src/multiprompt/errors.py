@@ -14,7 +14,7 @@ A message holds what was wrong, where, and what to do. The command line prints i
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class MultipromptError(Exception):
@@ -54,3 +54,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(map(repr, close))}?" if close else f"known: {', '.join(names)}"
     return UnknownNameError(f"unknown {kind} {name!r}; {hint}")
+
+
+def problem_list(where: str, problems: Sequence[str]) -> ConfigError:
+    """One error that lists everything that is wrong with a file."""
+    shown = "\n".join(f"  - {problem}" for problem in problems)
+    return ConfigError(f"{where} has {len(problems)} problem{'s' * (len(problems) > 1)}:\n{shown}")

@@ -13,9 +13,11 @@ class TextExample:
         source: the text that the encoder reads (the prompt is not part of it).
         target: the text that the decoder learns to write.
         references: the texts that a prediction is compared with; ``(target,)`` for most tasks.
-        row_id: where the row comes from, ``"<official split>:<row number from 0>"``.
+        row_id: where the row comes from, ``"<official split>:<row number from 0>"``; with the folder or configuration
+            before the split, ``"arc_easy/train:0"``, where a task joins several.
         group: the name of what the row is judged together with, such as a question with several answers; ``None``
             where no metric asks for it.
+        subset: the part of the test set that it belongs to and that is scored by itself too; "" for none.
     """
 
     source: str
@@ -23,3 +25,4 @@ class TextExample:
     references: tuple[str, ...]
     row_id: str
     group: str | None = None
+    subset: str = ""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from multiprompt.definition import TaskDefinition
 from multiprompt.errors import ConfigError
 
 
@@ -281,6 +282,8 @@ class Experiment:
     """Every stage runs once per seed."""
     backbone: BackboneOptions = BackboneOptions()
     data: DataOptions = DataOptions()
+    tasks: dict[str, TaskDefinition] = field(default_factory=dict)
+    """Tasks of one's own by name. The path of a task's file among source.tasks or targets.tasks puts it here."""
     prompt: PromptOptions = PromptOptions()
     teachers: TeacherOptions = TeacherOptions()
     source: SourceOptions | None = None

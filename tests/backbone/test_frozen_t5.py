@@ -133,3 +133,51 @@ def test_dropout_acts_on_the_prompt_in_training_and_never_in_generation(tiny_bac
     assert not torch.allclose(noisy, quiet)
     assert answers[0].tolist() == answers[1].tolist()
     assert not tiny_backbone.model.training
+
+
+@pytest.mark.parametrize("packs", [True, False])
+def test_beam_search_is_that_of_transformers_given_the_embeddings(tiny_backbone, packs):
+    tiny_backbone.packs = packs
+    batch = random_batch(batch_size=5)
+    prompts = prompts_for(batch)
+    ours = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, beams=4)
+    embedded = torch.cat([prompts, tiny_backbone.model.shared(batch.input_ids)], 1)
+    mask = torch.cat([torch.ones(prompts.shape[:2], dtype=torch.long), batch.attention_mask], 1)
+    theirs = tiny_backbone.model.generate(
+        inputs_embeds=embedded,
+        attention_mask=mask,
+        num_beams=4,
+        length_penalty=1.0,
+        max_new_tokens=8,
+        do_sample=False,
+    )
+    assert ours.tolist() == theirs.tolist()
+
+
+def test_a_beam_finds_outputs_at_least_as_likely_as_greedy_ones(tiny_backbone):
+    batch = random_batch()
+    prompts = prompts_for(batch)
+
+    def log_likelihood(ids: torch.Tensor) -> torch.Tensor:
+        answers = Batch(batch.input_ids, batch.attention_mask, ids[:, 1:], batch.task_ids)
+        output = tiny_backbone.forward(answers, prompts)
+        each = output.logits.log_softmax(-1).gather(1, output.labels[:, None])[:, 0]
+        return torch.zeros(len(batch)).index_add(0, output.example_ids, each)
+
+    # of one length, so that the length penalty has no say
+    options = {"max_new_tokens": 3, "min_new_tokens": 3}
+    greedy = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, **options)
+    wide = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, **options, beams=104)
+    assert greedy.tolist() != wide.tolist()
+    assert (log_likelihood(wide) >= log_likelihood(greedy) - 1e-5).all()
+
+
+def test_one_beam_is_greedy_decoding(tiny_backbone):
+    batch = random_batch()
+    prompts = prompts_for(batch)
+    states, mask = tiny_backbone._encoder_inputs(batch.input_ids, batch.attention_mask, prompts)
+    expected = tiny_backbone.model.generate(
+        inputs_embeds=states, attention_mask=mask, do_sample=False, max_new_tokens=8
+    )
+    one = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, beams=1)
+    assert one.tolist() == expected.tolist()

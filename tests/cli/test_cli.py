@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -143,7 +144,16 @@ def test_every_shipped_recipe_is_valid():
 
 
 def test_lists():
-    assert "mini-rte" in call("ls", "tasks").stdout
+    listed = call("ls", "tasks").stdout
+    assert [line.split(" (")[0] for line in listed.splitlines() if re.match(r"\w.* \(\d+\)", line)] == [
+        "glue", "superglue", "mrqa", "multiple choice", "others", "generation", "mini"
+    ]  # fmt: skip
+    rows = {line.split()[0]: line.split()[1:] for line in listed.splitlines() if line.startswith("  ")}
+    assert rows["rte"] == ["2,490", "138", "139", "accuracy", "0/1"]  # sizes of the study, after the split rule
+    assert rows["e2e"] == ["42,061", "547", "630", "bleu_e2e", "text"]
+    assert rows["arc"][:3] == ["3,370", "869", "3,548"]
+    assert set(rows) == set(multiprompt.TASKS)
+    assert not any("?" in row for row in rows.values())
     assert "l·d + r·(l + d)" in call("ls", "methods").stdout
     assert "google/t5-v1_1-large" in call("ls", "backbones").stdout
     listed = call("ls", "recipes").stdout
@@ -272,6 +282,43 @@ def test_predict_refuses_an_empty_line(echo):
     result = call("predict", "run", "--task", "rte", input="a\n\nb\n")
     assert result.exit_code == 1
     assert "standard input, line 2 is empty" in result.stderr
+
+
+def test_the_list_of_tasks_does_not_load_torch():
+    code = "import sys; from multiprompt.cli.main import app; app(['ls', 'tasks'], standalone_mode=False)"
+    done = python("-c", f"{code}; sys.exit('torch' in sys.modules)")
+    assert done.returncode == 0, done.stderr
+
+
+def test_show_takes_the_file_of_a_task(tiny_folder, tmp_path):
+    (tmp_path / "rows.tsv").write_text("text\tlabel\n" + "".join(f"text {n}\t{n % 2}\n" for n in range(20)))
+    (tmp_path / "mine.yaml").write_text(
+        'name: mine\nsource: "{text}"\nlabel: {column: label, words: ["no", "yes"]}\nsplit: train-only\n'
+        "files: {train: rows.tsv}\n"
+    )
+    result = call("show", "./mine.yaml", "--rows", "1", "--backbone", str(tiny_folder))
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("mine: own, reports accuracy\n")
+    assert "  source     mine text " in result.stdout
+    assert "note: mine: 'train' holds 20 rows, too few for 1,000 dev and 1,000 test rows" in result.stdout
+    (tmp_path / "mine.yaml").write_text("name: mine\nsuorce: x\n")
+    result = call("show", "mine.yaml")
+    assert result.exit_code == 1
+    assert "suorce is not a key (value 'x'); did you mean 'source'?" in result.stderr
+    assert "split is missing" in result.stderr
+
+
+def test_an_experiment_names_the_problems_of_its_tasks(tmp_path):
+    (tmp_path / "mine.yaml").write_text("name: mine\nsuorce: x\n")
+    result = call("validate", "small.yaml", "targets.tasks=[mine.yaml]")
+    assert result.exit_code == 1
+    assert "mine.yaml has" in result.stderr
+    (tmp_path / "inline.yaml").write_text(SMALL + "tasks: {mine: {source: '{text}', splitt: large}}\n")
+    result = call("validate", "inline.yaml")
+    assert "tasks.mine.splitt is not a key (value 'large'); did you mean 'split'?" in result.stderr
+    (tmp_path / "inline.yaml").write_text(SMALL + "tasks: {mine: {source: '{text}', split: lagre}}\n")
+    result = call("validate", "inline.yaml")
+    assert "  - tasks.mine: split: unknown split rule 'lagre'; did you mean 'large'" in result.stderr
 
 
 def test_show_prints_rows_as_text_and_tokens(tiny_folder):

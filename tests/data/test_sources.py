@@ -82,8 +82,8 @@ def write_split(task: Task, folder: Path, ending: str, rows: list[dict[str, Any]
 
 
 def digest(task: Task, rows: Rows) -> str:
-    for number, where, values in rows:
-        task.example(values, str(number), where=where)
+    for row_id, where, values in rows:
+        task.example(values, row_id, where=where)
     return fingerprint(task.canonical(row.values) for row in rows)
 
 
@@ -98,7 +98,7 @@ def test_all_kinds_of_files_hold_the_same_rows(task: Task, ending: str, tmp_path
     header = ending[:3] in ("csv", "tsv")
     place = "row" if ending == "parquet" else "line"
     assert loaded[1].where == f"{path}, {place} {2 + header}"
-    assert [row.number for row in loaded] == list(range(len(rows)))
+    assert [row.row_id for row in loaded] == [f"train:{number}" for number in range(len(rows))]
     assert loaded.complete
     assert loaded.notes == ()
 
@@ -276,6 +276,19 @@ def test_hub_gets_what_the_task_says(monkeypatch: pytest.MonkeyPatch) -> None:
     renamed = replace(RTE, hub=HubDataset("me/mine", splits={"train": "training"}))
     assert len(load_rows(renamed, "train", limit=2)) == 2
     assert calls[1] == (("me/mine", None), {"split": "training", "revision": None})
+
+
+def test_several_configurations_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(path: str, config: str, **_: Any) -> list[dict[str, Any]]:
+        return [{**ROWS["openbookqa"][0], "question": f"{config} {number}"} for number in range(3)]
+
+    fake_datasets(monkeypatch, load)
+    task = replace(TASKS["arc"], official_rows={})
+    rows = load_rows(task, "train")
+    assert [row.row_id for row in rows] == [f"{c}/train:{n}" for c in ("ARC-Easy", "ARC-Challenge") for n in range(3)]
+    assert rows[4].values["question"] == "ARC-Challenge 1"
+    assert rows[4].where == "allenai/ai2_arc/ARC-Challenge@main, split train, row 2"
+    assert [row.row_id for row in load_rows(task, "train", limit=4)] == [row.row_id for row in rows][:4]
 
 
 @pytest.mark.parametrize(

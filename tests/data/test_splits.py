@@ -183,6 +183,64 @@ def test_generated_task() -> None:
     assert data.dev[4].source == "sentence1: validation sentence2: 7 4"
 
 
+def write_choices(folder: Path, **sizes: int) -> None:
+    """Splits of both parts of ARC, with questions that name their part and number."""
+    for name in TASKS["arc"].folders:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for split, size in sizes.items():
+            choices = {"label": ["A", "B"], "text": ["yes", "no"]}
+            rows = [
+                {"question": f"{Path(name).name} {number}", "choices": choices, "answerKey": "B"}
+                for number in range(size)
+            ]
+            (folder / name / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def test_both_parts_of_arc_are_one_task_and_ids_and_errors_name_the_part(tmp_path: Path) -> None:
+    task = replace(TASKS["arc"], official_rows={})
+    write_choices(tmp_path, train=3, validation=2, test=1)
+    data = load_task_data(task, tmp_path)
+    parts = ("arc_easy", "arc_challenge")
+    assert ids(data.train) == [f"{part}/train:{number}" for part in parts for number in range(3)]
+    assert ids(data.dev) == [f"{part}/validation:{number}" for part in parts for number in range(2)]
+    assert ids(data.test) == [f"{part}/test:0" for part in parts]
+    for example in data.train:
+        part, number = example.row_id.replace("/train", "").split(":")
+        assert example.source.startswith(f"arc question: {part} {number} choice1: ")
+    assert data.notes == ()
+    for limit in (1, 3, 4, 6, 9):
+        rows = load_rows(task, "train", tmp_path, limit=limit)
+        assert [row.row_id for row in rows] == ids(data.train)[:limit]
+        assert rows.complete == (limit > 6)
+    (note,) = load_rows(TASKS["arc"], "train", tmp_path).notes
+    assert note.startswith("arc: 'train' holds 6 rows, officially 3,370")
+
+    path = tmp_path / "ai2_arc" / "arc_challenge" / "test.jsonl"
+    path.write_text(path.read_text().replace('"B"}', '"C"}'))
+    with pytest.raises(DataError, match=r"arc_challenge/test\.jsonl, line 1: column 'answerKey' is 'C'"):
+        load_task_data(task, tmp_path)
+
+
+def test_arc_without_its_validation_split_carves_from_both_parts_and_says_so(tmp_path: Path) -> None:
+    task = replace(TASKS["arc"], official_rows={}, split_rule=replace(TASKS["arc"].split_rule, dev_rows=4))
+    write_choices(tmp_path, train=10, test=1)
+    data = load_task_data(task, tmp_path)
+    assert (len(data.train), len(data.dev)) == (16, 4)
+    everything = [f"{part}/train:{number}" for part in ("arc_easy", "arc_challenge") for number in range(10)]
+    assert ids(data.dev + data.train) == [everything[number] for number in permutation(20)]
+    assert data.notes == ("arc: there is no 'validation'; dev is 4 rows taken from 'train' instead",)
+
+
+def test_sizes_are_those_of_the_split_rule(tmp_path: Path) -> None:
+    write(tmp_path, train=41, validation=11, test=5)
+    official = {"train": 41, "validation": 11, "test": 5}
+    for rule in (SMALL, CARVE_3, replace(LARGE, max_train=20), OFFICIAL, replace(LARGE, test="test")):
+        data = load_task_data(with_rule(rule), tmp_path)
+        counts = {part: data.counts[part] for part in ("train", "dev", "test")}
+        assert rule.sizes(official) == counts
+        assert rule.sizes({"validation": 11}) is None
+
+
 # --- few-shot draws -------------------------------------------------------------------------------------
 
 
@@ -265,6 +323,7 @@ GOLDEN = {
     "wsc": (554, 52, 52),
     "multirc": (27_243, 2_424, 2_424),
     "openbookqa": (4_957, 500, 500),
+    "arc": (2_501, 869, 3_548),  # without its validation split
 }
 COMPLETE = ("sst2", "cola", "mrpc", "rte", "stsb", "cb", "wsc", "multirc", "openbookqa")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +18,8 @@ from multiprompt.files import read_json
 from multiprompt.options import Experiment
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, compose, load_prompt
 from multiprompt.recipes import evaluate_run, predict, run_experiment
-from multiprompt.recipes.target import start_target_prompt
+from multiprompt.recipes.target import start_target_prompt, target_epochs
+from multiprompt.tasks import TASKS
 
 
 def small_experiment(backbone: Path, **changes) -> Experiment:
@@ -48,6 +50,57 @@ def small_experiment(backbone: Path, **changes) -> Experiment:
         else:
             values[key] = value
     return build_experiment(values)
+
+
+def test_text_is_written_from_data_with_beams_and_scored_by_subsets(tiny_folder, tmp_path):
+    def write(folder: str, **splits: list[dict]) -> None:
+        (tmp_path / "nlg" / folder).mkdir(parents=True)
+        for split, rows in splits.items():
+            (tmp_path / "nlg" / folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    meals = [{"meaning_representation": f"name[A{n // 2}]", "human_reference": f"text {n}"} for n in range(8)]
+    write("e2e_nlg", train=meals, validation=meals, test=meals[:6])
+    facts = [
+        {
+            "category": category,
+            "modified_triple_sets": {"mtriple_set": [[f"{category} | is | {n}"]]},
+            "lex": {"text": ["one text", f"text {n}"]},
+        }
+        for n in range(3)
+        for category in ("Airport", "Artist")
+    ]
+    write("webnlg", train=facts, validation=facts, test=facts)
+    experiment = small_experiment(
+        tiny_folder,
+        data={"location": str(tmp_path)},
+        source=None,
+        targets={"tasks": ["e2e", "webnlg"], "methods": {"prompt_tuning": {}}},
+    )
+    run_experiment(experiment, tmp_path / "run")
+    e2e, webnlg = read_results(tmp_path / "run" / "results.json")[1]
+    assert (e2e.metric, e2e.n) == ("bleu_e2e", 3)
+    assert list(e2e.metrics) == ["bleu_e2e", "nist", "meteor_e2e", "rouge_l", "cider"]
+    names = ("bleu_webnlg", "meteor", "ter")
+    assert set(webnlg.metrics) == {f"{name}{part}" for name in names for part in ("", "/seen", "/unseen")}
+    assert "webnlg: of 6 test examples 3 seen and 3 unseen" in webnlg.notes
+    # errors per word of reference: the whole lies between its parts
+    parts = sorted(webnlg.metrics[f"ter/{part}"] for part in ("seen", "unseen"))
+    assert parts[0] <= webnlg.metrics["ter"] <= parts[1]
+    predictions = (tmp_path / "run" / "seed-1" / "target-e2e-prompt_tuning-all" / "predictions-e2e.jsonl").read_text()
+    rows = [json.loads(line) for line in predictions.splitlines()]
+    assert [(row["row"], row["references"]) for row in rows[:2]] == [
+        ("test:0", ["text 0", "text 1"]),
+        ("test:2", ["text 2", "text 3"]),
+    ]
+
+
+def test_epochs_are_those_of_the_paper():
+    def prepared(name: str, size: int) -> SimpleNamespace:
+        return SimpleNamespace(task=TASKS[name], train=range(size))
+
+    assert [target_epochs([prepared("rte", size)]) for size in (10_000, 10_001)] == [20, 10]
+    assert target_epochs([prepared("squad", 5)]) == 5
+    assert target_epochs([prepared("e2e", 5)]) == target_epochs([prepared("webnlg", 5)]) == 10
 
 
 def stored_tensors(folder: Path) -> dict[str, torch.Tensor]:
@@ -246,7 +299,6 @@ def test_using_a_run(tiny_folder, tmp_path):
     assert {s.task for s in evaluate_run(folder, tasks=["mini-rte"])} == {"mini-rte"}
     lines = (folder / "seed-1/target-mini-rte-mpt-all/predictions-mini-rte.jsonl").read_text().splitlines()
     from multiprompt.data import load_task_data
-    from multiprompt.tasks import TASKS
 
     texts = [example.source for example in load_task_data(TASKS["mini-rte"], max_test=8).test]
     assert predict(folder, "mini-rte", texts) == [json.loads(line)["prediction"] for line in lines]

@@ -186,16 +186,18 @@ class FrozenT5:
         attention_mask: Int[Tensor, "B S"],
         prompts: Float[Tensor, "B P D"] | None,
         max_new_tokens: int,
+        beams: int = 1,
         **options: Any,
     ) -> Any:
-        """Greedy decoding without length penalty; returns what transformers' ``generate`` returns.
+        """Greedy decoding, or beam search with length penalty 1; returns what transformers' ``generate`` returns.
 
         Args:
             input_ids: padded source tokens.
             attention_mask: 1 for a token, 0 for padding.
             prompts: the prompt of every example, or None.
             max_new_tokens: longest output, end-of-sequence included.
-            options: passed on to ``generate`` (``num_beams``, ``output_scores``, ...).
+            beams: width of the beam search; 1 is greedy decoding.
+            options: passed on to ``generate`` (``output_scores``, ...).
         """
         from transformers.modeling_outputs import BaseModelOutput
 
@@ -208,7 +210,9 @@ class FrozenT5:
                 states = packing.sources.unpack(encoded.last_hidden_state)
             else:
                 states = self.model.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
-            settings: dict[str, Any] = {"do_sample": False, "num_beams": 1, "max_new_tokens": max_new_tokens}
+            settings: dict[str, Any] = {"do_sample": False, "num_beams": beams, "max_new_tokens": max_new_tokens}
+            if beams > 1:
+                settings |= {"length_penalty": 1.0, "early_stopping": False}
             return self.model.generate(
                 encoder_outputs=BaseModelOutput(last_hidden_state=states),
                 attention_mask=mask,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,7 @@ def load_checked(name: str, overrides: Sequence[str] | None) -> Experiment:
         ConfigError: with every problem that was found.
     """
     from multiprompt.config import load_experiment, to_plain
+    from multiprompt.tasks import problems_of
 
     path = find_config(name)
     try:
@@ -53,6 +55,8 @@ def load_checked(name: str, overrides: Sequence[str] | None) -> Experiment:
         more = _problems(_plain_values(path, overrides or ()))
         raise ConfigError("\n".join([str(error), *more])) from error
     problems = _problems(to_plain(experiment))
+    for name, task in experiment.tasks.items():
+        problems += [f"  - tasks.{name}: {problem}" for problem in problems_of(replace(task, name=name))]
     if problems:
         plural = "s" * (len(problems) > 1)
         raise ConfigError("\n".join([f"{path} has {len(problems)} problem{plural}:", *problems]))
@@ -73,12 +77,17 @@ def _plain_values(path: Path, overrides: Sequence[str]) -> Mapping[str, Any]:
 
 def _problems(values: Mapping[str, Any]) -> list[str]:
     """Lines about task names that are not registered, and about files that are not there."""
+    from multiprompt.definition import is_task_file
     from multiprompt.tasks import TASKS
 
     problems = []
+    held = values.get("tasks")
+    own = held if isinstance(held, Mapping) else {}
     for section in ("source", "targets"):
         names = _get(values, section, "tasks")
         for name in names if isinstance(names, list) else []:
+            if name in own or is_task_file(str(name)):
+                continue
             try:
                 TASKS[name]
             except MultipromptError as error:

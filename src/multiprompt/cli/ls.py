@@ -7,11 +7,16 @@ import math
 from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from multiprompt.cli.failures import reports_failures
+
+if TYPE_CHECKING:
+    from multiprompt.tasks import Task
+
+FAMILIES = ("glue", "superglue", "mrqa", "multiple choice", "others", "generation", "mini")
 
 METHODS = (
     (
@@ -67,7 +72,11 @@ def ls(kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=F
 
     match kind:
         case Kind.TASKS:
-            print_rows(("task", "family", "answers", "metrics (the first is reported)"), _tasks())
+            print_rows(("task", "train", "dev", "test", "reported", "answers"), _tasks(), numbers=(1, 2, 3))
+            typer.echo(
+                "Sizes are those of the whole official data after the split rule. A task of your own is a file: see "
+                "docs/your-own-task.md."
+            )
         case Kind.METHODS:
             print_rows(("method", "parameters per task", "what is trained"), ((n, f, w) for n, w, f in METHODS))
             typer.echo("l: rows of the prompt (100), d: width of the backbone, r: rank of the task matrix (1)")
@@ -81,10 +90,16 @@ def ls(kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=F
 def _tasks() -> Iterable[tuple[str, ...]]:
     from multiprompt.tasks import TASKS
 
+    families: dict[str, list[Task]] = {}
     for task in TASKS.values():
-        answers = str(task.kind) if task.labels is None else "/".join(task.labels)
-        others = [metric for metric in task.metrics if metric != task.reported]
-        yield task.name, task.family, answers, ", ".join([task.reported, *others])
+        families.setdefault(task.family, []).append(task)
+    for family, tasks in sorted(families.items(), key=lambda item: FAMILIES.index(item[0])):
+        yield (f"{family} ({len(tasks)})",)
+        for task in tasks:
+            sizes = task.sizes()
+            shown = [f"{sizes[part]:,}" if part in sizes else "?" for part in ("train", "dev", "test")]
+            answers = f"{task.kind}" if task.labels is None else "/".join(task.labels)
+            yield f"  {task.name}", *shown, task.reported, answers
 
 
 def _recipes() -> Iterable[tuple[str, str]]:

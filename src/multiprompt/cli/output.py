@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,15 +24,22 @@ def print_tables(scores: Mapping[str, Sequence[Score]]) -> None:
         Console(stderr=True).print("no scores yet")
 
 
-def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print rows of words in columns; the last column is wrapped where the terminal ends."""
+def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()) -> None:
+    """Print rows of words in columns; the last column is wrapped where the terminal ends.
+
+    Args:
+        heads: of the columns.
+        rows: cells; a row may be short.
+        numbers: positions of columns that are set to the right.
+    """
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for position, head in enumerate(heads):
         last = position == len(heads) - 1
-        table.add_column(Text(head, style="bold"), no_wrap=not last, overflow="fold")
+        side: Literal["left", "right"] = "right" if position in numbers else "left"
+        table.add_column(Text(head, style="bold"), no_wrap=not last, overflow="fold", justify=side)
     for row in rows:
         table.add_row(*map(Text, row))
     _console().print(table)

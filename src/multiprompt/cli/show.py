@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 COUNTED_ROWS = 1000
 """Rows of a split that are tokenised to say how many are cut."""
 
+LONGEST_ANSWER = 60
+"""Characters beyond which answers are counted, not listed."""
+
 
 class Split(StrEnum):
     """Parts of a task's data, after its split rule."""
@@ -35,7 +38,10 @@ def add_to(app: typer.Typer) -> None:
 
 @reports_failures()
 def show(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="Name of a task (see: ls tasks).")],
+    task: Annotated[
+        str,
+        typer.Argument(metavar="TASK", help="Name of a task (see: ls tasks), or the YAML or TOML file of your own."),
+    ],
     rows: Annotated[int, typer.Option(min=0, help="Rows to print.")] = 3,
     data: Annotated[
         Path | None, typer.Option(help="Data folder; default: the hub. Generated tasks need neither.")
@@ -49,10 +55,9 @@ def show(
     Example:
         multiprompt show mini-rte
         multiprompt show rte --data data --backbone t5-base --rows 1 --split test
+        multiprompt show ./my-task.yaml
     """
-    from multiprompt.tasks import TASKS
-
-    chosen = TASKS[task]
+    chosen = _find(task)
 
     from multiprompt.backbone import load_tokenizer
     from multiprompt.data import load_task_data
@@ -60,10 +65,21 @@ def show(
     tokenizer = load_tokenizer(backbone)
     loaded = load_task_data(chosen, data)
     examples = getattr(loaded, split.value)
-    typer.echo(f"{task}: {chosen.family}, reports {chosen.reported}\n")
+    typer.echo(f"{chosen.name}: {chosen.family}, reports {chosen.reported}\n")
     for example in examples[:rows]:
         _print_example(chosen, example, tokenizer)
     _print_splits(loaded, tokenizer)
+
+
+def _find(name: str) -> Task:
+    from multiprompt.definition import is_task_file
+    from multiprompt.tasks import TASKS, make_task
+
+    if not is_task_file(name):
+        return TASKS[name]
+    from multiprompt.config import load_task_file
+
+    return make_task(load_task_file(Path(name)))
 
 
 def _print_example(task: Task, example: TextExample, tokenizer: Any) -> None:
@@ -109,5 +125,7 @@ def _print_splits(loaded: TaskData, tokenizer: Any) -> None:
 
 def _answers(examples: tuple[TextExample, ...]) -> str:
     counts = Counter(example.target for example in examples)
+    if any(len(target) > LONGEST_ANSWER for target in counts):
+        return f"{len(counts):,} different texts"
     shown = ", ".join(f"{target} {count:,}" for target, count in counts.most_common(6))
     return shown if len(counts) <= 6 else f"{len(counts):,} different ones; most often: {shown}"

@@ -15,20 +15,16 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from multiprompt.definition import ENDINGS
 from multiprompt.errors import DataError
 from multiprompt.examples import TextExample
 from multiprompt.metrics import AnswerKind
-from multiprompt.tasks import Row, Task
-
-ENDINGS = ("jsonl.gz", "jsonl", "csv.gz", "csv", "tsv.gz", "tsv", "parquet")
-"""Kinds of files, in the order in which they are looked for."""
-
-GENERATED_SIZES: Mapping[str, int] = {"train": 2000, "validation": 500, "test": 1000}
-"""Rows of the splits of a generated task."""
+from multiprompt.tasks import GENERATED_SIZES, HubDataset, Row, Task
 
 
 @dataclass(frozen=True)
@@ -47,9 +43,9 @@ class Generation:
 
 
 class LoadedRow(NamedTuple):
-    """A row, its number in the split from 0, and where it is ("path, line 17")."""
+    """A row, its id ("train:16"), and where it is ("path, line 17")."""
 
-    number: int
+    row_id: str
     where: str
     values: Row
 
@@ -66,6 +62,8 @@ class Rows:
         place_name: "line" or "row".
         complete: whether the split was read to its end.
         notes: what a reader of results should know.
+        name: what the ids of the rows begin with; the split if empty.
+        parts: where the split is joined from several files, the rows of each.
     """
 
     split: str
@@ -75,12 +73,19 @@ class Rows:
     place_name: str = "row"
     complete: bool = True
     notes: tuple[str, ...] = ()
+    name: str = ""
+    parts: tuple[Rows, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, number: int) -> LoadedRow:
-        return LoadedRow(number, f"{self.origin}, {self.place_name} {self.places[number]}", self.values[number])
+        for part in self.parts:
+            if number < len(part):
+                return part[number]
+            number -= len(part)
+        where = f"{self.origin}, {self.place_name} {self.places[number]}"
+        return LoadedRow(f"{self.name or self.split}:{number}", where, self.values[number])
 
     def __iter__(self) -> Iterator[LoadedRow]:
         return (self[number] for number in range(len(self.values)))
@@ -102,7 +107,8 @@ def load_rows(
     Args:
         task: the task; generated tasks make their rows and do not look at ``location``.
         split: the official name, such as "validation_matched".
-        location: the data folder; ``None`` loads from the hub (or its offline cache).
+        location: the data folder; ``None`` loads from the hub (or its offline cache). Not looked at for a task with
+            files of its own.
         limit: the most rows to read, from the start.
         generation: sizes, seed and label coding of generated tasks.
 
@@ -111,10 +117,13 @@ def load_rows(
     """
     if task.generator is not None:
         rows = _generated_rows(task, split, limit, generation or Generation())
+    elif task.files:
+        rows = _own_file_rows(task, split, limit)
     elif location is None:
         rows = _hub_rows(task, split, limit)
     else:
-        rows = _local_rows(task, split, Path(location), limit)
+        folders = [partial(_folder_rows, task, split, Path(location), folder) for folder in task.folders]
+        rows = _joined(split, folders, limit)
     if not len(rows):
         raise DataError(f"{rows.origin} holds no rows; expected at least one (split {split!r} of {task.name!r})")
     official = task.official_rows.get(split)
@@ -127,6 +136,26 @@ def load_rows(
     return rows
 
 
+def _joined(split: str, readers: Sequence[Callable[[int | None], Rows]], limit: int | None) -> Rows:
+    """The rows of one reader, or those of several in their order; each is given the most rows to read."""
+    if len(readers) == 1:
+        return readers[0](limit)
+    parts: list[Rows] = []
+    for read in readers:
+        parts.append(read(None if limit is None else limit - sum(map(len, parts))))
+        if limit is not None and sum(map(len, parts)) == limit:
+            break
+    return Rows(
+        split,
+        " and ".join(part.origin for part in parts),
+        [row for part in parts for row in part.values],
+        (),
+        complete=all(part.complete for part in parts) and len(parts) == len(readers),
+        notes=tuple(note for part in parts for note in part.notes),
+        parts=tuple(parts),
+    )
+
+
 def fingerprint(items: Iterable[Row | TextExample]) -> str:
     """SHA-256 of rows or examples in their order: the same for equal data from whatever kind of file.
 
@@ -137,16 +166,11 @@ def fingerprint(items: Iterable[Row | TextExample]) -> str:
     digest = hashlib.sha256()
     for item in items:
         if isinstance(item, TextExample):
-            texts = {"source": item.source, "target": item.target, "references": item.references}
-            item = {**texts, **group_of(item)}
+            texts: Row = {"source": item.source, "target": item.target, "references": item.references}
+            item = texts if item.group is None else {**texts, "group": item.group}
         digest.update(json.dumps(_canonical(item), sort_keys=True, separators=(",", ":")).encode())
         digest.update(b"\n")
     return digest.hexdigest()
-
-
-def group_of(example: TextExample) -> Row:
-    """What a fingerprint says of the group of an example: nothing where there is none."""
-    return {} if example.group is None else {"group": example.group}
 
 
 def _canonical(value: Any) -> Any:
@@ -181,26 +205,35 @@ def _generated_rows(task: Task, split: str, limit: int | None, generation: Gener
 def _hub_rows(task: Task, split: str, limit: int | None) -> Rows:
     hub = task.hub
     if hub is None:
-        raise DataError(
-            f"task {task.name!r} is not on the hub; give the data folder that holds {task.folder}/{split}.jsonl.gz"
-        )
-    name = "/".join(filter(None, (hub.path, hub.config)))
+        raise DataError(f"task {task.name!r} is not on the hub; give the data folder that holds {_files(task, split)}")
+    configs = hub.config if isinstance(hub.config, tuple) else (hub.config,)
+    return _joined(split, [partial(_hub_config_rows, task, hub, split, config) for config in configs], limit)
+
+
+def _files(task: Task, split: str) -> str:
+    """The files that a data folder would hold."""
+    return " and ".join(f"{folder}/{split}.jsonl.gz" for folder in task.folders)
+
+
+def _hub_config_rows(task: Task, hub: HubDataset, split: str, config: str | None, limit: int | None) -> Rows:
+    name = "/".join(filter(None, (hub.path, config)))
     try:
         from datasets import load_dataset
     except ImportError:
         raise DataError(
             f"loading {name} from the hub needs the package 'datasets': pip install \"multiprompt[hub]\"; or "
-            f"give a data folder that holds {task.folder}/{split}.jsonl.gz"
+            f"give a data folder that holds {_files(task, split)}"
         ) from None
     hub_split = hub.splits.get(split, split)
     try:
-        dataset = load_dataset(hub.path, hub.config, split=hub_split, revision=hub.revision)
+        dataset = load_dataset(hub.path, config, split=hub_split, revision=hub.revision)
     except Exception as error:  # datasets raises many kinds, some of its own, some of its HTTP libraries
         raise DataError(_hub_trouble(task, split, f"split {hub_split!r} of {name}", error)) from error
     complete = limit is None or limit >= len(dataset)
     values = [dict(row) for row in islice(dataset, limit)]
     origin = f"{name}@{hub.revision or 'main'}, split {hub_split}"
-    return Rows(split, origin, values, range(1, len(values) + 1), complete=complete)
+    row_ids = f"{config}/{split}" if isinstance(hub.config, tuple) else ""
+    return Rows(split, origin, values, range(1, len(values) + 1), complete=complete, name=row_ids)
 
 
 def _hub_trouble(task: Task, split: str, what: str, error: Exception) -> str:
@@ -211,7 +244,7 @@ def _hub_trouble(task: Task, split: str, what: str, error: Exception) -> str:
             "'refs/convert/parquet' of the dataset, or local files"
         )
     return message + (
-        f"Without a network, give a data folder that holds {task.folder}/{split}.jsonl.gz, or load the "
+        f"Without a network, give a data folder that holds {_files(task, split)}, or load the "
         "dataset once with a network: its cache also works offline"
     )
 
@@ -219,8 +252,8 @@ def _hub_trouble(task: Task, split: str, what: str, error: Exception) -> str:
 # --- local files ----------------------------------------------------------------------------------
 
 
-def _local_rows(task: Task, split: str, location: Path, limit: int | None) -> Rows:
-    folder = location / task.folder
+def _folder_rows(task: Task, split: str, location: Path, inside: str, limit: int | None) -> Rows:
+    folder = location / inside
     paths = [folder / f"{split}.{ending}" for ending in ENDINGS]
     found = [path for path in paths if path.is_file()]
     if not found:
@@ -233,7 +266,21 @@ def _local_rows(task: Task, split: str, location: Path, limit: int | None) -> Ro
             + ("that folder does not exist" if there is None else f"there is {', '.join(there) or 'nothing'}")
         )
     path, *others = found
-    notes = tuple(f"{task.folder}: {path.name} was read, not {other.name}" for other in others)
+    notes = tuple(f"{inside}: {path.name} was read, not {other.name}" for other in others)
+    return _file_rows(task, split, path, limit, notes, f"{folder.name}/{split}" if task.subfolders else "")
+
+
+def _own_file_rows(task: Task, split: str, limit: int | None) -> Rows:
+    if split not in task.files:
+        raise SplitMissingError(
+            f"task {task.name!r} has no file for the split {split!r}; it has {', '.join(task.files)}"
+        )
+    return _file_rows(task, split, Path(task.files[split]), limit)
+
+
+def _file_rows(
+    task: Task, split: str, path: Path, limit: int | None, notes: tuple[str, ...] = (), row_ids: str = ""
+) -> Rows:
     ending = next(ending for ending in ENDINGS if path.name.endswith(ending))
     reader, place_name = _READERS[ending.removesuffix(".gz")]
     values: list[Row] = []
@@ -242,7 +289,7 @@ def _local_rows(task: Task, split: str, location: Path, limit: int | None) -> Ro
         values.append(row)
         places.append(place)
     complete = limit is None or len(values) < limit
-    return Rows(split, str(path), values, places, place_name, complete, notes)
+    return Rows(split, str(path), values, places, place_name, complete, notes, row_ids)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -7,11 +7,12 @@ with a seed (42) of its own: torch's generator, as in ATTEMPT, so that they are 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from multiprompt.data.sources import Generation, LoadedRow, Rows, SplitMissingError, fingerprint, group_of, load_rows
+from multiprompt.data.sources import Generation, LoadedRow, Rows, SplitMissingError, fingerprint, load_rows
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
 from multiprompt.seeding import derive_seed
@@ -32,7 +33,8 @@ class TaskData:
         test: examples to report.
         fingerprint: of the rows of all three, in order; equal for equal data from whatever kind of file.
         notes: departures from the official data that a reader of results should know.
-        counts: "train", "dev", "test" and "empty text" (rows with an empty text column) -> number of rows.
+        counts: "train", "dev" and "test" -> number of examples; "empty text" -> number of rows with an empty text
+            column.
     """
 
     task: Task
@@ -77,8 +79,9 @@ def load_task_data(
 ) -> TaskData:
     """Load a task's rows, split them by its rule, and make examples of them.
 
-    A limit keeps the first rows of a part after the rule has done its work, so it never moves a row from one
-    part to another. Rows are checked when they become examples: those that are cut off are not.
+    A limit keeps the first rows of a part after the rule has done its work (the first examples, where a task gathers
+    its dev and test rows), so it never moves a row from one part to another. Rows are checked when they become
+    examples: those that are cut off are not.
 
     Args:
         task: the task.
@@ -96,32 +99,100 @@ def load_task_data(
     for name, limit in (("max_train", max_train), ("max_dev", max_dev), ("max_test", max_test)):
         if limit is not None and limit < 1:
             raise ConfigError(f"{name} is {limit}; expected 1 or more, or none for all rows")
+    # Rows of one example may stand anywhere, so all are read before examples are counted.
+    read_dev, read_test = (None, None) if task.gather else (max_dev, max_test)
     train, dev, test, notes = _split(
-        task, location, split_seed, generation, max_train=max_train, max_dev=max_dev, max_test=max_test
+        task, location, split_seed, generation, max_train=max_train, max_dev=read_dev, max_test=read_test
     )
-    parts = {"train": train.first(max_train), "dev": dev.first(max_dev), "test": test.first(max_test)}
-    examples: dict[str, tuple[TextExample, ...]] = {}
+    parts = {
+        "train": (train, _training_examples(task, train.first(max_train))),
+        "dev": (dev, _held_out_examples(task, dev, max_dev)),
+        "test": (test, _held_out_examples(task, test, max_test)),
+    }
     canonical: list[Row] = []
     empty = 0
-    for name, part in parts.items():
-        made = []
+    for name, (part, made) in parts.items():
+        if not made.examples:
+            raise DataError(f"task {task.name!r} has no {name} rows; {part.rows.origin} holds too few rows")
         # the name of the part is in the fingerprint, so that a row cannot move from dev to test unseen
         canonical.append({"part": name})
-        for number, where, values in part:
-            row_id = f"{part.rows.split}:{number}"
-            example = task.example(values, row_id, where=where, scored=name != "train")
-            made.append(example)
-            if task.expand is not None and name == "train":
-                further = enumerate(task.expand(values)[1:], start=2)
-                made += [task.example(each, f"{row_id}.{copy}", where=where) for copy, each in further]
-            canonical.append({**task.canonical(values), **group_of(example)})
-            empty += task.has_empty_text(values)
-        if not made:
-            raise DataError(f"task {task.name!r} has no {name} rows; {part.rows.origin} holds too few rows")
-        examples[name] = tuple(made)
+        canonical += [_canonical(task, row, scored=name != "train") for row in made.rows]
+        empty += sum(map(task.has_empty_text, made.rows))
+    examples = {name: tuple(made.examples) for name, (_, made) in parts.items()}
     counts = {name: len(made) for name, made in examples.items()} | {"empty text": empty}
-    unique_notes = tuple(dict.fromkeys(notes))
-    return TaskData(task, **examples, fingerprint=fingerprint(canonical), notes=unique_notes, counts=counts)
+    notes += _example_notes(task, examples["test"], max_test)
+    return TaskData(
+        task,
+        **examples,
+        fingerprint=fingerprint(canonical),
+        notes=tuple(dict.fromkeys(notes)),
+        counts=counts,
+    )
+
+
+def _canonical(task: Task, row: Row, scored: bool) -> Row:
+    """What of a row the fingerprint depends on; the group counts where metrics look at it."""
+    return {**task.canonical(row), **({"group": task.group(row)} if scored and task.group else {})}
+
+
+@dataclass(frozen=True)
+class _Made:
+    """Examples, and the rows that they were made of."""
+
+    examples: list[TextExample]
+    rows: list[Row]
+
+
+def _training_examples(task: Task, part: _Part) -> _Made:
+    """One example or several of every row."""
+    made = _Made([], [])
+    for row_id, where, values in _kept(task, part):
+        example = task.example(values, row_id, where=where)  # says what is wrong with a row before it is taken apart
+        if task.expand is None:
+            made.examples.append(example)
+        else:
+            for n, row in enumerate(task.expand(values), start=1):
+                made.examples.append(task.example(row, row_id if n == 1 else f"{row_id}.{n}", where=where))
+        made.rows.append(values)
+    return made
+
+
+def _held_out_examples(task: Task, part: _Part, limit: int | None) -> _Made:
+    """One example of every row, or of all rows with one source text, which keeps the id of the first of them."""
+    if not task.gather:
+        rows = list(_kept(task, part.first(limit)))
+        examples = [task.example(row.values, row.row_id, where=row.where, scored=True) for row in rows]
+        return _Made(examples, [row.values for row in rows])
+    by_source: dict[str, _Made] = {}
+    for row_id, where, values in _kept(task, part):
+        example = task.example(values, row_id, where=where, scored=True)
+        same = by_source.setdefault(example.source, _Made([], []))
+        same.examples.append(example)
+        same.rows.append(values)
+    kept = list(by_source.values())[:limit]
+    # A reference that several rows have counts as often: means over references, as in CIDEr, depend on it.
+    gathered = [
+        replace(same.examples[0], references=tuple(text for e in same.examples for text in e.references))
+        for same in kept
+    ]
+    return _Made(gathered, [row for same in kept for row in same.rows])
+
+
+def _kept(task: Task, part: _Part) -> Iterator[LoadedRow]:
+    return (row for row in part if task.skip is None or not task.skip(row.values))
+
+
+def _example_notes(task: Task, test: Sequence[TextExample], limit: int | None) -> list[str]:
+    """What should be known about a test set whose examples are not its rows, or that has subsets."""
+    notes = []
+    official = task.official_examples.get("test")
+    if official is not None and limit is None and len(test) != official:
+        notes.append(f"{task.name}: there are {len(test):,} test examples, officially {official:,}")
+    subsets = Counter(example.subset for example in test if example.subset)
+    if subsets:
+        shown = " and ".join(f"{count:,} {subset}" for subset, count in sorted(subsets.items()))
+        notes.append(f"{task.name}: of {len(test):,} test examples {shown}")
+    return notes
 
 
 def _split(
@@ -147,17 +218,18 @@ def _split(
         rows = rows_of(split, limit)
         return _Part(rows, range(len(rows)))
 
-    def carve() -> tuple[_Part, _Part]:
+    def carve() -> tuple[_Part, _Part, _Part]:
         rows = rows_of(rule.train, None)
         order = permutation(len(rows), split_seed)
-        size = rule.dev_rows
-        if len(rows) < 2 * size:
-            size = max(1, len(rows) // 10)
+        size, tested = rule.carved(len(rows))
+        if size != rule.dev_rows or (tested and tested != rule.test_rows):
+            wanted = f"{rule.dev_rows:,} dev" + (f" and {rule.test_rows:,} test" if tested else "")
             notes.append(
-                f"{task.name}: {rule.train!r} holds {len(rows):,} rows, too few for {rule.dev_rows:,} dev "
-                f"rows: dev has {size}"
+                f"{task.name}: {rule.train!r} holds {len(rows):,} rows, too few for {wanted} "
+                f"rows: dev has {size}" + (f", test {tested}" if tested else "")
             )
-        return _Part(rows, order[size:]).first(rule.max_train), _Part(rows, order[:size])
+        dev, test, train = order[:size], order[size : size + tested], order[size + tested :]
+        return _Part(rows, train).first(rule.max_train), _Part(rows, dev), _Part(rows, test)
 
     match rule.kind:
         case "halves":
@@ -167,8 +239,10 @@ def _split(
             train = whole(rule.train, max_train)
             dev, test = _Part(rows, order[:half]), _Part(rows, order[half:])
         case "carve":
-            train, dev = carve()
+            train, dev, _ = carve()
             test = whole(rule.test, max_test)
+        case "train-only":
+            train, dev, test = carve()
         case "official" | "generated":
             assert rule.dev is not None
             try:
@@ -176,7 +250,7 @@ def _split(
             except SplitMissingError:
                 if not rule.carve_without_dev:
                     raise
-                train, dev = carve()
+                train, dev, _ = carve()
                 notes.append(
                     f"{task.name}: there is no {rule.dev!r}; dev is {len(dev.numbers):,} rows taken from "
                     f"{rule.train!r} instead"

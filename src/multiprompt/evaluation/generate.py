@@ -1,4 +1,4 @@
-"""Answers of a method to sources, by greedy decoding."""
+"""Answers of a method to sources, by greedy decoding or beam search."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from multiprompt.data import TokenisedExamples, collate
 from multiprompt.methods import Method
 
 PADDED_TOKENS = 16_384
-"""Most source tokens of a batch, prompt and padding counted: enough to keep a processor busy."""
+"""Most source tokens of a batch, prompt and padding counted, for every beam: enough to keep a processor busy."""
 
 
 def generate_answers(
@@ -19,6 +19,7 @@ def generate_answers(
     examples: TokenisedExamples,
     task_id: int,
     max_new_tokens: int,
+    beams: int = 1,
     *,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
@@ -31,6 +32,7 @@ def generate_answers(
         examples: tokenised sources.
         task_id: position of the task among the method's tasks.
         max_new_tokens: longest answer, end-of-sequence included.
+        beams: width of the beam search; 1 is greedy decoding.
         on_batch: told how many examples are done.
     """
     backbone = method.backbone
@@ -43,12 +45,12 @@ def generate_answers(
     answers = [""] * len(examples)
     done = 0
     while done < len(order):
-        size = _batch_size(examples, order, done, prompt_length)
+        size = _batch_size(examples, order, done, prompt_length, PADDED_TOKENS // beams)
         positions = order[done : done + size]
         batch = collate([examples], np.zeros(len(positions), dtype=np.int64), positions, pad_id)
         batch = batch.to(backbone.device)
         prompts = None if prompt is None else prompt.expand(len(batch), -1, -1)
-        ids = backbone.generate(batch.input_ids, batch.attention_mask, prompts, max_new_tokens)
+        ids = backbone.generate(batch.input_ids, batch.attention_mask, prompts, max_new_tokens, beams)
         for position, text in zip(
             positions.tolist(), backbone.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True
         ):
@@ -58,8 +60,8 @@ def generate_answers(
     return answers
 
 
-def _batch_size(examples: TokenisedExamples, order: np.ndarray, start: int, prompt_length: int) -> int:
+def _batch_size(examples: TokenisedExamples, order: np.ndarray, start: int, prompt_length: int, budget: int) -> int:
     """How many of the next examples (shortest first) fit into the budget of padded tokens."""
     lengths = examples.sources.lengths[order[start:]] + prompt_length
     padded = lengths * np.arange(1, len(lengths) + 1)
-    return max(1, int(np.searchsorted(padded, PADDED_TOKENS, side="right")))
+    return max(1, int(np.searchsorted(padded, budget, side="right")))

@@ -10,7 +10,7 @@ from multiprompt.evaluation.generate import generate_answers
 from multiprompt.evaluation.results import bootstrap_interval
 from multiprompt.examples import TextExample
 from multiprompt.methods import Method
-from multiprompt.metrics import METRICS, invalid_share, majority_baseline, score, statistics_of
+from multiprompt.metrics import METRICS, majority_baseline, score, statistics_of
 from multiprompt.tasks import Task
 
 
@@ -20,7 +20,8 @@ class Evaluation:
 
     Attributes:
         predictions: decoded answers, in the order of the examples.
-        metrics: every metric of the task by name, on the scale of the study.
+        metrics: every metric of the task by name, on the scale of the study; ``name/subset`` for a part of the test
+            set.
         value: the metric that the study reports.
         majority: that metric for a constant answer, the most frequent one in training.
         invalid: share (0 to 1) of answers that are no answer of the task, such as an unknown label.
@@ -45,7 +46,7 @@ def dev_value(
     method: Method, task: Task, examples: Sequence[TextExample], tokens: TokenisedExamples, task_id: int
 ) -> float:
     """The reported metric of the task, for the choice of a checkpoint."""
-    predictions = generate_answers(method, tokens, task_id, task.generation_length)
+    predictions = generate_answers(method, tokens, task_id, task.generation_length, task.beams)
     return score(task.reported, predictions, [e.references for e in examples], task.labels, groups_of(examples))
 
 
@@ -69,17 +70,22 @@ def evaluate_task(
         train_targets: targets of the training examples, for the majority baseline.
         on_batch: told how many examples are decoded.
     """
-    predictions = generate_answers(method, tokens, task_id, task.generation_length, on_batch=on_batch)
+    predictions = generate_answers(method, tokens, task_id, task.generation_length, task.beams, on_batch=on_batch)
     references = [example.references for example in examples]
     groups = groups_of(examples)
     rows = {name: statistics_of(name, predictions, references, task.labels, groups) for name in task.metrics}
     metrics = {name: float(METRICS[name].value(rows[name].sum(axis=0))) for name in task.metrics}
+    for subset in sorted({example.subset for example in examples} - {""}):
+        chosen = [position for position, example in enumerate(examples) if example.subset == subset]
+        outputs, golds = [predictions[i] for i in chosen], [references[i] for i in chosen]
+        own = groups_of([examples[i] for i in chosen])
+        metrics |= {f"{name}/{subset}": score(name, outputs, golds, task.labels, own) for name in task.metrics}
     reported = METRICS[task.reported]
     return Evaluation(
         predictions=predictions,
         metrics=metrics,
         value=metrics[task.reported],
         majority=majority_baseline(reported, train_targets, references, task.labels, groups),
-        invalid=invalid_share(predictions, task.labels, task.kind) / 100,
+        invalid=sum(not task.is_valid(prediction) for prediction in predictions) / len(predictions),
         interval=bootstrap_interval(reported, rows[task.reported]),
     )

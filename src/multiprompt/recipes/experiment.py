@@ -90,7 +90,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, resume: bool = False
     backbone = load_backbone(**to_plain(experiment.backbone))
     tasks: dict[str, PreparedTask] = {}
     for name in names:
-        tasks[name] = load_task(name, backbone, experiment.data)
+        tasks[name] = load_task(name, backbone, experiment.data, experiment.tasks)
         for note in tasks[name].notes():
             progress.message(note)
     open_run_folder(experiment, folder)
@@ -133,6 +133,9 @@ def _do(run: _Run, seed: int, stage: PlannedStage, done: dict[str, _Done]) -> _D
         tasks = [task.few_shot(stage.shots, seed, targets.balanced, run.backbone) for task in tasks]
     wire = {"teacher": _teacher, "source": _source, "target": _target}[stage.kind]
     depends_on, work = wire(_Job(run, seed, stage, tasks, done))
+    own = [repr(run.experiment.tasks[name]) for name in stage.tasks if name in run.experiment.tasks]
+    if own:  # the version of a registered task says the same
+        depends_on["own_tasks"] = own
     folder = run.folder / f"seed-{seed}" / stage.name
     identity = digest(
         {

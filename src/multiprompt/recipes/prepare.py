@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiprompt.backbone import FrozenT5
+from multiprompt.config import load_task_file
 from multiprompt.data import TaskData, TokenisedExamples, draw_few_shot, load_task_data, tokenise, tokenise_cached
 from multiprompt.data.sources import Generation
+from multiprompt.definition import TaskDefinition, is_task_file
 from multiprompt.options import DataOptions
-from multiprompt.tasks import TASKS, Task, compat_variant
+from multiprompt.tasks import TASKS, Task, compat_variant, make_task
 
 
 @dataclass(frozen=True)
@@ -62,32 +65,48 @@ class PreparedTask:
         return replace(self, data=data, train=tokenise(train, backbone.tokenizer, *limits))
 
 
-def choose_task(name: str, options: DataOptions) -> tuple[Task, tuple[str, ...]]:
-    """A registered task as the options want it, and what a reader of results should know about that.
+def choose_task(
+    name: str, options: DataOptions, own: Mapping[str, TaskDefinition] | None = None
+) -> tuple[Task, tuple[str, ...]]:
+    """A task as the options want it, and what a reader of results should know about that.
 
     Raises:
         UnknownNameError: there is no such task.
+        ConfigError: a task of one's own is wrong.
     """
-    task, notes = compat_variant(TASKS[name], options.compat)
+    notes: tuple[str, ...] = ()
+    if own and name in own:
+        task = make_task(replace(own[name], name=name))
+    elif is_task_file(name):
+        task = make_task(load_task_file(Path(name)))
+    else:
+        task, notes = compat_variant(TASKS[name], options.compat)
     if options.max_source_length is not None:
         task = replace(task, max_source_length=options.max_source_length)
     return task, notes
 
 
-def load_task(name: str, backbone: FrozenT5, options: DataOptions | None = None) -> PreparedTask:
+def load_task(
+    name: str,
+    backbone: FrozenT5,
+    options: DataOptions | None = None,
+    own: Mapping[str, TaskDefinition] | None = None,
+) -> PreparedTask:
     """Load a task's rows, split them by its rule and tokenise them, or take the tokens from the cache.
 
     Args:
-        name: a registered task, such as ``"rte"`` or ``"mini-rte"``.
+        name: a registered task, such as ``"rte"`` or ``"mini-rte"``, or the path of a task's file.
         backbone: gives the tokenizer.
         options: where rows come from, and limits.
+        own: tasks of an experiment's own, by name.
 
     Raises:
         UnknownNameError: there is no such task.
+        ConfigError: the file of a task is wrong; the message lists all its problems.
         DataError: rows are missing or wrong; the message says which.
     """
     options = options or DataOptions()
-    task, notes = choose_task(name, options)
+    task, notes = choose_task(name, options, own)
     data = load_task_data(
         task,
         Path(options.location) if options.location else None,

@@ -81,7 +81,7 @@ def evaluate_run(
     stored = list(_chosen(stored_scores(folder), tasks))
     backbone = load_backbone(**to_plain(experiment.backbone))
     data = experiment.data if max_test is None else replace(experiment.data, max_test=max_test)
-    prepared = {name: load_task(name, backbone, data) for name in {s.score.task for s in stored}}
+    prepared = {name: load_task(name, backbone, data, experiment.tasks) for name in {s.score.task for s in stored}}
     scores = []
     for entry in stored:
         task = prepared[entry.score.task]
@@ -155,7 +155,7 @@ def predict(
     if method not in by_method:
         raise unknown_name(f"method for {task!r} in this run", method, by_method)
     backbone = load_backbone(**to_plain(experiment.backbone))
-    value, _ = choose_task(task, experiment.data)
+    value, _ = choose_task(task, experiment.data, experiment.tasks)
     with ExitStack() as stack:
         trained, task_id = _restore(stack, backbone, by_method[method])
         return answer_with(trained, value, sources, task_id)

@@ -25,7 +25,7 @@ def answer_with(method: Method, task: Task, sources: Sequence[str], task_id: int
     """Answers of a trained method to source texts."""
     examples = [TextExample(source, "", (), str(row)) for row, source in enumerate(sources)]
     tokens = tokenise(examples, method.backbone.tokenizer, task.max_source_length, task.max_target_length)
-    return generate_answers(method, tokens, task_id, task.generation_length)
+    return generate_answers(method, tokens, task_id, task.generation_length, task.beams)
 
 
 def evaluate(backbone: FrozenT5, task: PreparedTask, prompt: Prompt, task_id: int = 0) -> Evaluation:

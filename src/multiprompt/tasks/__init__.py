@@ -7,32 +7,45 @@ lines; see ``glue.py``.
 
 from __future__ import annotations
 
-from multiprompt.tasks import glue, mini, multiple_choice, others, question_answering, superglue  # fill TASKS
+from multiprompt.tasks import (
+    generation,
+    glue,
+    mini,
+    multiple_choice,
+    others,
+    question_answering,
+    superglue,
+)  # fill TASKS
 from multiprompt.tasks.answers import AnswerRule, LabelAnswer, ScoreAnswer, TextAnswer
 from multiprompt.tasks.base import (
     GENERATED,
+    GENERATED_SIZES,
     LARGE,
     MNLI_SPLITS,
     OFFICIAL,
     SMALL,
     SPLIT_RULES,
     TASKS,
+    TRAIN_ONLY,
     HubDataset,
     SplitRule,
     Task,
     register,
 )
 from multiprompt.tasks.compat import compat_variant
+from multiprompt.tasks.own import make_task, problems_of
 from multiprompt.tasks.text import FieldError, Row, SourceRule, Template, pad_punctuation
 
 __all__ = [
     "GENERATED",
+    "GENERATED_SIZES",
     "LARGE",
     "MNLI_SPLITS",
     "OFFICIAL",
     "SMALL",
     "SPLIT_RULES",
     "TASKS",
+    "TRAIN_ONLY",
     "AnswerRule",
     "FieldError",
     "HubDataset",
@@ -45,11 +58,14 @@ __all__ = [
     "Template",
     "TextAnswer",
     "compat_variant",
+    "generation",
     "glue",
+    "make_task",
     "mini",
     "multiple_choice",
     "others",
     "pad_punctuation",
+    "problems_of",
     "question_answering",
     "register",
     "superglue",

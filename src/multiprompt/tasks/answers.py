@@ -118,7 +118,7 @@ class LabelAnswer:
 
 @dataclass(frozen=True)
 class ScoreAnswer:
-    """A score from 0 to 5, written with one decimal after rounding (STS-B).
+    """A score from 0 to 5 or in another range, written with one decimal after rounding (STS-B).
 
     The score is rounded to a multiple of 0.2 by ``round(5 * score) / 5``, halves to even, as in T5: 2.5 is
     written "2.4" and 3.75 "3.8". Later code that took the rule over rounds to a multiple of 0.1 by mistake;
@@ -127,13 +127,21 @@ class ScoreAnswer:
     Attributes:
         column: the column that holds the score.
         per_unit: number of grid steps in 1.
+        low: the lowest score, 0 or more: outputs that are no number count as -1 in correlations.
+        high: the highest score.
     """
 
     column: str = "label"
     per_unit: int = 5
+    low: float = LOWEST_SCORE
+    high: float = HIGHEST_SCORE
 
     kind = AnswerKind.NUMBER
     words = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low < self.high:
+            raise ConfigError(f"low is {self.low:g} and high is {self.high:g}; expected 0 or more, low below high")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -143,15 +151,15 @@ class ScoreAnswer:
     @property
     def grid(self) -> tuple[str, ...]:
         """Every target text, from the lowest score up."""
-        steps = range(round(LOWEST_SCORE * self.per_unit), round(HIGHEST_SCORE * self.per_unit) + 1)
+        steps = range(round(self.low * self.per_unit), round(self.high * self.per_unit) + 1)
         return tuple(self.to_text(step / self.per_unit) for step in steps)
 
     def read(self, row: Row) -> float:
         """The score, not rounded."""
         value = row[self.column]
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not is_number or not LOWEST_SCORE <= value <= HIGHEST_SCORE:
-            raise FieldError(self.column, value, f"a number from {LOWEST_SCORE:g} to {HIGHEST_SCORE:g}")
+        if not is_number or not self.low <= value <= self.high:
+            raise FieldError(self.column, value, f"a number from {self.low:g} to {self.high:g}")
         return float(value)
 
     def to_text(self, answer: float) -> str:
@@ -163,16 +171,17 @@ class ScoreAnswer:
         return (self.to_text(answer),)
 
     def to_label(self, text: str) -> float | None:
-        """The number that the text says, if it is from 0 to 5."""
+        """The number that the text says, if it is in the range."""
         number = parse_number(text)
-        return number if number is not None and LOWEST_SCORE <= number <= HIGHEST_SCORE else None
+        return number if number is not None and self.low <= number <= self.high else None
 
 
 @dataclass(frozen=True)
 class TextAnswer:
     """One or more answer texts. The first is the target, all are references.
 
-    The column may hold one text, a list of texts, or ``{"text": [...], ...}`` as SQuAD has it on the hub.
+    The column may hold one text, a list of texts, ``{"text": [...], ...}`` as SQuAD has it on the hub, or a list of
+    such objects with one text each.
     Repeated answers count once.
 
     Attributes:
@@ -194,9 +203,11 @@ class TextAnswer:
     def read(self, row: Row) -> tuple[str, ...]:
         """All answers as they are in the row."""
         value = row[self.column]
-        texts = value.get("text") if isinstance(value, Mapping) else value
+        texts: Any = value.get("text") if isinstance(value, Mapping) else value
         if isinstance(texts, str):
             texts = [texts]
+        elif isinstance(texts, list | tuple):
+            texts = [each.get("text") if isinstance(each, Mapping) else each for each in texts]
         if isinstance(texts, list | tuple) and texts and all(isinstance(text, str) for text in texts):
             return tuple(dict.fromkeys(texts))
         raise FieldError(self.column, value, 'a text, a list of texts or {"text": [...]}, not empty')

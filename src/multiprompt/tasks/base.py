@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
-from multiprompt.metrics import METRICS, AnswerKind, is_valid
+from multiprompt.metrics import METRICS, AnswerKind
 from multiprompt.registry import Registry
 from multiprompt.tasks.answers import AnswerRule
 from multiprompt.tasks.text import FieldError, Row, SourceRule
@@ -21,13 +21,13 @@ class HubDataset:
 
     Attributes:
         path: ``owner/name``, or a local folder in the same form.
-        config: the configuration, for a dataset that has several.
+        config: the configuration, for a dataset that has several; or those whose rows are joined, in their order.
         revision: a commit, so that the rows cannot change under a result.
         splits: our name of a split -> its name on the hub, where the two differ.
     """
 
     path: str
-    config: str | None = None
+    config: str | tuple[str, ...] | None = None
     revision: str | None = None
     splits: Mapping[str, str] = field(default_factory=dict)
 
@@ -40,21 +40,25 @@ class SplitRule:
         name: the name of the rule, for the configuration and for messages.
         kind: ``halves``: the official ``test`` split here, shuffled, gives dev (first half) and test (rest);
             ``carve``: the official train split, shuffled, gives dev (first ``dev_rows``) and train (rest);
+            ``train-only``: the train split, shuffled, gives dev (first ``dev_rows``), test (the next ``test_rows``)
+            and train (rest);
             ``official``: three official splits; ``generated``: three splits made by the task itself.
         train: the official split that training rows come from.
         dev: the official split that dev rows come from, ``None`` where the rule makes them.
         test: the official split that test rows come from.
-        dev_rows: number of dev rows that ``carve`` takes.
+        dev_rows: number of dev rows that are taken out of train.
+        test_rows: number of test rows that ``train-only`` takes.
         max_train: number of training rows kept after the carve, ``None`` for all.
         carve_without_dev: carve dev from train, and say so, when the ``dev`` split is not there.
     """
 
     name: str
-    kind: Literal["halves", "carve", "official", "generated"]
+    kind: Literal["halves", "carve", "train-only", "official", "generated"]
     train: str = "train"
     dev: str | None = None
     test: str = "validation"
     dev_rows: int = 1000
+    test_rows: int = 1000
     max_train: int | None = None
     carve_without_dev: bool = False
 
@@ -64,6 +68,38 @@ class SplitRule:
                 f"the split rule {self.name!r} has dev={self.dev!r}; expected an official split for kinds "
                 "'official' and 'generated', and none for the others, which make dev themselves"
             )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The official splits that the rule reads."""
+        return tuple(dict.fromkeys(filter(None, (self.train, self.dev, self.test))))
+
+    def carved(self, n: int) -> tuple[int, int]:
+        """Numbers of dev and test rows that are taken out of ``n``; a tenth for each where half of ``n`` is too few."""
+        wanted = (self.dev_rows, self.test_rows if self.kind == "train-only" else 0)
+        if n >= 2 * sum(wanted):
+            return wanted
+        tenth = max(1, n // 10)
+        return tenth, tenth if self.kind == "train-only" else 0
+
+    def sizes(self, rows: Mapping[str, int]) -> dict[str, int] | None:
+        """Rows of train, dev and test, given the rows of the official splits; None where one of these is not known."""
+        if not rows.keys() >= set(self.splits):
+            return None
+        train, test = rows[self.train], rows[self.test]
+        match self.kind:
+            case "halves":
+                dev = test // 2
+                test -= dev
+            case "carve":
+                dev, _ = self.carved(train)
+                train -= dev
+            case "train-only":
+                dev, test = self.carved(train)
+                train -= dev + test
+            case _:
+                dev = rows[self.dev or ""]
+        return {"train": min(train, self.max_train or train), "dev": dev, "test": test}
 
 
 SMALL = SplitRule("small", "halves")
@@ -75,11 +111,27 @@ MNLI_SPLITS = SplitRule(
 LARGE_WITH_TEST = SplitRule("large-with-test", "carve", test="test")
 YELP_SPLITS = SplitRule("yelp", "carve", test="test", max_train=100_000)
 ANLI_SPLITS = SplitRule("anli", "carve", train="train_r3", test="dev_r3")
+ARC_SPLITS = SplitRule("arc", "official", dev="validation", test="test", dev_rows=869, carve_without_dev=True)
+TRAIN_ONLY = SplitRule("train-only", "train-only", test="train")
 GENERATED = SplitRule("generated", "generated", dev="validation", test="test")
+
+GENERATED_SIZES: Mapping[str, int] = {"train": 2000, "validation": 500, "test": 1000}
+"""Rows of the splits of a generated task, unless others are asked for."""
 
 SPLIT_RULES: Registry[SplitRule] = Registry("split rule")
 """Every split rule by name."""
-for _rule in (SMALL, LARGE, LARGE_WITH_TEST, OFFICIAL, MNLI_SPLITS, YELP_SPLITS, ANLI_SPLITS, GENERATED):
+for _rule in (
+    SMALL,
+    LARGE,
+    LARGE_WITH_TEST,
+    OFFICIAL,
+    MNLI_SPLITS,
+    YELP_SPLITS,
+    ANLI_SPLITS,
+    ARC_SPLITS,
+    TRAIN_ONLY,
+    GENERATED,
+):
     SPLIT_RULES.add(_rule.name, _rule)
 
 
@@ -93,6 +145,8 @@ class Task:
         name: the registered name.
         family: "glue", "superglue", "mrqa", "mini", ...
         folder: where its files are inside a data folder, such as "glue/rte".
+        subfolders: folders inside that one whose rows are joined in this order; empty for most tasks.
+        files: official split -> file, for a task whose rows are in files of its own, not in a data folder.
         source: row -> source text, without the prefix.
         answer: the rule between a row's answer and its text.
         metrics: names of all metrics to compute.
@@ -101,14 +155,22 @@ class Task:
         prefix: put first in the source text, "" for none.
         hub: where it is on the hub, ``None`` when it is not there.
         official_rows: official split -> number of rows, to notice partial copies; empty when not known.
+        official_examples: "train", "dev" or "test" -> number of examples made of all official rows, where that is not
+            the number of rows.
+        skip: whether a row is left out, such as a test row without an answer among others that have one.
         expand: makes several training rows of one, after the split; dev and test rows stay as they are.
         group: the rule that names the group of a row, for metrics that judge groups of rows; ``None`` when there are
             none. Only dev and test rows need its columns.
+        gather: whether the dev and the test rows with equal source texts are one example with all their references,
+            answered once; a repeated reference counts as often as it is there.
+        subset: the part of the test set that a row belongs to, such as "seen", to be scored by itself too; "" for
+            none.
         generator: makes the first ``n`` rows of a split of a generated task, the same whatever ``n`` is:
             ``generator(split, n, seed=..., label_coding=...)``.
         max_source_length: tokens of the source text that are kept (the prompt is not counted).
         max_target_length: tokens of the target that are kept, with the end-of-sequence token.
         generation_length: most new tokens to decode.
+        beams: width of the beam search that answers are decoded with; 1 is greedy decoding.
         version: raised whenever the texts change; stored with every score.
     """
 
@@ -120,15 +182,22 @@ class Task:
     metrics: tuple[str, ...]
     reported: str
     split_rule: SplitRule
+    subfolders: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
     prefix: str = ""
     hub: HubDataset | None = None
     official_rows: Mapping[str, int] = field(default_factory=dict)
+    official_examples: Mapping[str, int] = field(default_factory=dict)
+    skip: Callable[[Row], bool] | None = None
     expand: Callable[[Row], Sequence[Row]] | None = None
     group: SourceRule | None = None
+    gather: bool = False
+    subset: Callable[[Row], str] | None = None
     generator: Callable[..., list[dict[str, Any]]] | None = None
     max_source_length: int = 256
     max_target_length: int = 8
     generation_length: int = 8
+    beams: int = 1
     version: int = 1
 
     def __post_init__(self) -> None:
@@ -151,10 +220,20 @@ class Task:
         if (self.generator is None) == (self.split_rule.kind == "generated"):
             raise ConfigError(f"task {self.name!r} needs a generator if, and only if, its split rule is 'generated'")
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders with its files inside a data folder."""
+        return tuple(f"{self.folder}/{name}" for name in self.subfolders) or (self.folder,)
+
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns that every row must have."""
         return tuple(dict.fromkeys((*self.source.columns, *self.answer.columns)))
+
+    def sizes(self) -> dict[str, int]:
+        """Examples of train, dev and test where all official rows are there; empty where their number is not known."""
+        rows = self.official_rows if self.generator is None else GENERATED_SIZES
+        return {**(self.split_rule.sizes(rows) or {}), **self.official_examples}
 
     @property
     def labels(self) -> tuple[str, ...] | None:
@@ -180,7 +259,7 @@ class Task:
 
     def is_valid(self, prediction: str) -> bool:
         """Whether a decoded text is an answer of this task, right or wrong."""
-        return is_valid(prediction, self.labels, self.kind)
+        return self.to_label(prediction) is not None
 
     def canonical(self, row: Row) -> dict[str, Any]:
         """The part of a checked row that matters, equal for equal data in whatever kind of file it came."""
@@ -196,7 +275,7 @@ class Task:
 
         Args:
             row: column -> value; other columns than the task's do not matter.
-            row_id: ``"<official split>:<row number from 0>"``.
+            row_id: ``"<official split>:<row number from 0>"``; the folder comes first where a task has several.
             where: the file and line of the row, for errors.
             scored: answers to the row are scored, so it must have a group where the task has such a rule.
 
@@ -219,7 +298,8 @@ class Task:
         except FieldError as error:
             raise DataError(f"{where}: {error} (task {self.name!r})") from None
         prefixed = f"{self.prefix} {source}" if self.prefix else source
-        return TextExample(prefixed, references[0], references, row_id, group)
+        subset = self.subset(row) if self.subset else ""
+        return TextExample(prefixed, references[0], references, row_id, group, subset)
 
 
 TASKS: Registry[Task] = Registry("task")

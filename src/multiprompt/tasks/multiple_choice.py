@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from multiprompt.metrics.validity import AnswerKind
-from multiprompt.tasks.base import LARGE, OFFICIAL, HubDataset, SplitRule, Task, register
+from multiprompt.tasks.base import ARC_SPLITS, LARGE, OFFICIAL, HubDataset, SplitRule, Task, register
 from multiprompt.tasks.text import FieldError, Row
 
 
@@ -120,12 +120,14 @@ def _multiple_choice(
     split_rule: SplitRule,
     hub: HubDataset,
     official_rows: Mapping[str, int],
+    subfolders: tuple[str, ...] = (),
 ) -> Task:
     return register(
         Task(
             name=name,
             family="multiple choice",
             folder=folder,
+            subfolders=subfolders,
             source=ChoiceSource(question, most),
             answer=ChoiceAnswer(most),
             metrics=("accuracy",),
@@ -156,4 +158,15 @@ OPENBOOKQA = _multiple_choice(
     OFFICIAL,
     HubDataset("allenai/openbookqa", "main"),
     {"train": 4_957, "validation": 500, "test": 500},
+)
+
+ARC = _multiple_choice(
+    "arc",
+    "ai2_arc",
+    "question",
+    5,
+    ARC_SPLITS,
+    HubDataset("allenai/ai2_arc", ("ARC-Easy", "ARC-Challenge")),
+    {"train": 3_370, "validation": 869, "test": 3_548},  # both together
+    ("arc_easy", "arc_challenge"),
 )

@@ -1,0 +1,387 @@
+"""A user's own task: from a file to examples, and what is said about a file that is wrong."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from multiprompt.config import build_experiment, load_experiment, load_task_file, to_plain, to_yaml
+from multiprompt.data import load_task_data
+from multiprompt.data.splits import permutation
+from multiprompt.definition import LabelDefinition, ScoreDefinition, SplitDefinition, TaskDefinition
+from multiprompt.errors import ConfigError, DataError
+from multiprompt.evaluation.results import read_results
+from multiprompt.options import DataOptions
+from multiprompt.recipes import evaluate_run, load_task, predict, run_experiment
+from multiprompt.tasks import SPLIT_RULES, TRAIN_ONLY, SplitRule, make_task
+
+REVIEWS: dict[str, Any] = {
+    "name": "reviews",
+    "source": "sentence: {text}",
+    "label": {"column": "stars", "words": {1: "bad", 5: "good"}},
+    "split": {"kind": "train-only", "dev_rows": 5, "test_rows": 8},
+    "files": {"train": "reviews.csv"},
+}
+
+
+def write_reviews(path: Path, rows: int = 40) -> None:
+    generator = random.Random(0)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "stars"])
+        writer.writerows([f"meal {number}, with soup", generator.choice("15")] for number in range(rows))
+
+
+def write_task(folder: Path, file: str = "task.yaml", /, **changes: Any) -> Path:
+    """The task of reviews with changes; None takes a key away."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "reviews.csv").exists():
+        write_reviews(folder / "reviews.csv")
+    values = {key: value for key, value in (REVIEWS | changes).items() if value is not None}
+    (folder / file).write_text(yaml.safe_dump(values, allow_unicode=True), encoding="utf-8")
+    return folder / file
+
+
+def problems(path: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_task_file(path)
+    first, *lines = str(caught.value).splitlines()
+    assert first == f"{path} has {len(lines)} problem{'s' * (len(lines) > 1)}:"
+    return [line.removeprefix("  - ") for line in lines]
+
+
+# --- good files ------------------------------------------------------------------------------------------
+
+
+def test_a_csv_becomes_a_task(tmp_path: Path) -> None:
+    task = make_task(load_task_file(write_task(tmp_path / "a folder")))
+    data = load_task_data(task)
+    assert {part: data.counts[part] for part in ("train", "dev", "test")} == {"train": 27, "dev": 5, "test": 8}
+    order = permutation(40)
+    assert [e.row_id for e in data.dev + data.test + data.train] == [f"train:{number}" for number in order]
+    example = data.train[0]
+    assert example.source == f"reviews sentence: meal {order[13]}, with soup"
+    assert {e.target for e in data.train} == {"good", "bad"}
+    assert (task.metrics, task.reported, task.labels) == (("accuracy",), "accuracy", ("bad", "good"))
+    assert [task.to_label(text) for text in ("bad", " good", "5", "")] == [0, 1, None, None]
+    assert data.notes == ()
+
+
+def test_toml_says_the_same(tmp_path: Path) -> None:
+    path = write_task(tmp_path)
+    toml = tmp_path / "task.toml"
+    toml.write_text(
+        'name = "reviews"\nsource = "sentence: {text}"\nlabel = {column = "stars", words = {1 = "bad", 5 = "good"}}\n'
+        'split = {kind = "train-only", dev_rows = 5, test_rows = 8}\nfiles = {train = "reviews.csv"}\n'
+    )
+    one, other = (load_task_data(make_task(load_task_file(each))) for each in (path, toml))
+    assert (one.train, one.fingerprint) == (other.train, other.fingerprint)
+
+
+def test_answers_scores_and_official_splits(tmp_path: Path) -> None:
+    rows = [{"q": "Who?", "a": ["Bo", "Bob"], "points": 7}, {"q": "Who?", "a": ["Al"], "points": 10}]
+    for split in ("train", "validation", "test"):
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{split}.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    files = {split: f"{split}.jsonl.gz" for split in ("train", "validation", "test")}
+    common = {"label": None, "split": "official", "files": files, "prefix": "", "source": "{q}"}
+    answers = make_task(load_task_file(write_task(tmp_path, **common, answer="a", gather=True)))
+    data = load_task_data(answers)
+    assert [(e.source, e.target, e.references) for e in data.train] == [
+        ("Who?", "Bo", ("Bo", "Bob")),
+        ("Who?", "Al", ("Al",)),
+    ]
+    assert [(e.references, e.row_id) for e in data.test] == [(("Bo", "Bob", "Al"), "test:0")]
+    assert (answers.metrics, answers.max_target_length, answers.generation_length) == (
+        ("qa_f1", "exact_match"),
+        128,
+        128,
+    )
+
+    score = {"column": "points", "low": 1, "high": 10, "step": 1}
+    scores = make_task(load_task_file(write_task(tmp_path, **common, score=score)))
+    assert [e.target for e in load_task_data(scores).train] == ["7.0", "10.0"]
+    assert [scores.to_label(text) for text in ("7", "0.5", "11", "x")] == [7.0, None, None, None]
+    assert [scores.is_valid(text) for text in ("7", "0.5")] == [True, False]
+    (tmp_path / "train.jsonl.gz").write_bytes(gzip.compress(b'{"q": "Who?", "a": "x", "points": 11}\n'))
+    with pytest.raises(DataError, match=r"train\.jsonl\.gz, line 1: column 'points' is 11; expected .* from 1 to 10"):
+        load_task_data(scores)
+
+
+def test_a_task_of_the_hub() -> None:
+    task = make_task(
+        TaskDefinition(
+            name="mine",
+            source="{text}",
+            label=LabelDefinition("label", ("no", "yes")),
+            split="large",
+            hub=build_experiment(
+                {"name": "x", "source": {"tasks": ["rte", "cb"]}, "tasks": {"mine": {"hub": {"path": "me/mine"}}}}
+            )
+            .tasks["mine"]
+            .hub,
+            version=3,
+        )
+    )
+    assert task.hub is not None
+    assert (task.hub.path, task.folder, task.version, task.split_rule.name) == ("me/mine", "mine", 3, "large")
+
+
+@given(
+    word=st.text(st.characters(exclude_categories=("Cs",)), min_size=1).filter(lambda word: word == word.strip()),
+    other=st.sampled_from(["yes", "1", "é"]),
+    text=st.text(),
+)
+def test_any_words_invert_and_any_text_is_formatted(word: str, other: str, text: str) -> None:
+    if word == other:
+        return
+    definition = TaskDefinition(
+        name="mine",
+        source="a {text} b {{",
+        label=LabelDefinition("label", {"x": word, 7: other}),
+        split="train-only",
+        files={"train": "x.csv"},
+    )
+    task = make_task(definition)
+    for value, expected in (("x", word), (7, other), ("7", other)):
+        example = task.example({"text": text, "label": value}, "train:0", where="x")
+        assert (example.source, example.target) == (f"mine a {text} b {{", expected)
+        assert task.labels is not None
+        assert task.labels[task.to_label(example.target)] == expected  # type: ignore[index]
+
+
+@given(rows=st.integers(3, 60), dev=st.integers(1, 12), test=st.integers(1, 12), cap=st.none() | st.integers(1, 50))
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_the_rule_train_only_is_disjoint_and_complete(
+    rows: int, dev: int, test: int, cap: int | None, tmp_path: Path
+) -> None:
+    write_reviews(tmp_path / "reviews.csv", rows)
+    split = SplitDefinition("train-only", dev_rows=dev, test_rows=test, max_train=cap)
+    values = {key: value for key, value in REVIEWS.items() if key not in ("label", "split", "files")}
+    files = {"train": str(tmp_path / "reviews.csv")}
+    label = LabelDefinition("stars", {1: "bad", 5: "good"})
+    task = make_task(TaskDefinition(**values, label=label, split=split, files=files))
+    data = load_task_data(task)
+    kept = [e.row_id for e in data.dev + data.test + data.train]
+    assert len(set(kept)) == len(kept)
+    expected = (dev, test) if rows >= 2 * (dev + test) else (max(1, rows // 10),) * 2
+    assert (len(data.dev), len(data.test)) == expected
+    assert bool(data.notes) == (expected != (dev, test))
+    assert len(data.train) == min(rows - sum(expected), cap or rows)
+    assert task.split_rule.sizes({"train": rows}) == {part: data.counts[part] for part in ("train", "dev", "test")}
+    if cap is None:
+        assert set(kept) == {f"train:{number}" for number in range(rows)}
+
+
+def test_a_rule_by_name_is_the_registered_one() -> None:
+    assert SPLIT_RULES["train-only"] is TRAIN_ONLY
+    with pytest.raises(ConfigError, match="dev='validation'"):
+        SplitRule("mine", "train-only", dev="validation", test="train")
+
+
+# --- wrong files ------------------------------------------------------------------------------------------
+
+
+def test_all_problems_of_a_file_come_together(tmp_path: Path) -> None:
+    path = write_task(
+        tmp_path,
+        name="rte",
+        source=None,
+        sorce="sentence: {text}",
+        label={"columm": "stars", "words": {True: "bad", 5: "good"}},
+        metrics=["acuracy", "f1"],
+        reported="f2",
+        split={"kind": "train-olny", "dev_rows": "many"},
+        files={"train": "reviews.xls", "validation": "nowhere.csv"},
+        beams=0,
+        max_source_length="long",
+    )
+    found = problems(path)
+    for expected in (
+        "sorce is not a key (value 'sentence: {text}'); did you mean 'source'?",
+        "label.columm is not a key (value 'stars'); did you mean 'column'?",
+        "split.kind is 'train-olny': input should be 'halves', 'carve', 'official' or 'train-only'; "
+        "did you mean 'train-only'?",
+        "split.dev_rows is 'many': input should be a valid integer, unable to parse string as an integer",
+        "max_source_length is 'long': input should be a valid integer, unable to parse string as an integer",
+        "name is 'rte', a task that is there already; choose another one",
+        "source is missing; expected a text with names of columns in braces, such as 'review: {text}'",
+        "label.column is missing",
+        "label.words holds True: YAML reads yes, no, on, off, true and false as truth values; put the word in quotes",
+        "metrics: unknown metric 'acuracy'; did you mean 'accuracy'?",
+        "reported: unknown metric among the metrics of the task 'f2'; did you mean 'f1'?",
+        "beams is 0; expected 1 or more",
+        f"files.validation: {tmp_path}/nowhere.csv does not exist",
+    ):
+        assert expected in found
+    assert any(line.startswith("files.train is 'reviews.xls'; expected a file that ends in jsonl.gz") for line in found)
+    assert len(found) == 15
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"name": None}, "name is missing"),
+        ({"name": "a/b"}, "name is 'a/b'; expected letters, digits, '_', '-' and '.' (folders are named after it)"),
+        ({"name": "mine.yaml"}, "name is 'mine.yaml'; expected letters"),
+        ({"source": "no column"}, "source is 'no column', which names no column"),
+        ({"source": "{te xt}"}, "source: the template '{te xt}' holds {te xt}; expected a column's name"),
+        ({"source": 3}, "source is 3: input should be a valid string"),
+        ({"label": None}, "one of label, answer and score says what the answer is; there is none"),
+        ({"answer": "x"}, "one of label, answer and score says what the answer is; there is label and answer"),
+        ({"label": {"column": "stars"}}, "label: the label words are (); expected two or more"),
+        ({"label": {"column": "stars", "words": ["a", "a"]}}, "label: the label words are ('a', 'a')"),
+        ({"label": {"column": "stars", "words": "ab"}}, "label.words is 'ab': "),
+        ({"label": {"column": "stars", "words": ["a", 1.5]}}, "label.words.1 is 1.5: "),
+        ({"label": None, "score": {"column": "s", "step": 0.3}}, "score: step is 0.3; expected 0.1, 0.2, 0.5 or 1"),
+        ({"label": None, "score": {"column": "s", "low": 9}}, "score: low is 9 and high is 5; expected 0 or more"),
+        ({"label": None, "answer": ""}, "answer is empty; expected the name of a column"),
+        ({"label": {"column": "stars", "words": ["a", "b", "c"]}, "metrics": ["f1"]}, "the metric 'f1' needs 2"),
+        ({"label": None, "answer": "stars", "metrics": ["matthews"]}, "metrics: the metric 'matthews' needs"),
+        ({"metrics": ["question_exact_match"]}, "metrics: the metric 'question_exact_match' judges groups"),
+        ({"label": None, "answer": "stars", "metrics": ["ter"]}, "reported is 'ter', a rate of errors"),
+        ({"metrics": "accuracy"}, "metrics is 'accuracy': "),
+        ({"split": None}, "split is missing; expected the name of a split rule (small, large, "),
+        ({"split": "offical"}, "split: unknown split rule 'offical'; did you mean 'official'?"),
+        ({"split": "generated"}, "split: 'generated' is for tasks that make their rows themselves"),
+        ({"split": 3}, "split is 3: "),
+        ({"split": {"kind": "carve", "dev": "validation"}}, "split: the split rule 'carve' has dev='validation'"),
+        ({"split": {"kind": "train-only", "test_rows": 0}}, "split: test_rows is 0; expected 1 or more"),
+        ({"split": {"kind": "train-only", "test": "test"}}, "split: test is 'test', but the kind train-only takes"),
+        ({"split": "large"}, "files.validation is missing: the split rule 'large' reads train, validation"),
+        ({"files": {"train": "reviews.csv", "trian": "reviews.csv"}}, "files: unknown split for the rule 'train-only'"),
+        ({"files": {"train": "gone.csv"}}, "gone.csv does not exist"),
+        ({"files": None}, "rows come from files or from hub; there is neither"),
+        ({"hub": {"path": "me/mine"}}, "rows come from files or from hub; there is both"),
+        ({"files": None, "hub": {"config": "x"}}, "hub.path is missing; expected owner/name"),
+        ({"max_target_length": 1}, "max_target_length is 1; expected 2 or more"),
+    ],
+)  # fmt: skip
+def test_one_problem(changes: dict[str, Any], problem: str, tmp_path: Path) -> None:
+    found = problems(write_task(tmp_path, **changes))
+    assert len(found) == 1
+    assert problem in found[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("t.yaml", "name: [", "t.yaml is not YAML"),
+        ("t.toml", "name = ", "t.toml is not TOML"),
+        ("t.yaml", "- a", "t.yaml holds list; expected keys such as name, source, label and files"),
+        ("t.yaml", None, "cannot read the configuration"),
+    ],
+)
+def test_files_that_hold_no_task(name: str, text: str | None, message: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        load_task_file(tmp_path / name)
+
+
+def test_wrong_rows_name_file_line_and_column(tmp_path: Path) -> None:
+    path = write_task(tmp_path)
+    (tmp_path / "reviews.csv").write_text('text,stars\n"two\nlines",5\nfine,3\n')
+    with pytest.raises(DataError, match=r"reviews\.csv, line 4: column 'stars' is '3'; expected 1 or 5 "):
+        load_task_data(make_task(load_task_file(path)))
+    (tmp_path / "reviews.csv").write_text("txt,stars\nfine,1\nfine,1\nfine,1\n")
+    with pytest.raises(DataError, match=r"reviews\.csv, line \d: column 'text' is missing; task 'reviews' needs text"):
+        load_task_data(make_task(load_task_file(path)))
+
+
+# --- in experiments ------------------------------------------------------------------------------------------
+
+
+def write_experiment(folder: Path, backbone: Path, **changes: Any) -> Path:
+    values: dict[str, Any] = {
+        "name": "own",
+        "backbone": {"name": str(backbone)},
+        "prompt": {"length": 3},
+        "targets": {
+            "tasks": ["tasks/task.yaml"],
+            "methods": {"prompt_tuning": {}},
+            "training": {"steps": 2, "batch_size": 4},
+        },
+    }
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(values | changes))
+    return folder / "experiment.yaml"
+
+
+def test_paths_are_relative_to_the_experiment_and_those_of_overrides_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_task(tmp_path / "tasks")
+    write_task(tmp_path / "elsewhere", "other.yml", name="other")
+    path = write_experiment(tmp_path, tmp_path)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    experiment = load_experiment(path)
+    assert experiment.targets is not None
+    assert (experiment.targets.tasks, list(experiment.tasks)) == (("reviews",), ["reviews"])
+    assert experiment.tasks["reviews"].files == {"train": str(tmp_path / "tasks" / "reviews.csv")}
+    changed = load_experiment(path, ["targets.tasks=[other.yml, reviews, mini-rte]"])
+    assert changed.targets is not None
+    assert (changed.targets.tasks, list(changed.tasks)) == (("other", "reviews", "mini-rte"), ["reviews", "other"])
+    (tmp_path / "resolved.yaml").write_text(to_yaml(experiment))
+    assert load_experiment(tmp_path / "resolved.yaml") == experiment
+    assert build_experiment(to_plain(experiment)) == experiment
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    write_task(tmp_path / "tasks")
+    write_task(tmp_path / "tasks", "other.yaml", prefix="x")
+    targets = {"tasks": ["tasks/task.yaml", "tasks/other.yaml"], "methods": {"prompt_tuning": {}}}
+    with pytest.raises(ConfigError, match=r"targets.tasks: tasks/other.yaml is a second task named 'reviews'"):
+        load_experiment(write_experiment(tmp_path, tmp_path, targets=targets))
+
+
+def test_a_run_holds_all_that_it_needs(tiny_folder: Path, tmp_path: Path) -> None:
+    task = write_task(tmp_path / "tasks")
+    experiment = load_experiment(write_experiment(tmp_path, tiny_folder))
+    folder = tmp_path / "run"
+    run_experiment(experiment, folder)
+    assert [each.name for each in (folder / "seed-42").iterdir()] == ["target-reviews-prompt_tuning-all"]
+    assert (folder / "seed-42" / "target-reviews-prompt_tuning-all" / "predictions-reviews.jsonl").exists()
+    (score,) = read_results(folder / "results.json")[1]
+    assert (score.task, score.n) == ("reviews", 8)
+
+    # A file that is changed, or gone, changes nothing for a run that was made with it.
+    task.write_text(task.read_text().replace("bad", "worse").replace("sentence: ", ""))
+    (again,) = evaluate_run(folder)
+    assert (again.metrics, again.fingerprint) == (score.metrics, score.fingerprint)
+    task.unlink()
+    assert evaluate_run(folder, tasks=["reviews"])[0].metrics == score.metrics
+    assert len(predict(folder, "reviews", ["reviews sentence: x"])) == 1
+
+
+def test_a_stage_depends_on_the_texts_of_its_task(tiny_folder: Path, tmp_path: Path) -> None:
+    task = write_task(tmp_path / "tasks")
+    path = write_experiment(tmp_path, tiny_folder)
+
+    def identity(name: str) -> str:
+        run_experiment(load_experiment(path), tmp_path / name)
+        result = tmp_path / name / "seed-42" / "target-reviews-prompt_tuning-all" / "result.json"
+        return json.loads(result.read_text())["identity"]
+
+    first = identity("one")
+    assert identity("same") == first
+    task.write_text(task.read_text().replace("sentence: ", "review: "))
+    assert identity("other") != first
+
+
+def test_a_path_works_from_python(tiny_backbone: Any, tmp_path: Path) -> None:
+    path = write_task(tmp_path, gather=False)
+    task = load_task(str(path), tiny_backbone, DataOptions(max_train=3))
+    assert (task.name, len(task.train), len(task.test)) == ("reviews", 3, 8)
+    wrong = replace(load_task_file(path), score=ScoreDefinition("x"))
+    with pytest.raises(ConfigError, match="the task 'reviews' has 1 problem"):
+        make_task(wrong)
