@@ -70,7 +70,7 @@ def meteor_statistics(
         output = meteor_words(prepare(prediction))
         distinct = dict.fromkeys(meteor_words(prepare(text)) for text in texts)
         segments = np.array([_segment(output, reference, tables) for reference in distinct])
-        rows[row] = segments[np.argmax(meteor_value(segments))]
+        rows[row] = segments[np.argmax(meteor_value(segments)) if len(segments) > 1 else 0]
     return rows
 
 
