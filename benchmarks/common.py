@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import FrozenT5, products
 from multiprompt.batch import IGNORED
 from multiprompt.data import MICRO_BATCH_COST, BatchStream, Ragged, Sampler, TokenisedExamples
 from multiprompt.options import TrainingOptions
@@ -125,15 +125,24 @@ def print_ratios(seconds: dict[str, list[float]], ours: str) -> None:
         print(f"  {name:48} {statistics.median(values):8.3f} s   {median:5.2f} x ours   ({spread})", flush=True)
 
 
-def matmul_peak(seconds: float = 0.4) -> float:
-    """Multiply-adds a second of the best of some square float32 products."""
+def matmul_peak(seconds: float, tiled: bool = False) -> float:
+    """Multiply-adds a second of the best of some square float32 products.
+
+    Args:
+        seconds: spent on each size.
+        tiled: one operand is in oneDNN's tiles beforehand, as frozen weights are; else torch.mm as it is.
+    """
     best = 0.0
     for size in (1024, 1536, 2048):
         left, right, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
+        products.tile([right] if tiled else [])
         ends = clock() + seconds
         while clock() < ends:
             began = clock()
-            torch.mm(left, right, out=out)
+            if tiled:
+                products.apply(right, left)
+            else:
+                torch.mm(left, right, out=out)
             best = max(best, size**3 / (clock() - began))
     return best
 

@@ -94,21 +94,20 @@ def shares(shape: str, batch_size: int, dropout: bool, rounds: int, length: int 
         "multiprompt": our_step(shape, examples, dropout, batch_size),
         "transformers": plain_step(shape, examples, dropout, batch_size),
     }
-    reached: dict[str, list[float]] = {name: [] for name in contestants}
+    reached: dict[str, list[tuple[float, float, float]]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
         for name, step in contestants.items():
-            peak = matmul_peak(0.15)
+            plain, tiled = matmul_peak(0.15), matmul_peak(0.15, tiled=True)
             began = clock()
             step()
             seconds = clock() - began
             if turn:
-                reached[name].append(work / seconds / peak)
-    for name, values in reached.items():
+                reached[name].append((seconds, work / seconds / plain, work / seconds / max(plain, tiled)))
+    for name, rows in reached.items():
         label = f"T5-{shape} shape, batch {batch_size}, dropout {'on' if dropout else 'off'}, {name}"
-        print(
-            f"  {label:60} {statistics.median(values):.3f}  ({min(values):.3f} to {max(values):.3f})",
-            flush=True,
-        )
+        seconds, *shares_of = zip(*rows, strict=True)
+        shown = "   ".join(f"{statistics.median(v):.3f} ({min(v):.3f} to {max(v):.3f})" for v in shares_of)
+        print(f"  {label:60} {statistics.median(seconds):6.2f} s   {shown}", flush=True)
 
 
 def peak_memory(which: str) -> None:
@@ -133,8 +132,9 @@ def main() -> None:
     print("peak memory of a process that takes one step, T5-base shape, batch 8, dropout on:", flush=True)
     for which in ("multiprompt", "transformers"):
         subprocess.run([sys.executable, __file__, "--memory", which], check=True)
-    print(f"peak of float32 products: {matmul_peak(1.0) / 1e9:.0f} thousand million multiply-adds a second")
-    print("share of the peak:", flush=True)
+    plain, tiled = matmul_peak(0.5) / 1e9, matmul_peak(0.5, tiled=True) / 1e9
+    print(f"thousand million multiply-adds a second: torch.mm {plain:.0f}, with one operand in tiles {tiled:.0f}")
+    print("seconds of a step; its share of the peak of torch.mm, and of the better of the two:", flush=True)
     for shape in arguments.shape or ("small", "base"):
         for dropout in (False, True):
             shares(shape, 8 if shape == "base" else 16, dropout, arguments.rounds, arguments.length)
