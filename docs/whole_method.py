@@ -27,7 +27,7 @@ print(f"source training: {report.examples_per_second:.0f} examples/s, dev metric
 
 # Stage 2: a task that no stage has seen, from P* and the mean of the source tasks' u and v.
 target = mp.load_task("mini-rte", backbone, data)
-rates = mp.MethodOptions(learning_rate=0.05, factor_learning_rate=0.02)
+rates = mp.MptOptions(learning_rate=0.05, factor_learning_rate=0.02)
 adapted, _ = mp.adapt_target(backbone, [target], student, rates, training(150))
 
 result = mp.evaluate(backbone, target, adapted)

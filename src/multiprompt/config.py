@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from multiprompt.definition import TaskDefinition, is_task_file
 from multiprompt.errors import ConfigError, problem_list
-from multiprompt.options import Experiment
+from multiprompt.options import Experiment, Methods
 from multiprompt.tasks import problems_of
 
 
@@ -177,9 +177,9 @@ def _sections(kind: Any) -> dict[str, Any]:
     """For every field of a dataclass the dataclass of its value, or None where the value is plain."""
     hints = typing.get_type_hints(kind)
     sections = {}
-    for name, hint in hints.items():
-        candidates = [hint, *typing.get_args(hint)]
-        sections[name] = next((c for c in candidates if dataclasses.is_dataclass(c)), None)
+    for field in dataclasses.fields(kind):
+        candidates = [hints[field.name], *typing.get_args(hints[field.name])]
+        sections[field.name] = next((c for c in candidates if dataclasses.is_dataclass(c)), None)
     return sections
 
 
@@ -210,13 +210,15 @@ def _without_unknown(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     sections = _sections(kind)
     known: dict[str, Any] = {}
     for key, value in values.items():
-        section = sections.get(key)
         if key not in sections:
             continue
+        section = sections[key]
+        # a method that is named without any options takes part with its defaults
+        value = {} if value is None and kind is Methods else value
         if section and isinstance(value, Mapping):
             if _is_mapping_of_sections(kind, key):
                 known[key] = {
-                    name: _without_unknown(section, options) if isinstance(options, Mapping) else options or {}
+                    name: _without_unknown(section, options) if isinstance(options, Mapping) else options
                     for name, options in value.items()
                 }
             else:
@@ -228,6 +230,8 @@ def _without_unknown(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_plain(options: Any) -> Any:
     """Options as plain values, tuples as lists: what YAML and JSON can hold."""
+    if isinstance(options, Methods):
+        return to_plain(options.chosen())
     if dataclasses.is_dataclass(options) and not isinstance(options, type):
         return {f.name: to_plain(getattr(options, f.name)) for f in dataclasses.fields(options)}
     if isinstance(options, Mapping):

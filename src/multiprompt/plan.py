@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from multiprompt.options import Experiment
+from multiprompt.options import AttemptOptions, Experiment, SourceOptions, SpotOptions
 
 Shots = int | Literal["all"]
 """Training examples of a target: all, or so many."""
+
+
+GROUPED = ("mpt", "fine_tuning", "attempt", "adapters", "hyperformer", "hyperdecoder")
+"""Methods that can share something among the tasks of a group; the others adapt to one task at a time."""
 
 
 @dataclass(frozen=True)
@@ -18,39 +22,69 @@ class PlannedStage:
     Attributes:
         kind: what is done.
         tasks: the task that it trains on, or all source tasks, or a group of target tasks.
-        method: "teacher", "student", or the method that adapts to a target.
+        method: "teacher"; "student" (multitask prompt tuning), "mixture" (one prompt for SPoT) or "attention"
+            (ATTEMPT's network) for a source stage; or the method that adapts to a target.
         shots: training examples of a target.
+        needs: names of the stages that it starts from.
     """
 
     kind: Literal["teacher", "source", "target"]
     tasks: tuple[str, ...]
     method: str
     shots: Shots = "all"
+    needs: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """Name of its folder."""
         if self.kind == "source":
-            return "source"
+            return "source" if self.method == "student" else f"source-{self.method}"
         if self.kind == "teacher":
             return f"teacher-{self.tasks[0]}"
         tasks = self.tasks[0] if len(self.tasks) == 1 else "group"
         return f"target-{tasks}-{self.method}-{self.shots}"
 
 
+def _needs(method: str, options: Any, source: SourceOptions | None) -> tuple[str, ...]:
+    """Stages that a method starts from."""
+    teachers = tuple(f"teacher-{task}" for task in source.tasks) if source else ()
+    match method, options:
+        case "mpt", _:
+            return ("source",)
+        case "spot", SpotOptions(start="mixture"):
+            return ("source-mixture",)
+        case "spot", SpotOptions(start="retrieved" | "weighted"):
+            return teachers
+        case "spot", _:
+            return (f"teacher-{options.start}",)
+        case "attempt", AttemptOptions(pretrained=True):
+            return (*teachers, "source-attention")
+        case "attempt", _:
+            return teachers
+    return ()
+
+
 def plan_stages(experiment: Experiment) -> list[PlannedStage]:
-    """The stages of every seed, in order. Teachers are left out where nothing is distilled from them."""
-    stages = []
+    """The stages of every seed, in order. What no later stage needs is left out, but for the source training."""
     source, targets = experiment.source, experiment.targets
+    chosen = targets.methods.chosen() if targets else {}
+    needs = {method: _needs(method, options, source) for method, options in chosen.items()}
+    wanted = {name for names in needs.values() for name in names}
+    stages = []
     if source is not None:
-        if source.distillation.kind != "none":
-            stages += [PlannedStage("teacher", (task,), "teacher") for task in source.tasks]
-        stages.append(PlannedStage("source", source.tasks, "student"))
+        teachers = [PlannedStage("teacher", (task,), "teacher") for task in source.tasks]
+        distilled = source.distillation.kind != "none"
+        stages += [stage for stage in teachers if distilled or stage.name in wanted]
+        names = tuple(stage.name for stage in teachers)
+        stages.append(PlannedStage("source", source.tasks, "student", needs=names if distilled else ()))
+        if "source-mixture" in wanted:
+            stages.append(PlannedStage("source", source.tasks, "mixture"))
+        if "source-attention" in wanted:
+            stages.append(PlannedStage("source", source.tasks, "attention", needs=names))
     if targets is not None:
         for shots in targets.shots:
-            for method in targets.methods:
-                # A shared prompt is what makes a group; the other methods adapt to one task at a time.
-                grouped = targets.group and method == "mpt"
-                groups = [targets.tasks] if grouped else [(task,) for task in targets.tasks]
-                stages += [PlannedStage("target", group, method, shots) for group in groups]
+            for method in chosen:
+                together = targets.group and method in GROUPED
+                groups = [targets.tasks] if together else [(task,) for task in targets.tasks]
+                stages += [PlannedStage("target", group, method, shots, needs[method]) for group in groups]
     return stages

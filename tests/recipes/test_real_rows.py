@@ -36,7 +36,7 @@ def test_64_real_rows_are_learned_by_heart(name, shared_folder):
     with FineTuning(backbone, learning_rate=2e-3) as method:
         before = accuracy(method)
         for attempt in range(8):  # some tasks need more steps than others
-            train_stage(method, [task], training, MixingOptions(), 1, 0, attempt, Place(f"heart-{attempt}"))
+            train_stage(method, [task], training, MixingOptions(), 1, attempt, Place(f"heart-{attempt}"))
             if accuracy(method) >= 95:
                 break
         assert accuracy(method) >= 95

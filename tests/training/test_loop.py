@@ -271,7 +271,7 @@ def test_one_batch_can_be_overfitted(tiny_backbone, kind):
 
     def answers() -> list[int]:
         with torch.no_grad():
-            return tiny_backbone.forward(batch, method.prompts(batch.task_ids)).logits.argmax(-1).tolist()
+            return tiny_backbone.forward(batch, method.prompts(batch)).logits.argmax(-1).tolist()
 
     class Same(Batches):
         def __next__(self) -> list[Batch]:

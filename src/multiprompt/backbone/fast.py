@@ -322,7 +322,7 @@ def accelerate(model: Any) -> None:
     config = model.config
     if config.dense_act_fn not in ("relu", "gelu_new") or not 0 <= config.dropout_rate <= LARGEST_RATE:
         return
-    if config.is_gated_act != (config.dense_act_fn == "gelu_new") or hasattr(model, "_packing"):
+    if config.is_gated_act != (config.dense_act_fn == "gelu_new") or is_accelerated(model):
         return
     faster: dict[str, Any] = {
         "Dropout": _dropout,
@@ -346,6 +346,11 @@ def _matrices(model: Any) -> list[Tensor]:
     """The weights of all linear layers, tied ones once."""
     linear = [module.weight for module in model.modules() if isinstance(module, torch.nn.Linear)]
     return list({id(weight): weight for weight in linear}.values())
+
+
+def is_accelerated(model: Any) -> bool:
+    """Whether ``accelerate`` is in force."""
+    return hasattr(model, "_packing")
 
 
 def restore(model: Any) -> None:

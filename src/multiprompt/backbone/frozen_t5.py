@@ -11,8 +11,9 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
-from multiprompt.backbone.fast import accelerate
+from multiprompt.backbone.fast import accelerate, is_accelerated, restore
 from multiprompt.backbone.packing import Packing, can_pack
 from multiprompt.batch import Batch
 
@@ -104,17 +105,41 @@ class FrozenT5:
             if before != active:
                 self.model.train(before)
 
+    @contextmanager
+    def ordinary_passes(self) -> Iterator[None]:
+        """Inside the ``with`` block the model runs transformers' own code, which hooks and replaced layers need."""
+        packs, accelerated = self.packs, is_accelerated(self.model)
+        self.packs = False
+        restore(self.model)
+        try:
+            yield
+        finally:
+            self.packs = packs
+            if accelerated:
+                accelerate(self.model)
+
     def _encoder_inputs(
-        self, input_ids: Int[Tensor, "B S"], attention_mask: Int[Tensor, "B S"], prompts: Tensor | None
+        self,
+        input_ids: Int[Tensor, "B S"],
+        attention_mask: Int[Tensor, "B S"],
+        prompts: Tensor | None,
+        shift: Tensor | None,
     ) -> tuple[Float[Tensor, "B PS D"], Int[Tensor, "B PS"]]:
         embedded = self.model.get_input_embeddings()(input_ids)
+        if shift is not None:
+            missing = max(0, embedded.shape[1] - len(shift))
+            embedded = embedded + F.pad(shift[: embedded.shape[1]], (0, 0, 0, missing)).to(embedded.dtype)
         if prompts is None:
             return embedded, attention_mask
         ones = attention_mask.new_ones(prompts.shape[:2])
         return torch.cat([prompts.to(embedded.dtype), embedded], 1), torch.cat([ones, attention_mask], 1)
 
     def forward(
-        self, batch: Batch, prompts: Float[Tensor, "B P D"] | None, hidden: HiddenStates = "none"
+        self,
+        batch: Batch,
+        prompts: Float[Tensor, "B P D"] | None,
+        hidden: HiddenStates = "none",
+        shift: Float[Tensor, "N D"] | None = None,
     ) -> BackboneOutput:
         """Teacher-forced pass over a batch.
 
@@ -122,8 +147,9 @@ class FrozenT5:
             batch: on the device of the model.
             prompts: the prompt of every example, or None for the bare model.
             hidden: which hidden states to keep: none, the last of encoder and decoder, or those after every block.
+            shift: added to the embeddings of the first N source tokens.
         """
-        embedded, mask = self._encoder_inputs(batch.input_ids, batch.attention_mask, prompts)
+        embedded, mask = self._encoder_inputs(batch.input_ids, batch.attention_mask, prompts, shift)
         counted = batch.target_mask
         shifted = self.model._shift_right(batch.labels)
         packed = self.packs and can_pack(self.model, mask, counted)
@@ -187,6 +213,7 @@ class FrozenT5:
         prompts: Float[Tensor, "B P D"] | None,
         max_new_tokens: int,
         beams: int = 1,
+        shift: Float[Tensor, "N D"] | None = None,
         **options: Any,
     ) -> Any:
         """Greedy decoding, or beam search with length penalty 1; returns what transformers' ``generate`` returns.
@@ -197,12 +224,13 @@ class FrozenT5:
             prompts: the prompt of every example, or None.
             max_new_tokens: longest output, end-of-sequence included.
             beams: width of the beam search; 1 is greedy decoding.
+            shift: added to the embeddings of the first N source tokens.
             options: passed on to ``generate`` (``output_scores``, ...).
         """
         from transformers.modeling_outputs import BaseModelOutput
 
         with self.dropout(False):
-            embedded, mask = self._encoder_inputs(input_ids, attention_mask, prompts)
+            embedded, mask = self._encoder_inputs(input_ids, attention_mask, prompts, shift)
             if self.packs and can_pack(self.model, mask):
                 with Packing(self.model, mask) as packing:
                     packed = packing.sources.pack(embedded)

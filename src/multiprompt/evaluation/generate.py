@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -37,20 +38,15 @@ def generate_answers(
     """
     backbone = method.backbone
     pad_id = int(backbone.tokenizer.pad_token_id)
-    probe = torch.full((1,), task_id, device=backbone.device)
-    with torch.no_grad():
-        prompt = method.prompts(probe)
-    prompt_length = 0 if prompt is None else prompt.shape[1]
     order = np.argsort(examples.sources.lengths, kind="stable")
     answers = [""] * len(examples)
     done = 0
     while done < len(order):
-        size = _batch_size(examples, order, done, prompt_length, PADDED_TOKENS // beams)
+        size = _batch_size(examples, order, done, method.prompt_length, PADDED_TOKENS // beams)
         positions = order[done : done + size]
         batch = collate([examples], np.zeros(len(positions), dtype=np.int64), positions, pad_id)
-        batch = batch.to(backbone.device)
-        prompts = None if prompt is None else prompt.expand(len(batch), -1, -1)
-        ids = backbone.generate(batch.input_ids, batch.attention_mask, prompts, max_new_tokens, beams)
+        batch = replace(batch, task_ids=torch.full_like(batch.task_ids, task_id)).to(backbone.device)
+        ids = method.generate(batch, max_new_tokens, beams)
         for position, text in zip(
             positions.tolist(), backbone.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True
         ):

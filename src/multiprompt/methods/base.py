@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError
+from multiprompt.losses import token_cross_entropy
 
 
 @dataclass(frozen=True)
@@ -34,9 +37,17 @@ class Method(Protocol):
     A loss is the weighted sum of named terms. A term is given as one sum per example (``losses``) with one count per
     example (``counts``, known from the batch before any forward pass), so that the loop can cut a batch into
     micro-batches and still divide by the counts of the whole batch.
+
+    A method is a context manager: what it changes in the backbone is in force inside the ``with`` block only, and the
+    backbone comes out of it as it went in. Train and evaluate inside the block.
     """
 
     backbone: FrozenT5
+
+    @property
+    def prompt_length(self) -> int:
+        """Rows that it puts in front of every source."""
+        ...
 
     @property
     def weights(self) -> dict[str, float]:
@@ -67,9 +78,67 @@ class Method(Protocol):
         """
         ...
 
-    def prompts(self, task_ids: Tensor) -> Tensor | None:
-        """The prompt of every example for generation, ``[B, P, D]``; None for a method without one."""
+    def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
+        """Token ids of the answers to the sources of a batch, greedily or by beam search; its labels do not matter."""
         ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class TaskMethod:
+    """What the methods have in common that train on the task loss alone.
+
+    Args:
+        backbone: the frozen model.
+        dropout: whether the frozen model drops out while training, as all public code does.
+    """
+
+    def __init__(self, backbone: FrozenT5, dropout: bool) -> None:
+        self.backbone = backbone
+        self.dropout = dropout
+
+    @property
+    def prompt_length(self) -> int:
+        return 0
+
+    @property
+    def weights(self) -> dict[str, float]:
+        return {"task": 1.0}
+
+    def counts(self, batch: Batch) -> dict[str, Tensor]:
+        return {"task": batch.target_lengths}
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        with self.backbone.dropout(self.dropout):
+            output = self.backbone.forward(batch, self.prompts(batch), shift=self.shift())
+        return {"task": token_cross_entropy(output.logits, output.labels, output.example_ids, len(batch))}
+
+    def prompts(self, batch: Batch) -> Float[Tensor, "B P D"] | None:
+        """The prompt of every example; None for a method without one."""
+        return None
+
+    def shift(self) -> Float[Tensor, "N D"] | None:
+        """What is added to the embeddings of the first N source tokens; None for nothing."""
+        return None
+
+    def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
+        with torch.no_grad():
+            prompts, shift = self.prompts(batch), self.shift()
+        inputs = batch.input_ids, batch.attention_mask, prompts
+        ids: Tensor = self.backbone.generate(*inputs, max_new_tokens, beams, shift)
+        return ids
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
 
 
 def move_to(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:

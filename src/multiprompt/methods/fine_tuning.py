@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import Self
 
 from torch import Tensor
 
 from multiprompt.backbone import FrozenT5
-from multiprompt.batch import Batch
-from multiprompt.losses import token_cross_entropy
-from multiprompt.methods.base import ParameterGroup, move_to
+from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 
 
-class FineTuning:
+class FineTuning(TaskMethod):
     """Train the whole model on the task loss.
 
     A context manager: the backbone is thawed inside the ``with`` block and comes out as it went in, so that other
@@ -25,12 +24,11 @@ class FineTuning:
     """
 
     def __init__(self, backbone: FrozenT5, learning_rate: float = 3e-4, dropout: bool = True) -> None:
-        self.backbone = backbone
+        super().__init__(backbone, dropout)
         self.learning_rate = learning_rate
-        self.dropout = dropout
         self._before: dict[str, Tensor] = {}
 
-    def __enter__(self) -> FineTuning:
+    def __enter__(self) -> Self:
         self._before = {name: tensor.clone() for name, tensor in self.tensors().items()}
         self.backbone.model.requires_grad_(True)
         return self
@@ -43,18 +41,6 @@ class FineTuning:
         self.backbone.model.zero_grad(set_to_none=True)
         self._before = {}
 
-    @property
-    def weights(self) -> dict[str, float]:
-        return {"task": 1.0}
-
-    def counts(self, batch: Batch) -> dict[str, Tensor]:
-        return {"task": batch.target_lengths}
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        with self.backbone.dropout(self.dropout):
-            output = self.backbone.forward(batch, None)
-        return {"task": token_cross_entropy(output.logits, output.labels, output.example_ids, len(batch))}
-
     def parameter_groups(self) -> list[ParameterGroup]:
         return [ParameterGroup("model", list(self.backbone.model.parameters()), self.learning_rate)]
 
@@ -63,6 +49,3 @@ class FineTuning:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         move_to(self.backbone.model, tensors, "the model")
-
-    def prompts(self, task_ids: Tensor) -> Tensor | None:
-        return None

@@ -6,18 +6,16 @@ the target stage of multitask prompt tuning, for one task or a group of tasks wi
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
-from multiprompt.losses import token_cross_entropy
-from multiprompt.methods.base import ParameterGroup, move_to
+from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 from multiprompt.prompts import DecomposedPrompt, Prompt
 
 
-class PromptTuning:
+class PromptTuning(TaskMethod):
     """Train a prompt on the task loss.
 
     Args:
@@ -37,23 +35,18 @@ class PromptTuning:
         factor_learning_rate: float = 0.4,
         dropout: bool = True,
     ) -> None:
-        self.backbone = backbone
+        super().__init__(backbone, dropout)
         self.prompt = prompt.to(backbone.device)
         self.learning_rate = learning_rate
         self.factor_learning_rate = factor_learning_rate
-        self.dropout = dropout
 
     @property
-    def weights(self) -> dict[str, float]:
-        return {"task": 1.0}
+    def prompt_length(self) -> int:
+        return self.prompt.length
 
-    def counts(self, batch: Batch) -> dict[str, Tensor]:
-        return {"task": batch.target_lengths}
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        with self.backbone.dropout(self.dropout):
-            output = self.backbone.forward(batch, self.prompt(batch.task_ids))
-        return {"task": token_cross_entropy(output.logits, output.labels, output.example_ids, len(batch))}
+    def prompts(self, batch: Batch) -> Float[Tensor, "B P D"]:
+        prompts: Tensor = self.prompt(batch.task_ids)
+        return prompts
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return prompt_parameter_groups(self.prompt, self.learning_rate, self.factor_learning_rate)
@@ -63,10 +56,6 @@ class PromptTuning:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         move_to(self.prompt, tensors, "the prompt")
-
-    def prompts(self, task_ids: Tensor) -> Tensor | None:
-        module: Callable[[Tensor], Tensor] = self.prompt
-        return module(task_ids)
 
 
 def prompt_parameter_groups(prompt: Prompt, learning_rate: float, factor_learning_rate: float) -> list[ParameterGroup]:

@@ -2,12 +2,14 @@
 
 from multiprompt.prompts.base import Prompt
 from multiprompt.prompts.decomposed import DecomposedPrompt, compose, start_task_factors
+from multiprompt.prompts.factorised import FactorisedPrompt, start_thin_factors
 from multiprompt.prompts.soft import SharedPrompt, SoftPrompt
 from multiprompt.prompts.starts import normal_rows, text_rows, uniform_rows, vocabulary_rows
 from multiprompt.prompts.stored import StoredPrompt, load_prompt, save_plain_prompt, save_prompt
 
 __all__ = [
     "DecomposedPrompt",
+    "FactorisedPrompt",
     "Prompt",
     "SharedPrompt",
     "SoftPrompt",
@@ -18,6 +20,7 @@ __all__ = [
     "save_plain_prompt",
     "save_prompt",
     "start_task_factors",
+    "start_thin_factors",
     "text_rows",
     "uniform_rows",
     "vocabulary_rows",

@@ -10,11 +10,12 @@ from multiprompt.errors import CheckpointError
 from multiprompt.files import read_tensors, write_tensors
 from multiprompt.prompts.base import Prompt
 from multiprompt.prompts.decomposed import DecomposedPrompt
+from multiprompt.prompts.factorised import FactorisedPrompt
 from multiprompt.prompts.soft import SharedPrompt, SoftPrompt
 
 PROMPT_VERSION = 1
 
-_KINDS = {"soft": SoftPrompt, "shared": SharedPrompt, "decomposed": DecomposedPrompt}
+_KINDS = {"soft": SoftPrompt, "shared": SharedPrompt, "decomposed": DecomposedPrompt, "factorised": FactorisedPrompt}
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def load_prompt(path: Path) -> StoredPrompt:
     elif kind == "decomposed":
         factors = [(tensors[f"u.{index}"], tensors[f"v.{index}"]) for index in range(len(tasks))]
         prompt = DecomposedPrompt(tensors["shared"], factors)
+    elif kind == "factorised":
+        prompt = FactorisedPrompt(tensors["rows"], tensors["columns"])
     else:
         raise CheckpointError(f"{path} holds a prompt of the unknown kind {kind!r}")
     return StoredPrompt(prompt, tasks, backbone)

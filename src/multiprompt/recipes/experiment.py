@@ -12,17 +12,19 @@ from multiprompt.config import to_plain
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import Score, write_results
 from multiprompt.files import read_json, write_json
-from multiprompt.methods import FineTuning
-from multiprompt.options import Experiment, MethodOptions, MixingOptions, TargetOptions
+from multiprompt.methods import Method, PromptTuning
+from multiprompt.options import DistillationOptions, Experiment, SourceOptions, TrainingOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import Prompt, SoftPrompt, load_prompt
-from multiprompt.recipes.outcome import Outcome, prompt_outcome, score_outcome, write_predictions
+from multiprompt.recipes.build import Learned, Start, build_method, load_learned
+from multiprompt.recipes.outcome import Outcome, outcomes_of, write_predictions
 from multiprompt.recipes.prepare import PreparedTask, load_task
 from multiprompt.recipes.run_folder import check_run_folder, digest, open_run_folder, write_environment
-from multiprompt.recipes.source import train_source
+from multiprompt.recipes.source import SOURCE_EPOCHS, train_source
 from multiprompt.recipes.stage import Place, train_stage
-from multiprompt.recipes.target import adapt_target, target_epochs
-from multiprompt.recipes.teacher import train_teacher, tune_prompt
+from multiprompt.recipes.target import target_epochs
+from multiprompt.recipes.teacher import train_teacher
+from multiprompt.seeding import derive_seed
 from multiprompt.training import SILENT, Progress, TrainingReport
 
 STAGE_VERSION = 2
@@ -31,10 +33,10 @@ STAGE_VERSION = 2
 
 @dataclass(frozen=True)
 class _Done:
-    """What a stage hands on: its identity, and the prompt if it has one."""
+    """What a stage hands on: its identity, and what it has learned."""
 
     identity: str
-    prompt: Prompt | None
+    learned: Learned
 
 
 @dataclass
@@ -52,17 +54,32 @@ class _Run:
 
 @dataclass(frozen=True)
 class _Job:
-    """A stage with what it needs: its tasks (cut to the shots), and the stages before it."""
+    """A stage with what it needs: its tasks (cut to the shots), and the stages that it starts from."""
 
     run: _Run
     seed: int
     stage: PlannedStage
     tasks: list[PreparedTask]
-    done: dict[str, _Done]
+    needed: dict[str, _Done]
 
-    def outcome(self, prompt: Prompt, report: TrainingReport, place: Place) -> list[Outcome]:
-        """Store a trained prompt and score it."""
-        return prompt_outcome(self.run.backbone, prompt, self.tasks, report, self.stage, self.seed, place)
+    def outcome(self, trained: Prompt | Method, report: TrainingReport, place: Place) -> list[Outcome]:
+        """Store what was trained and score it."""
+        method = PromptTuning(self.run.backbone, trained) if isinstance(trained, Prompt) else trained
+        return outcomes_of(method, self.tasks, report, self.stage, self.seed, place)
+
+    def start(self, options: Any, training: TrainingOptions, place: Place) -> Start:
+        """What a method with these options is made from."""
+        return Start(
+            backbone=self.run.backbone,
+            tasks=self.stage.tasks,
+            options=options,
+            training=training,
+            prompt=self.run.experiment.prompt,
+            earlier={name: each.learned for name, each in self.needed.items()},
+            seed=derive_seed(self.seed, place.name),
+            max_source_length=max(task.task.max_source_length for task in self.tasks),
+            data=self.tasks,
+        )
 
 
 Work = Callable[[Place], list[Outcome]]
@@ -132,7 +149,8 @@ def _do(run: _Run, seed: int, stage: PlannedStage, done: dict[str, _Done]) -> _D
     if stage.shots != "all" and targets is not None:
         tasks = [task.few_shot(stage.shots, seed, targets.balanced, run.backbone) for task in tasks]
     wire = {"teacher": _teacher, "source": _source, "target": _target}[stage.kind]
-    depends_on, work = wire(_Job(run, seed, stage, tasks, done))
+    job = _Job(run, seed, stage, tasks, {name: done[name] for name in stage.needs})
+    depends_on, work = wire(job)
     own = [repr(run.experiment.tasks[name]) for name in stage.tasks if name in run.experiment.tasks]
     if own:  # the version of a registered task says the same
         depends_on["own_tasks"] = own
@@ -144,7 +162,7 @@ def _do(run: _Run, seed: int, stage: PlannedStage, done: dict[str, _Done]) -> _D
             "seed": seed,
             "backbone": run.backbone_digest,
             "data": [(task.name, task.task.version, task.data.fingerprint, len(task.train)) for task in tasks],
-            "depends_on": depends_on,
+            "depends_on": depends_on | {name: each.identity for name, each in job.needed.items()},
         }
     )
     result = folder / "result.json"
@@ -170,8 +188,7 @@ def _do(run: _Run, seed: int, stage: PlannedStage, done: dict[str, _Done]) -> _D
         run.scores += scores
         run.progress.end(", ".join(f"{s.task} {s.metric} {s.value:.1f}" for s in scores))
     write_results(run.folder / "results.json", run.experiment.name, run.scores)
-    stored = folder / "prompt.safetensors"
-    return _Done(identity, load_prompt(stored).prompt if stored.exists() else None)
+    return _Done(identity, load_learned(folder))
 
 
 def _teacher(job: _Job) -> Wired:
@@ -187,67 +204,49 @@ def _teacher(job: _Job) -> Wired:
 def _source(job: _Job) -> Wired:
     options, prompt = job.run.experiment.source, job.run.experiment.prompt
     assert options is not None, "a source stage is planned only with its options"
-    teachers = [earlier for name, earlier in job.done.items() if name.startswith("teacher-")]
+    if job.stage.method == "attention":
+        return _attention(job, options)
+    if job.stage.method == "mixture":
+        options = replace(options, decomposed=False, distillation=DistillationOptions(kind="none"))
 
     def work(place: Place) -> list[Outcome]:
-        prompts = [teacher.prompt for teacher in teachers if isinstance(teacher.prompt, SoftPrompt)]
-        student, report = train_source(job.run.backbone, job.tasks, prompts, options, prompt, job.seed, place)
+        teachers = [each.learned for each in job.needed.values() if isinstance(each.learned, SoftPrompt)]
+        student, report = train_source(job.run.backbone, job.tasks, teachers, options, prompt, job.seed, place)
         return job.outcome(student, report, place)
 
-    depends_on = {
-        "options": to_plain(options),
-        "prompt": to_plain(prompt),
-        "teachers": [teacher.identity for teacher in teachers],
-    }
-    return depends_on, work
+    return {"options": to_plain(options), "prompt": to_plain(prompt)}, work
+
+
+def _attention(job: _Job, source: SourceOptions) -> Wired:
+    """ATTEMPT's attention network, trained on the source tasks with a prompt for each of them."""
+    targets = job.run.experiment.targets
+    attempt = targets.methods.attempt if targets else None
+    assert attempt is not None, "the stage is planned for attempt"
+    options = replace(attempt, pretrained=False)
+
+    def work(place: Place) -> list[Outcome]:
+        start = job.start(options, source.training, place)
+        with build_method("attempt", start) as method:
+            report = train_stage(method, job.tasks, source.training, source.mixing, SOURCE_EPOCHS, job.seed, place)
+            return job.outcome(method, report, place)
+
+    depends_on = {"method": options, "training": source.training, "mixing": source.mixing}
+    return {name: to_plain(value) for name, value in depends_on.items()}, work
 
 
 def _target(job: _Job) -> Wired:
-    options = job.run.experiment.targets
+    options, prompt = job.run.experiment.targets, job.run.experiment.prompt
     assert options is not None, "a target stage is planned only with its options"
-    rates = next(rates for name, rates in options.methods.items() if name == job.stage.method)
+    chosen = options.methods.chosen()[job.stage.method]
     training = options.training if job.stage.shots == "all" else options.few_shot_training
     if training.steps is None and training.epochs is None:
         training = replace(training, epochs=float(target_epochs(job.tasks)))
-    wire = {"mpt": _mpt, "prompt_tuning": _prompt_tuning, "fine_tuning": _fine_tuning}[job.stage.method]
-    depends_on, work = wire(job, replace(options, training=training), rates)
-    return {"rates": to_plain(rates), "training": to_plain(training)} | depends_on, work
-
-
-def _mpt(job: _Job, options: TargetOptions, rates: MethodOptions) -> Wired:
-    source = job.done["source"]
-    prompt = source.prompt
-    assert prompt is not None, "source stages store a prompt"
 
     def work(place: Place) -> list[Outcome]:
-        adapted, report = adapt_target(
-            job.run.backbone, job.tasks, prompt, rates, options.training, options.mixing, job.seed, place
-        )
-        return job.outcome(adapted, report, place)
+        start = job.start(chosen, training, place)
+        with build_method(job.stage.method, start) as method:
+            report = train_stage(method, job.tasks, training, options.mixing, target_epochs(job.tasks), job.seed, place)
+            return job.outcome(method, report, place)
 
-    return {"source": source.identity, "mixing": to_plain(options.mixing)}, work
-
-
-def _prompt_tuning(job: _Job, options: TargetOptions, rates: MethodOptions) -> Wired:
-    prompt, epochs = job.run.experiment.prompt, target_epochs(job.tasks)
-    rate = 0.3 if rates.learning_rate is None else rates.learning_rate
-
-    def work(place: Place) -> list[Outcome]:
-        tuned, report = tune_prompt(
-            job.run.backbone, job.tasks[0], rate, options.training, prompt, epochs, job.seed, place
-        )
-        return job.outcome(tuned, report, place)
-
-    return {"prompt": to_plain(prompt)}, work
-
-
-def _fine_tuning(job: _Job, options: TargetOptions, rates: MethodOptions) -> Wired:
-    rate = 3e-4 if rates.learning_rate is None else rates.learning_rate
-    training, epochs = options.training, target_epochs(job.tasks)
-
-    def work(place: Place) -> list[Outcome]:
-        with FineTuning(job.run.backbone, rate, training.dropout) as model:
-            report = train_stage(model, job.tasks, training, MixingOptions(), epochs, 0, job.seed, place)
-            return score_outcome(model, job.tasks, report, job.stage, job.seed, place)
-
-    return {}, work
+    depends_on = {"method": chosen, "training": training, "prompt": prompt, "mixing": options.mixing}
+    return {name: to_plain(value) for name, value in depends_on.items()}, work

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from multiprompt.backbone import FrozenT5
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.scoring import Evaluation
-from multiprompt.files import write_tensors, write_text
-from multiprompt.methods import FineTuning, Method, PromptTuning
+from multiprompt.files import write_text
+from multiprompt.methods import Method, PromptTuning, StoredMethod, save_method
 from multiprompt.plan import PlannedStage
-from multiprompt.prompts import DecomposedPrompt, Prompt, StoredPrompt, save_plain_prompt, save_prompt
+from multiprompt.prompts import DecomposedPrompt, StoredPrompt, save_plain_prompt, save_prompt
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage import Place
 from multiprompt.recipes.use import evaluate_method
@@ -28,41 +27,31 @@ class Outcome:
     evaluation: Evaluation
 
 
-def prompt_outcome(
-    backbone: FrozenT5,
-    prompt: Prompt,
+def outcomes_of(
+    method: Method,
     tasks: Sequence[PreparedTask],
     report: TrainingReport,
     stage: PlannedStage,
     seed: int,
     place: Place,
 ) -> list[Outcome]:
-    """Store a trained prompt, as trained and merged, and score it on its tasks."""
-    assert place.folder is not None, "stages of an experiment have a folder"
-    stored = StoredPrompt(prompt, tuple(task.name for task in tasks), backbone.name)
-    save_prompt(place.folder / "prompt.safetensors", stored)
-    save_plain_prompt(place.folder / "merged.safetensors", stored)
-    if isinstance(prompt, DecomposedPrompt):
-        scales = ", ".join(f"{t.name} {s:.3f}" for t, s in zip(tasks, prompt.factor_scales(), strict=True))
-        place.progress.message(f"{place.title or place.name}: scale of the task matrices: {scales}")
-    trained = sum(parameter.numel() for parameter in prompt.parameters() if parameter.requires_grad)
-    return _score(PromptTuning(backbone, prompt), tasks, report, stage, seed, round(trained / len(tasks)))
+    """Store what a method has trained, and score it on its tasks.
 
-
-def score_outcome(
-    model: FineTuning,
-    tasks: Sequence[PreparedTask],
-    report: TrainingReport,
-    stage: PlannedStage,
-    seed: int,
-    place: Place,
-) -> list[Outcome]:
-    """Store a fine-tuned model and score it on its tasks."""
+    A prompt is stored as trained and merged; of any other method the trained tensors are stored.
+    """
     assert place.folder is not None, "stages of an experiment have a folder"
-    tensors = model.tensors()
-    write_tensors(place.folder / "model.safetensors", tensors)
-    parameters = sum(tensor.numel() for tensor in tensors.values())
-    return _score(model, tasks, report, stage, seed, round(parameters / len(tasks)))
+    names = tuple(task.name for task in tasks)
+    if isinstance(method, PromptTuning):
+        prompt, stored = method.prompt, StoredPrompt(method.prompt, names, method.backbone.name)
+        save_prompt(place.folder / "prompt.safetensors", stored)
+        save_plain_prompt(place.folder / "merged.safetensors", stored)
+        if isinstance(prompt, DecomposedPrompt):
+            scales = ", ".join(f"{name} {scale:.3f}" for name, scale in zip(names, prompt.factor_scales(), strict=True))
+            place.progress.message(f"{place.title or place.name}: scale of the task matrices: {scales}")
+    else:
+        save_method(place.folder / "method.safetensors", StoredMethod(stage.method, method.tensors(), names))
+    trained = sum(p.numel() for group in method.parameter_groups() for p in group.parameters)
+    return _score(method, tasks, report, stage, seed, round(trained / len(tasks)))
 
 
 def _score(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -11,10 +12,12 @@ from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.config import to_plain
 from multiprompt.errors import CheckpointError, unknown_name
 from multiprompt.evaluation.results import Score
-from multiprompt.files import read_json, read_tensors
-from multiprompt.methods import FineTuning, Method, PromptTuning
+from multiprompt.files import read_json
+from multiprompt.methods import Method, PromptTuning, load_method
+from multiprompt.options import Experiment, Methods
 from multiprompt.plan import plan_stages
 from multiprompt.prompts import load_prompt
+from multiprompt.recipes.build import Start, build_method, load_learned
 from multiprompt.recipes.prepare import choose_task, load_task
 from multiprompt.recipes.run_folder import read_run_config
 from multiprompt.recipes.use import answer_with, evaluate_method
@@ -46,16 +49,28 @@ def stored_scores(folder: Path) -> list[StoredScore]:
     return found
 
 
-def _restore(stack: ExitStack, backbone: FrozenT5, stored: StoredScore) -> tuple[Method, int]:
+def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, stored: StoredScore) -> tuple[Method, int]:
     """The trained method of a stage, and the position of the score's task in it."""
-    prompt_path = stored.folder / "prompt.safetensors"
-    if prompt_path.exists():
-        prompt = load_prompt(prompt_path)
+    if (stored.folder / "prompt.safetensors").exists():
+        prompt = load_prompt(stored.folder / "prompt.safetensors")
         return PromptTuning(backbone, prompt.prompt), prompt.task_id(stored.score.task)
-    model = stack.enter_context(FineTuning(backbone))
-    tensors, _ = read_tensors(stored.folder / "model.safetensors")
-    model.load(tensors)
-    return model, 0
+    trained = load_method(stored.folder / "method.safetensors")
+    targets = experiment.targets
+    assert targets is not None, "only target stages train something else than a prompt"
+    stage = next(stage for stage in plan_stages(experiment) if stage.name == stored.folder.name)
+    start = Start(
+        backbone=backbone,
+        tasks=trained.tasks,
+        options=targets.methods.chosen()[stage.method],
+        training=targets.training,
+        prompt=experiment.prompt,
+        earlier={name: load_learned(stored.folder.parent / name) for name in stage.needs},
+        seed=0,
+        max_source_length=max(choose_task(name, experiment.data)[0].max_source_length for name in trained.tasks),
+    )
+    method = stack.enter_context(build_method(stage.method, start))
+    method.load(trained.tensors)
+    return method, trained.task_id(stored.score.task)
 
 
 def evaluate_run(
@@ -87,7 +102,7 @@ def evaluate_run(
         task = prepared[entry.score.task]
         progress.begin(f"evaluate-{entry.folder.name} {task.name}", 1)
         with ExitStack() as stack:
-            method, task_id = _restore(stack, backbone, entry)
+            method, task_id = _restore(stack, backbone, experiment, entry)
             evaluation = evaluate_method(method, task, task_id)
         scores.append(
             replace(
@@ -150,12 +165,12 @@ def predict(
     if not by_method:
         raise CheckpointError(f"{folder} holds nothing for {task!r} with seed {seed}")
     if method is None:
-        order = ("mpt", "prompt_tuning", "fine_tuning", "student", "teacher")
+        order = (*(field.name for field in dataclasses.fields(Methods)), "student", "teacher")
         method = next(name for name in order if name in by_method)
     if method not in by_method:
         raise unknown_name(f"method for {task!r} in this run", method, by_method)
     backbone = load_backbone(**to_plain(experiment.backbone))
     value, _ = choose_task(task, experiment.data, experiment.tasks)
     with ExitStack() as stack:
-        trained, task_id = _restore(stack, backbone, by_method[method])
+        trained, task_id = _restore(stack, backbone, experiment, by_method[method])
         return answer_with(trained, value, sources, task_id)

@@ -75,5 +75,5 @@ def train_source(
         options.factor_learning_rate,
         options.training.dropout,
     )
-    report = train_stage(method, tasks, options.training, options.mixing, SOURCE_EPOCHS, prompt.length, seed, place)
+    report = train_stage(method, tasks, options.training, options.mixing, SOURCE_EPOCHS, seed, place)
     return student, report

@@ -40,7 +40,6 @@ def train_stage(
     options: TrainingOptions,
     mixing: MixingOptions,
     default_epochs: float,
-    prompt_length: int,
     seed: int,
     place: Place,
 ) -> TrainingReport:
@@ -54,7 +53,6 @@ def train_stage(
         options: length, schedule, selection.
         mixing: how batches of several tasks are drawn.
         default_epochs: where the options give neither steps nor epochs.
-        prompt_length: rows in front of every source.
         seed: of the order of the examples and of dropout.
         place: folder, identity, progress.
 
@@ -73,7 +71,7 @@ def train_stage(
         [task.train for task in tasks],
         sampler,
         int(method.backbone.tokenizer.pad_token_id),
-        prompt_length,
+        method.prompt_length,
         options.max_micro_batch,
         MICRO_BATCH_COST if method.backbone.pads else None,
     )

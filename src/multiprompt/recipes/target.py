@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from multiprompt.backbone import FrozenT5
 from multiprompt.errors import ConfigError
 from multiprompt.methods import PromptTuning
-from multiprompt.options import MethodOptions, MixingOptions, TrainingOptions
+from multiprompt.options import MixingOptions, MptOptions, TrainingOptions
 from multiprompt.prompts import DecomposedPrompt, Prompt, SharedPrompt, SoftPrompt
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage import Place, train_stage
@@ -57,7 +57,7 @@ def adapt_target(
     backbone: FrozenT5,
     tasks: Sequence[PreparedTask],
     source: Prompt,
-    options: MethodOptions | None = None,
+    options: MptOptions | None = None,
     training: TrainingOptions | None = None,
     mixing: MixingOptions | None = None,
     seed: int = 42,
@@ -82,18 +82,17 @@ def adapt_target(
         ConfigError: the source has no shared prompt.
         TrainingError: the loss is not finite.
     """
-    options, training = options or MethodOptions(), training or TrainingOptions()
+    options, training = options or MptOptions(), training or TrainingOptions()
     place = place or Place("target-" + "+".join(task.name for task in tasks))
     prompt = start_target_prompt(source, len(tasks), options.adapt)
-    rate = 0.3 if options.learning_rate is None else options.learning_rate
-    method = PromptTuning(backbone, prompt, rate, options.factor_learning_rate, training.dropout)
+    rates = options.learning_rate, options.factor_learning_rate
+    method = PromptTuning(backbone, prompt, *rates, training.dropout)
     report = train_stage(
         method,
         tasks,
         training,
         mixing or MixingOptions(),
         target_epochs(tasks),
-        prompt.length,
         seed,
         place,
     )

@@ -89,7 +89,7 @@ def tune_prompt(
     """
     soft = SoftPrompt([start_rows(prompt, backbone, derive_seed(seed, place.name, "start"))])
     method = PromptTuning(backbone, soft, learning_rate, dropout=training.dropout)
-    report = train_stage(method, [task], training, MixingOptions(), default_epochs, prompt.length, seed, place)
+    report = train_stage(method, [task], training, MixingOptions(), default_epochs, seed, place)
     return soft, report
 
 

@@ -1,6 +1,6 @@
 """What an experiment is: frozen dataclasses whose defaults are the values of the paper.
 
-Defaults live here and nowhere else. ``config.py`` reads these from YAML and writes them back.
+Defaults live here and in ``methods.py``. ``config.py`` reads these from YAML and writes them back.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from multiprompt.definition import TaskDefinition
 from multiprompt.errors import ConfigError
+from multiprompt.options.methods import Methods, MptOptions
 
 
 def _positive(options: Any, section: str, *names: str) -> None:
@@ -219,31 +220,13 @@ class SourceOptions:
 
 
 @dataclass(frozen=True)
-class MethodOptions:
-    """Rates of one method on the target tasks."""
-
-    learning_rate: float | None = None
-    """None for the study's own: 0.3 for prompts, 3e-4 for full fine-tuning."""
-    factor_learning_rate: float = 0.4
-    """Of u and v."""
-    adapt: Literal["both", "shared_only", "task_only"] = "both"
-    """For mpt: what is used and tuned (section 4.3): all, the shared prompt without u and v, or u and v alone."""
-
-    def __post_init__(self) -> None:
-        _positive(self, "methods", "learning_rate", "factor_learning_rate")
-
-
-MethodName = Literal["mpt", "prompt_tuning", "fine_tuning"]
-
-
-@dataclass(frozen=True)
 class TargetOptions:
     """Target adaptation, and the methods that it is compared with."""
 
     tasks: tuple[str, ...] = ()
     """The target tasks."""
-    methods: dict[MethodName, MethodOptions] = field(default_factory=lambda: {"mpt": MethodOptions()})
-    """Method name to rates."""
+    methods: Methods = field(default_factory=lambda: Methods(mpt=MptOptions()))
+    """What adapts to them, each with what differs from its defaults."""
     shots: tuple[int | Literal["all"], ...] = ("all",)
     """Training examples: "all", or a number k drawn anew for every seed."""
     balanced: bool = True
@@ -263,7 +246,7 @@ class TargetOptions:
         _distinct("targets.tasks", self.tasks)
         if not self.tasks:
             raise ConfigError("targets.tasks is empty; name at least one task, or leave out the section targets")
-        if not self.methods:
+        if not self.methods.chosen():
             raise ConfigError("targets.methods is empty; name at least one method, such as mpt")
         for shots in self.shots:
             if shots != "all" and shots < 1:
@@ -295,10 +278,20 @@ class Experiment:
             raise ConfigError("seeds is empty; give at least one number")
         if self.source is None and self.targets is None:
             raise ConfigError("the experiment has neither a section source nor a section targets: nothing to do")
-        if self.targets and "mpt" in self.targets.methods and not (self.source or self.targets.source_prompt):
+        if self.targets and self.targets.methods.mpt and not (self.source or self.targets.source_prompt):
             raise ConfigError(
                 "targets.methods has mpt, which starts from a source prompt: add a section source, or set "
                 "targets.source_prompt to a stored one"
             )
         if self.targets and self.source and self.targets.source_prompt:
             raise ConfigError("targets.source_prompt and the section source contradict; give one of them")
+        self._check_source_tasks()
+
+    def _check_source_tasks(self) -> None:
+        methods = self.targets.methods if self.targets else Methods()
+        for name in ("spot", "attempt"):
+            if getattr(methods, name) and not self.source:
+                raise ConfigError(f"targets.methods has {name}, which starts from source prompts: add a section source")
+        known = ("retrieved", "weighted", "mixture", *(self.source.tasks if self.source else ()))
+        if methods.spot and methods.spot.start not in known:
+            raise ConfigError(f"targets.methods.spot.start is {methods.spot.start!r}; expected {', '.join(known)}")

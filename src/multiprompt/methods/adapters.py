@@ -1,0 +1,102 @@
+"""Adapters: small bottleneck layers inside every block (Houlsby et al., ICML 2019, arXiv:1902.00751)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from multiprompt.methods.inserted import Inserted, Place, add_hook, attach_norms, own_norms, sites
+
+WEIGHT_SPREAD = 0.01
+"""Standard deviation of an adapter's first weights: it begins next to the identity."""
+
+
+class AdapterWeights(NamedTuple):
+    """Weights of a bottleneck; a leading axis, if there is one, goes over the rows of the batch.
+
+    Shapes: ``[..., D, R]``, ``[..., R]``, ``[..., R, D]``, ``[..., D]``.
+    """
+
+    down: Tensor
+    down_bias: Tensor
+    up: Tensor
+    up_bias: Tensor
+
+
+gelu = partial(F.gelu, approximate="tanh")
+
+
+def bottleneck(states: Tensor, weights: AdapterWeights, activation: Callable[[Tensor], Tensor] = gelu) -> Tensor:
+    """What an adapter adds to the states ``[B, S, D]``: ``activation(states @ down + bias) @ up + bias``."""
+    down, down_bias, up, up_bias = (weight.to(states.dtype) for weight in weights)
+    return activation(states @ down + down_bias.unsqueeze(-2)) @ up + up_bias.unsqueeze(-2)
+
+
+class Adapter(nn.Module):
+    """The adapters of one site, one for each task, each with tensors of its own.
+
+    Args:
+        width: of the model.
+        inner: of the bottleneck.
+        num_tasks: tasks of the group.
+        generator: draws the first weights.
+    """
+
+    def __init__(self, width: int, inner: int, num_tasks: int, generator: torch.Generator) -> None:
+        super().__init__()
+
+        def drawn(*shape: int) -> nn.ParameterList:
+            starts = (torch.randn(*shape, generator=generator) * WEIGHT_SPREAD for _ in range(num_tasks))
+            return nn.ParameterList(starts)
+
+        def zeros(*shape: int) -> nn.ParameterList:
+            return nn.ParameterList(torch.zeros(*shape) for _ in range(num_tasks))
+
+        self.down, self.down_bias = drawn(width, inner), zeros(inner)
+        self.up, self.up_bias = drawn(inner, width), zeros(width)
+
+    def weights(self, task_ids: Tensor) -> AdapterWeights:
+        """Those of every row; without a leading axis if all rows are of one task."""
+        present, index = torch.unique(task_ids, return_inverse=True)
+        tasks = present.tolist()
+        lists = (self.down, self.down_bias, self.up, self.up_bias)
+        if len(tasks) == 1:
+            return AdapterWeights(*(each[tasks[0]] for each in lists))
+        return AdapterWeights(*(torch.stack([each[task] for task in tasks])[index] for each in lists))
+
+
+class Adapters(Inserted):
+    """Adapters after the sublayers of every block, and the model's layer norms, which are trained too.
+
+    The layer norms are shared by the tasks of a group; every task has adapters of its own.
+
+    Args:
+        model: gives widths, and the first weights of the norms.
+        inner: width of the bottleneck (24 on T5-base: the model's width over 32).
+        num_tasks: tasks of the group.
+        places: sublayers that get an adapter; both in the form of Houlsby et al.
+        generator: draws the first weights.
+    """
+
+    def __init__(
+        self, model: Any, inner: int, num_tasks: int, places: tuple[Place, ...], generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.places = places
+        width = model.config.d_model
+        self.layers = nn.ModuleList(Adapter(width, inner, num_tasks, generator) for _ in sites(model, *places))
+        self.norms = own_norms(model)
+
+    def attach(self, model: Any, stack: ExitStack) -> None:
+        attach_norms(self.norms, model, stack)
+        for site, layer in zip(sites(model, *self.places), self.layers, strict=True):
+            add_hook(stack, site.module, partial(self._through, layer))
+
+    def _through(self, layer: Any, states: Tensor) -> Tensor:
+        return states + bottleneck(states, layer.weights(self.ids_for(states)))

@@ -1,0 +1,63 @@
+"""What an experiment is, as frozen dataclasses whose defaults are the values of the paper."""
+
+from __future__ import annotations
+
+from multiprompt.options.experiment import (
+    BackboneOptions,
+    DataOptions,
+    DistillationOptions,
+    Experiment,
+    MixingOptions,
+    PromptOptions,
+    SourceOptions,
+    TargetOptions,
+    TeacherOptions,
+    TrainingOptions,
+)
+from multiprompt.options.methods import (
+    AdapterOptions,
+    AttemptOptions,
+    BitFitOptions,
+    DecomposedPromptTuningOptions,
+    DeptOptions,
+    FineTuningOptions,
+    HyperDecoderOptions,
+    HyperFormerOptions,
+    Ia3Options,
+    LoraOptions,
+    MethodOptions,
+    Methods,
+    MptOptions,
+    PrefixTuningOptions,
+    PromptTuningOptions,
+    SpotOptions,
+)
+
+__all__ = [
+    "AdapterOptions",
+    "AttemptOptions",
+    "BackboneOptions",
+    "BitFitOptions",
+    "DataOptions",
+    "DecomposedPromptTuningOptions",
+    "DeptOptions",
+    "DistillationOptions",
+    "Experiment",
+    "FineTuningOptions",
+    "HyperDecoderOptions",
+    "HyperFormerOptions",
+    "Ia3Options",
+    "LoraOptions",
+    "MethodOptions",
+    "Methods",
+    "MixingOptions",
+    "MptOptions",
+    "PrefixTuningOptions",
+    "PromptOptions",
+    "PromptTuningOptions",
+    "SourceOptions",
+    "SpotOptions",
+    "TargetOptions",
+    "TeacherOptions",
+    "TrainingOptions",
+]

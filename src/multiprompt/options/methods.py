@@ -1,0 +1,227 @@
+"""The options of every method that adapts to target tasks; defaults are the published ones (see docs/methods.md).
+
+A configuration names the methods that it compares, each with what differs from its defaults.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from multiprompt.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class MethodOptions:
+    """What the options of all methods have in common."""
+
+    method: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if number and not value > 0:
+                raise ConfigError(f"methods.{self.method}.{field.name} is {value}; expected more than 0")
+
+
+@dataclass(frozen=True)
+class MptOptions(MethodOptions):
+    """Multitask prompt tuning, stage 2: the shared prompt and the mean factors of the source tasks, tuned on."""
+
+    method = "mpt"
+
+    learning_rate: float = 0.3
+    """Of the shared prompt."""
+    factor_learning_rate: float = 0.4
+    """Of u and v."""
+    adapt: Literal["both", "shared_only", "task_only"] = "both"
+    """What is used and tuned (section 4.3): all, the shared prompt without u and v, or u and v alone."""
+
+
+@dataclass(frozen=True)
+class PromptTuningOptions(MethodOptions):
+    """A prompt of its own for every task (Lester et al. 2021)."""
+
+    method = "prompt_tuning"
+
+    learning_rate: float = 0.3
+
+
+@dataclass(frozen=True)
+class FineTuningOptions(MethodOptions):
+    """Every weight of the backbone."""
+
+    method = "fine_tuning"
+
+    learning_rate: float = 3e-4
+
+
+@dataclass(frozen=True)
+class SpotOptions(MethodOptions):
+    """A prompt that starts from what source tasks have learned (Vu et al. 2022)."""
+
+    method = "spot"
+
+    learning_rate: float = 0.3
+    start: str = "retrieved"
+    """"retrieved" (the most similar source prompt), "weighted" (the mean of all, by similarity), "mixture" (one prompt
+    trained on all source tasks), or the name of a source task."""
+    early_steps: int = 100
+    """Steps of ordinary prompt tuning that give the target's own prompt, which the source prompts are compared with."""
+
+
+@dataclass(frozen=True)
+class AttemptOptions(MethodOptions):
+    """A prompt mixed from source prompts for every example (Asai et al. 2022)."""
+
+    method = "attempt"
+
+    learning_rate: float = 0.3
+    """Of the target prompt."""
+    attention_learning_rate: float = 0.1
+    """Of the attention network."""
+    bottleneck: int = 100
+    """Inner width of the attention network."""
+    temperature: float | None = None
+    """Scores are divided by it; None for e times the width of the model, as in the published code."""
+    pretrained: bool = False
+    """Train the attention network on the source tasks first."""
+
+
+@dataclass(frozen=True)
+class AdapterOptions(MethodOptions):
+    """Small bottleneck layers inside every block, and the layer norms (Houlsby et al. 2019)."""
+
+    method = "adapters"
+
+    learning_rate: float = 3e-4
+    reduction: int = 32
+    """The bottleneck is the width of the model divided by it."""
+    places: Literal["both", "self_attention"] = "both"
+    """After self-attention and after the feed-forward layer of every block, or after self-attention alone."""
+
+
+@dataclass(frozen=True)
+class BitFitOptions(MethodOptions):
+    """A bias on every layer and norm (Ben Zaken et al. 2022)."""
+
+    method = "bitfit"
+
+    learning_rate: float = 3e-4
+
+
+@dataclass(frozen=True)
+class HyperFormerOptions(MethodOptions):
+    """Adapters generated from embeddings of task, layer and place (HyperFormer++, Mahabadi et al. 2021)."""
+
+    method = "hyperformer"
+
+    learning_rate: float = 3e-4
+    reduction: int = 32
+    """The bottleneck of the generated adapters is the width of the model divided by it."""
+    embedding: int = 64
+    """Width of the embeddings of task, layer and place, and of the projected one."""
+    hidden: int = 128
+    """Inner width of the network that projects the three embeddings."""
+
+
+@dataclass(frozen=True)
+class HyperDecoderOptions(MethodOptions):
+    """Decoder adapters generated from every example's encoded source (Ivison and Peters 2022)."""
+
+    method = "hyperdecoder"
+
+    learning_rate: float = 3e-4
+    bottleneck: int = 64
+    """Of the adapters of encoder and decoder."""
+    layer_embedding: int = 10
+    """Width of the embedding of a decoder layer."""
+    hidden: int = 128
+    """Inner width of the generator."""
+
+
+@dataclass(frozen=True)
+class DeptOptions(MethodOptions):
+    """A shorter prompt and a low-rank matrix added to the source's embeddings (Shi and Lipani 2024)."""
+
+    method = "dept"
+
+    learning_rate: float = 0.3
+    """Of the prompt."""
+    matrix_learning_rate: float = 5e-4
+    """Of the two factors of the low-rank matrix."""
+    length_share: float = 0.4
+    """Length of the prompt, as a share of prompt.length; the rest of the numbers goes to the matrix."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.length_share < 1:
+            raise ConfigError(f"methods.dept.length_share is {self.length_share}; expected a share below 1")
+
+
+@dataclass(frozen=True)
+class DecomposedPromptTuningOptions(MethodOptions):
+    """A prompt that is the product of two thin matrices (Xiao et al. 2023)."""
+
+    method = "decomposed_prompt_tuning"
+
+    learning_rate: float = 0.3
+    rank: int = 10
+    """Inner width of the product."""
+
+
+@dataclass(frozen=True)
+class LoraOptions(MethodOptions):
+    """Low-rank updates of the attention's weights, by the peft library (Hu et al. 2022)."""
+
+    method = "lora"
+
+    learning_rate: float = 3e-4
+    rank: int = 8
+    alpha: float = 16.0
+    """The update is scaled by alpha / rank."""
+
+
+@dataclass(frozen=True)
+class Ia3Options(MethodOptions):
+    """Learned scales of keys, values and feed-forward activations, by the peft library (Liu et al. 2022)."""
+
+    method = "ia3"
+
+    learning_rate: float = 3e-3
+
+
+@dataclass(frozen=True)
+class PrefixTuningOptions(MethodOptions):
+    """Learned keys and values in front of every attention layer, by the peft library (Li and Liang 2021)."""
+
+    method = "prefix_tuning"
+
+    learning_rate: float = 0.3
+
+
+@dataclass(frozen=True)
+class Methods:
+    """The methods of a comparison; those that are None do not take part."""
+
+    mpt: MptOptions | None = None
+    prompt_tuning: PromptTuningOptions | None = None
+    fine_tuning: FineTuningOptions | None = None
+    spot: SpotOptions | None = None
+    attempt: AttemptOptions | None = None
+    adapters: AdapterOptions | None = None
+    bitfit: BitFitOptions | None = None
+    hyperformer: HyperFormerOptions | None = None
+    hyperdecoder: HyperDecoderOptions | None = None
+    dept: DeptOptions | None = None
+    decomposed_prompt_tuning: DecomposedPromptTuningOptions | None = None
+    lora: LoraOptions | None = None
+    ia3: Ia3Options | None = None
+    prefix_tuning: PrefixTuningOptions | None = None
+
+    def chosen(self) -> dict[str, Any]:
+        """Name and options of those that take part."""
+        named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return {name: options for name, options in named if options is not None}

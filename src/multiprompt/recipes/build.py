@@ -1,0 +1,212 @@
+"""The method of a target stage as it starts: made of its options, the backbone and what earlier stages have learned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from multiprompt.backbone import FrozenT5
+from multiprompt.errors import CheckpointError
+from multiprompt.methods import FineTuning, Method, PromptTuning, StoredMethod, load_method, move_to
+from multiprompt.methods.adapters import Adapters
+from multiprompt.methods.attempt import Attempt, Attention, MixedPrompts
+from multiprompt.methods.bitfit import Biases
+from multiprompt.methods.dept import Dept, ShortPrompt, matrix_rank
+from multiprompt.methods.hyperdecoder import HyperDecoder
+from multiprompt.methods.hyperformer import HyperFormer
+from multiprompt.methods.inserted import Inserted, InsertedMethod
+from multiprompt.methods.inserted import Place as Sublayer
+from multiprompt.options import PromptOptions, TrainingOptions
+from multiprompt.prompts import FactorisedPrompt, Prompt, SoftPrompt, load_prompt, start_thin_factors
+from multiprompt.recipes.prepare import PreparedTask
+from multiprompt.recipes.spot import retrieved_start, weighted_start
+from multiprompt.recipes.stage import Place
+from multiprompt.recipes.target import start_target_prompt
+from multiprompt.recipes.teacher import start_rows, tune_prompt
+from multiprompt.seeding import derive_seed
+
+Learned = Prompt | StoredMethod
+"""What a stage leaves: a prompt, or the tensors of another method."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a method is made from.
+
+    Attributes:
+        backbone: the frozen model.
+        tasks: names of its tasks, in the order of the task ids.
+        options: of the method, such as ``MptOptions``.
+        training: its dropout counts.
+        prompt: shape and first values of new prompts.
+        earlier: what the stages it needs have learned, by their names.
+        seed: of first values that are drawn.
+        max_source_length: the longest of its tasks' limits, in tokens.
+        data: the tasks themselves; only SPoT looks at them before its training.
+    """
+
+    backbone: FrozenT5
+    tasks: tuple[str, ...]
+    options: Any
+    training: TrainingOptions
+    prompt: PromptOptions
+    earlier: Mapping[str, Learned]
+    seed: int
+    max_source_length: int
+    data: Sequence[PreparedTask] = ()
+
+    def prompt_of(self, stage: str) -> Prompt:
+        """The prompt that an earlier stage has learned."""
+        learned = self.earlier[stage]
+        assert isinstance(learned, Prompt), f"stage {stage} stores a prompt"
+        return learned
+
+    def teachers(self) -> list[str]:
+        """The teachers among the earlier stages, in the order of the source tasks."""
+        return [name for name in self.earlier if name.startswith("teacher-")]
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Draws the first values for a purpose, from the seed alone."""
+        return torch.Generator().manual_seed(derive_seed(self.seed, purpose))
+
+
+def build_method(name: str, start: Start) -> Method:
+    """The method as it stands before its training; it changes the backbone inside its ``with`` block only."""
+    return _BUILDERS[name](start)
+
+
+def load_learned(folder: Path) -> Learned:
+    """What a finished stage has left in its folder.
+
+    Raises:
+        CheckpointError: there is nothing, or it is damaged.
+    """
+    if (folder / "prompt.safetensors").exists():
+        return load_prompt(folder / "prompt.safetensors").prompt
+    if (folder / "method.safetensors").exists():
+        return load_method(folder / "method.safetensors")
+    raise CheckpointError(f"{folder} holds neither prompt.safetensors nor method.safetensors; make the stage again")
+
+
+def _mpt(start: Start) -> Method:
+    prompt = start_target_prompt(start.prompt_of("source"), len(start.tasks), start.options.adapt)
+    rates = start.options.learning_rate, start.options.factor_learning_rate
+    return PromptTuning(start.backbone, prompt, *rates, start.training.dropout)
+
+
+def _prompt_tuning(start: Start) -> Method:
+    prompt = SoftPrompt([start_rows(start.prompt, start.backbone, derive_seed(start.seed, "start"))])
+    return PromptTuning(start.backbone, prompt, start.options.learning_rate, dropout=start.training.dropout)
+
+
+def _fine_tuning(start: Start) -> Method:
+    return FineTuning(start.backbone, start.options.learning_rate, start.training.dropout)
+
+
+def _attempt(start: Start) -> Method:
+    options, width = start.options, start.backbone.width
+    sources = torch.cat([start.prompt_of(name).all_tasks().detach() for name in start.teachers()])
+    attention = Attention(width, options.bottleneck, start.generator("attention"))
+    if options.pretrained:
+        learned = start.earlier["source-attention"]
+        assert isinstance(learned, StoredMethod), "the stage stores the tensors of a method"
+        prefix = "attention."
+        tensors = {n.removeprefix(prefix): t for n, t in learned.tensors.items() if n.startswith(prefix)}
+        move_to(attention, tensors, "the attention network")
+    # The published code starts the target prompt from the first source prompt of its list.
+    mixed = MixedPrompts([sources[0]] * len(start.tasks), attention)
+    rates = options.learning_rate, options.attention_learning_rate
+    return Attempt(start.backbone, mixed, sources, *rates, options.temperature, start.training.dropout)
+
+
+def _adapters(start: Start) -> Method:
+    options, model = start.options, start.backbone.model
+    places: tuple[Sublayer, ...] = ("self_attention",)
+    if options.places == "both":
+        places = ("self_attention", "feed_forward")
+    inner = max(1, start.backbone.width // options.reduction)
+    layers = Adapters(model, inner, len(start.tasks), places, start.generator("adapters"))
+    return _inserted(start, layers)
+
+
+def _bitfit(start: Start) -> Method:
+    return _inserted(start, Biases(start.backbone.model))
+
+
+def _hyperformer(start: Start) -> Method:
+    options = start.options
+    inner = max(1, start.backbone.width // options.reduction)
+    shape = inner, options.embedding, options.hidden, len(start.tasks)
+    return _inserted(start, HyperFormer(start.backbone.model, *shape, start.generator("hyperformer")))
+
+
+def _hyperdecoder(start: Start) -> Method:
+    options = start.options
+    shape = options.bottleneck, options.layer_embedding, options.hidden
+    return _inserted(start, HyperDecoder(start.backbone.model, *shape, start.generator("hyperdecoder")))
+
+
+def _inserted(start: Start, layers: Inserted) -> Method:
+    return InsertedMethod(start.backbone, layers, start.options.learning_rate, start.training.dropout)
+
+
+def _dept(start: Start) -> Method:
+    options, length, positions = start.options, start.prompt.length, start.max_source_length
+    short = max(1, round(options.length_share * length))
+    rows = start_rows(replace(start.prompt, length=short), start.backbone, derive_seed(start.seed, "start"))
+    rank = matrix_rank(length, short, start.backbone.width, positions)
+    prompt = ShortPrompt(rows, positions, rank, start.generator("matrix"))
+    rates = options.learning_rate, options.matrix_learning_rate
+    return Dept(start.backbone, prompt, *rates, start.training.dropout)
+
+
+def _decomposed_prompt_tuning(start: Start) -> Method:
+    shape = start.prompt.length, start.backbone.width, start.options.rank
+    prompt = FactorisedPrompt(*start_thin_factors(*shape, start.generator("factors")))
+    return PromptTuning(start.backbone, prompt, start.options.learning_rate, dropout=start.training.dropout)
+
+
+def _spot(start: Start) -> Method:
+    prompt = SoftPrompt([_spot_rows(start)])
+    return PromptTuning(start.backbone, prompt, start.options.learning_rate, dropout=start.training.dropout)
+
+
+def _spot_rows(start: Start) -> Tensor:
+    options = start.options
+    if options.start == "mixture":
+        return start.prompt_of("source-mixture").all_tasks().detach()[0]
+    sources = torch.cat([start.prompt_of(name).all_tasks().detach() for name in start.teachers()])
+    if options.start not in ("retrieved", "weighted"):
+        return sources[0]  # the plan asks for the one teacher that is named
+    early, _ = tune_prompt(
+        start.backbone,
+        start.data[0],
+        options.learning_rate,
+        replace(start.training, steps=options.early_steps, epochs=None, evaluate_every=None, select="last"),
+        start.prompt,
+        1,
+        start.seed,
+        Place("spot-early"),
+    )
+    choose = retrieved_start if options.start == "retrieved" else weighted_start
+    return choose(early.all_tasks().detach()[0], sources)
+
+
+_BUILDERS: Mapping[str, Callable[[Start], Method]] = {
+    "mpt": _mpt,
+    "prompt_tuning": _prompt_tuning,
+    "fine_tuning": _fine_tuning,
+    "spot": _spot,
+    "attempt": _attempt,
+    "adapters": _adapters,
+    "bitfit": _bitfit,
+    "hyperformer": _hyperformer,
+    "hyperdecoder": _hyperdecoder,
+    "dept": _dept,
+    "decomposed_prompt_tuning": _decomposed_prompt_tuning,
+}

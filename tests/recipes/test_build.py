@@ -1,0 +1,165 @@
+"""What holds for every method that adapts to target tasks, on a random backbone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from conftest import random_batch
+from multiprompt.backbone import FrozenT5
+from multiprompt.batch import Batch
+from multiprompt.methods import Method
+from multiprompt.options import (
+    AdapterOptions,
+    AttemptOptions,
+    BitFitOptions,
+    DecomposedPromptTuningOptions,
+    DeptOptions,
+    FineTuningOptions,
+    HyperDecoderOptions,
+    HyperFormerOptions,
+    MptOptions,
+    PromptOptions,
+    PromptTuningOptions,
+    SpotOptions,
+    TrainingOptions,
+)
+from multiprompt.plan import GROUPED
+from multiprompt.prompts import DecomposedPrompt, SoftPrompt, start_task_factors
+from multiprompt.recipes.build import Start, build_method
+from multiprompt.training.loop import _step
+from multiprompt.training.optimiser import build_optimiser
+
+LENGTH, WIDTH = 5, 16
+GROUP = ("one", "two", "three")
+OPTIONS = {
+    "mpt": MptOptions(0.1, 0.05),
+    "prompt_tuning": PromptTuningOptions(0.1),
+    "fine_tuning": FineTuningOptions(1e-3),
+    "spot": SpotOptions(0.1, start="sst2"),
+    "attempt": AttemptOptions(0.1, 0.05, bottleneck=4, temperature=1.0),
+    "adapters": AdapterOptions(1e-2, reduction=4),
+    "bitfit": BitFitOptions(1e-2),
+    "hyperformer": HyperFormerOptions(1e-2, reduction=4, embedding=6, hidden=8),
+    "hyperdecoder": HyperDecoderOptions(1e-2, bottleneck=4, layer_embedding=3, hidden=8),
+    "dept": DeptOptions(0.1, 0.05),
+    "decomposed_prompt_tuning": DecomposedPromptTuningOptions(0.1, rank=2),
+}
+FINE_TUNED = [name for name in OPTIONS if name != "fine_tuning"]
+
+
+def start_of(name: str, backbone: FrozenT5, tasks: tuple[str, ...] = ("one",), **changes) -> Start:
+    generator = torch.Generator().manual_seed(3)
+
+    def rows() -> torch.Tensor:
+        return torch.randn(LENGTH, WIDTH, generator=generator)
+
+    factors = [start_task_factors(LENGTH, WIDTH, 1, "near_one", generator) for _ in range(2)]
+    earlier = {f"teacher-{task}": SoftPrompt([rows()]) for task in ("sst2", "mnli", "qnli")}
+    start = Start(
+        backbone=backbone,
+        tasks=tasks,
+        options=OPTIONS[name],
+        training=TrainingOptions(dropout=False),
+        prompt=PromptOptions(length=LENGTH),
+        earlier=earlier | {"source": DecomposedPrompt(rows(), factors)},
+        seed=1,
+        max_source_length=9,
+    )
+    return replace(start, **changes)
+
+
+def batch_of(tasks: int, seed: int = 0) -> Batch:
+    return random_batch(seed, num_tasks=tasks)
+
+
+def take_step(method: Method, batches: list[Batch]):
+    optimiser = build_optimiser(method.parameter_groups(), TrainingOptions())
+    return _step(method, batches, optimiser, 1e9, "a test")
+
+
+def cut(batch: Batch, parts: int) -> list[Batch]:
+    rows = torch.arange(len(batch)).chunk(parts)
+    return [Batch(batch.input_ids[r], batch.attention_mask[r], batch.labels[r], batch.task_ids[r]) for r in rows]
+
+
+def groups_of(name: str) -> list[tuple[str, ...]]:
+    return [("one",), GROUP] if name in GROUPED else [("one",)]
+
+
+CASES = [(name, tasks) for name in OPTIONS for tasks in groups_of(name)]
+each_case = pytest.mark.parametrize(("name", "tasks"), CASES, ids=[f"{n}-{len(t)}" for n, t in CASES])
+
+
+@each_case
+def test_steps_move_the_declared_tensors_and_the_backbone_comes_out_as_it_went_in(tiny_backbone, name, tasks):
+    model = tiny_backbone.model
+    weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    batch, prompts = batch_of(1), torch.randn(6, 4, WIDTH)
+    logits = tiny_backbone.forward(batch, prompts).logits
+    with build_method(name, start_of(name, tiny_backbone, tasks)) as method:
+        before = {key: tensor.clone() for key, tensor in method.tensors().items()}
+        declared = sum(p.numel() for group in method.parameter_groups() for p in group.parameters)
+        assert declared == sum(tensor.numel() for tensor in before.values())
+        # a factor that starts at zero holds back the gradient of the other one for a step
+        for seed in (1, 2):
+            take_step(method, [batch_of(len(tasks), seed)])
+        unmoved = [key for key, tensor in method.tensors().items() if torch.equal(tensor, before[key])]
+        assert unmoved == []
+        if name != "fine_tuning":
+            frozen = dict(model.named_parameters())
+            assert all(torch.equal(frozen[key], weights[key]) for key in frozen if "norm" not in key)
+    assert all(torch.equal(tensor, weights[key]) for key, tensor in model.state_dict().items())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert not any(module._forward_hooks for module in model.modules())
+    assert torch.equal(tiny_backbone.forward(batch, prompts).logits, logits)
+
+
+@each_case
+def test_what_is_stored_and_loaded_gives_the_same_losses_and_answers(tiny_backbone, name, tasks):
+    batch = batch_of(len(tasks))
+    with build_method(name, start_of(name, tiny_backbone, tasks)) as method:
+        take_step(method, [batch])
+        stored = {key: tensor.clone() for key, tensor in method.tensors().items()}
+        expected = method.losses(batch)["task"].detach(), method.generate(batch, 4)
+    with build_method(name, start_of(name, tiny_backbone, tasks, seed=2)) as other:
+        other.load(stored)
+        assert torch.equal(other.losses(batch)["task"].detach(), expected[0])
+        assert torch.equal(other.generate(batch, 4), expected[1])
+
+
+@each_case
+@pytest.mark.parametrize("parts", [2, 6])
+def test_the_gradient_does_not_depend_on_micro_batches(tiny_backbone, name, tasks, parts):
+    gradients = []
+    for number in (1, parts):
+        with build_method(name, start_of(name, tiny_backbone, tasks)) as method:
+            take_step(method, cut(batch_of(len(tasks)), number))
+            gradients.append([p.grad for group in method.parameter_groups() for p in group.parameters])
+    for whole, split in zip(*gradients, strict=True):
+        assert_close(split, whole, rtol=1e-4, atol=1e-6)
+
+
+@each_case
+def test_a_batch_can_be_learned_by_heart(tiny_backbone, name, tasks):
+    with build_method(name, start_of(name, tiny_backbone, tasks)) as method:
+        batch = batch_of(len(tasks))
+        optimiser = build_optimiser(method.parameter_groups(), TrainingOptions())
+        losses = [_step(method, [batch], optimiser, 1.0, "a test").loss for _ in range(150)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name in GROUPED])
+def test_an_example_of_a_mixed_batch_is_the_example_alone(tiny_backbone, name):
+    batch = batch_of(3)
+    with build_method(name, start_of(name, tiny_backbone, GROUP)) as method:
+        take_step(method, [batch])  # so that the tasks differ
+        together = method.losses(batch)["task"]
+        answers = method.generate(batch, 3)
+        for row, alone in enumerate(cut(batch, len(batch))):
+            assert_close(method.losses(alone)["task"][0], together[row], rtol=1e-4, atol=1e-5)
+            one = method.generate(alone, 3)[0]
+            assert torch.equal(one, answers[row, : len(one)])
