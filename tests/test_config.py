@@ -62,6 +62,22 @@ def test_every_field_is_written():
         ({"targets": TARGETS | {"methods": {}}}, "targets.methods is empty"),
         ({"targets": TARGETS | {"methods": {"prompt_tunning": {}}}}, "did you mean 'prompt_tuning'?"),
         ({"targets": TARGETS | {"methods": {"prompt_tuning": {"rate": 1}}}}, "targets.methods.prompt_tuning.rate"),
+        ({"targets": TARGETS | {"methods": {"spot": {}}}}, "targets.methods.spot starts from source prompts"),
+        ({"targets": TARGETS | {"methods": {"attempt": {}}}}, "targets.methods.attempt starts from source prompts"),
+        (
+            {"source": {"tasks": ["mnli", "sst2"]}, "targets": TARGETS | {"methods": {"spot": {"start": "mnl"}}}},
+            "targets.methods.spot.start is 'mnl', which is no source task; did you mean 'mnli'?",
+        ),
+        (
+            {"source": {"tasks": ["mnli", "sst2"]}, "targets": TARGETS | {"methods": {"spot": {"start": "squad"}}}},
+            "targets.methods.spot.start is 'squad', which is no source task; expected retrieved, weighted,",
+        ),
+        ({"targets": TARGETS | {"methods": {"attempt": {"bottleneck": 0}}}}, "targets.methods.attempt.bottleneck is 0"),
+        (
+            {"targets": TARGETS | {"methods": {"adapters": {"places": "all"}}}},
+            "targets.methods.adapters.places is 'all'",
+        ),
+        ({"targets": TARGETS | {"methods": {"dept": {"length_share": 1}}}}, "targets.methods.dept.length_share is 1"),
         ({"targets": TARGETS | {"training": {"steps": 5, "epochs": 1}}}, "contradict; give one"),
         ({"targets": TARGETS | {"training": {"warmup_ratio": 1}}}, "expected a share from 0 to below 1"),
         ({"targets": TARGETS | {"group": True}}, "name at least two in targets.tasks"),

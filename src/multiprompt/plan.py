@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from multiprompt.options import AttemptOptions, Experiment, SourceOptions, SpotOptions
+from multiprompt.options import AttemptOptions, Experiment, Methods, SourceOptions, SpotOptions
 
 Shots = int | Literal["all"]
 """Training examples of a target: all, or so many."""
 
+SOURCE_METHODS = ("student", "teacher", "mixture", "attention")
+"""What the stages on source tasks train; see ``PlannedStage.method``. All other methods are those of target tasks."""
 
 GROUPED = ("mpt", "fine_tuning", "attempt", "adapters", "hyperformer", "hyperdecoder")
 """Methods that can share something among the tasks of a group; the others adapt to one task at a time."""
@@ -43,6 +45,11 @@ class PlannedStage:
             return f"teacher-{self.tasks[0]}"
         tasks = self.tasks[0] if len(self.tasks) == 1 else "group"
         return f"target-{tasks}-{self.method}-{self.shots}"
+
+
+def options_of(stage: PlannedStage, methods: Methods) -> Any:
+    """The options of what a stage builds: those of its method; of ATTEMPT for its attention network."""
+    return methods.chosen()["attempt" if stage.method == "attention" else stage.method]
 
 
 def _needs(method: str, options: Any, source: SourceOptions | None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multiprompt.methods.inserted import Inserted, Place, add_hook, attach_norms, own_norms, sites
+from multiprompt.methods.inserted import Inserted, Sublayer, attach_norms, change_output, own_norms, sites
 
 WEIGHT_SPREAD = 0.01
 """Standard deviation of an adapter's first weights: it begins next to the identity."""
@@ -85,7 +85,7 @@ class Adapters(Inserted):
     """
 
     def __init__(
-        self, model: Any, inner: int, num_tasks: int, places: tuple[Place, ...], generator: torch.Generator
+        self, model: Any, inner: int, num_tasks: int, places: tuple[Sublayer, ...], generator: torch.Generator
     ) -> None:
         super().__init__()
         self.places = places
@@ -96,7 +96,7 @@ class Adapters(Inserted):
     def attach(self, model: Any, stack: ExitStack) -> None:
         attach_norms(self.norms, model, stack)
         for site, layer in zip(sites(model, *self.places), self.layers, strict=True):
-            add_hook(stack, site.module, partial(self._through, layer))
+            change_output(stack, site.module, partial(self._through, layer))
 
     def _through(self, layer: Any, states: Tensor) -> Tensor:
         return states + bottleneck(states, layer.weights(self.ids_for(states)))

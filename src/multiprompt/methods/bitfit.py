@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from multiprompt.methods.inserted import Inserted, add_hook
+from multiprompt.methods.inserted import Inserted, change_output
 
 
 def biased_layers(model: Any) -> dict[str, tuple[nn.Module, int]]:
@@ -22,7 +22,7 @@ def biased_layers(model: Any) -> dict[str, tuple[nn.Module, int]]:
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
             found[name] = (module, module.out_features)
-        elif type(module).__name__ == "T5LayerNorm" and not name.endswith("final_layer_norm"):
+        elif name.endswith(".layer_norm"):  # those at the end of a stack are called final_layer_norm
             found[name] = (module, model.config.d_model)
     return found
 
@@ -40,7 +40,7 @@ class Biases(Inserted):
 
     def attach(self, model: Any, stack: ExitStack) -> None:
         for (module, _), bias in zip(biased_layers(model).values(), self.biases, strict=True):
-            add_hook(stack, module, partial(_add, bias))
+            change_output(stack, module, partial(_add, bias))
 
 
 def _add(bias: nn.Parameter, output: Tensor) -> Tensor:

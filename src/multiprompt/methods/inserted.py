@@ -7,6 +7,7 @@ takes the place of the frozen one; at the end of the ``with`` block the hooks ar
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +22,7 @@ from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 
-Place = Literal["self_attention", "feed_forward"]
+Sublayer = Literal["self_attention", "feed_forward"]
 Stack = Literal["encoder", "decoder"]
 
 
@@ -38,11 +39,11 @@ class Site:
 
     stack: Stack
     block: int
-    place: Place
+    place: Sublayer
     module: nn.Module
 
 
-def sites(model: Any, *places: Place) -> list[Site]:
+def sites(model: Any, *places: Sublayer) -> list[Site]:
     """The sites of all blocks, encoder first: after self-attention and after the feed-forward layer, as asked for."""
     stacks: tuple[Stack, ...] = ("encoder", "decoder")
     found = []
@@ -54,8 +55,8 @@ def sites(model: Any, *places: Place) -> list[Site]:
 
 
 def layer_norms(model: Any) -> list[Any]:
-    """Every layer norm of the model."""
-    return [module for module in model.modules() if type(module).__name__ == "T5LayerNorm"]
+    """Every layer norm of the model, by name: where apex is installed transformers takes its class."""
+    return [module for name, module in model.named_modules() if name.endswith("layer_norm")]
 
 
 class Inserted(nn.Module):
@@ -78,11 +79,20 @@ class Inserted(nn.Module):
         return self.task_ids.repeat_interleave(len(states) // len(self.task_ids))
 
 
-def add_hook(stack: ExitStack, module: nn.Module, change: Any) -> None:
-    """Let ``change`` have its way with the first output of a module until the stack is closed."""
+def change_output(stack: ExitStack, module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    """Put ``change`` behind a module, on its first output, until the stack is closed."""
 
     def hook(_: nn.Module, __: Any, output: Any) -> Any:
         return (change(output[0]), *output[1:]) if isinstance(output, tuple) else change(output)
+
+    stack.callback(module.register_forward_hook(hook).remove)
+
+
+def add_beside(stack: ExitStack, module: nn.Module, layer: Callable[[Tensor], Tensor]) -> None:
+    """Put ``layer`` beside a module, until the stack is closed: both read its input, and their outputs are added."""
+
+    def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + layer(inputs[0])
 
     stack.callback(module.register_forward_hook(hook).remove)
 
@@ -111,8 +121,10 @@ class InsertedMethod(TaskMethod):
         self._inside = ExitStack()
 
     def __enter__(self) -> Self:
-        self._inside.enter_context(self.backbone.ordinary_passes())
-        self.inserted.attach(self.backbone.model, self._inside)
+        with ExitStack() as stack:
+            stack.enter_context(self.backbone.ordinary_passes())
+            self.inserted.attach(self.backbone.model, stack)
+            self._inside = stack.pop_all()  # only now: what fails half way is undone
         return self
 
     def __exit__(
@@ -146,7 +158,7 @@ def own_norms(model: Any) -> nn.ParameterList:
 def attach_norms(norms: nn.ParameterList, model: Any, stack: ExitStack) -> None:
     """Let the trained copies take the place of the frozen weights; the states keep their precision."""
     for norm, weight in zip(layer_norms(model), norms, strict=True):
-        add_hook(stack, norm, partial(_in_precision, norm.weight.dtype))
+        change_output(stack, norm, partial(_in_precision, norm.weight.dtype))
         replace_weight(stack, norm, weight)
 
 

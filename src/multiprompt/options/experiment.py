@@ -5,6 +5,7 @@ Defaults live here and in ``methods.py``. ``config.py`` reads these from YAML an
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -291,7 +292,9 @@ class Experiment:
         methods = self.targets.methods if self.targets else Methods()
         for name in ("spot", "attempt"):
             if getattr(methods, name) and not self.source:
-                raise ConfigError(f"targets.methods has {name}, which starts from source prompts: add a section source")
+                raise ConfigError(f"targets.methods.{name} starts from source prompts: add a section source")
         known = ("retrieved", "weighted", "mixture", *(self.source.tasks if self.source else ()))
         if methods.spot and methods.spot.start not in known:
-            raise ConfigError(f"targets.methods.spot.start is {methods.spot.start!r}; expected {', '.join(known)}")
+            start, close = methods.spot.start, difflib.get_close_matches(methods.spot.start, known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"expected {', '.join(known)}"
+            raise ConfigError(f"targets.methods.spot.start is {start!r}, which is no source task; {hint}")

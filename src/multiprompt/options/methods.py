@@ -23,7 +23,7 @@ class MethodOptions:
             value = getattr(self, field.name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if number and not value > 0:
-                raise ConfigError(f"methods.{self.method}.{field.name} is {value}; expected more than 0")
+                raise ConfigError(f"targets.methods.{self.method}.{field.name} is {value}; expected more than 0")
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class DeptOptions(MethodOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.length_share < 1:
-            raise ConfigError(f"methods.dept.length_share is {self.length_share}; expected a share below 1")
+            raise ConfigError(f"targets.methods.dept.length_share is {self.length_share}; expected a share below 1")
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,7 @@ from multiprompt.methods.bitfit import Biases
 from multiprompt.methods.dept import Dept, ShortPrompt, matrix_rank
 from multiprompt.methods.hyperdecoder import HyperDecoder
 from multiprompt.methods.hyperformer import HyperFormer
-from multiprompt.methods.inserted import Inserted, InsertedMethod
-from multiprompt.methods.inserted import Place as Sublayer
+from multiprompt.methods.inserted import Inserted, InsertedMethod, Sublayer
 from multiprompt.options import PromptOptions, TrainingOptions
 from multiprompt.prompts import FactorisedPrompt, Prompt, SoftPrompt, load_prompt, start_thin_factors
 from multiprompt.recipes.prepare import PreparedTask
@@ -45,7 +44,8 @@ class Start:
         training: its dropout counts.
         prompt: shape and first values of new prompts.
         earlier: what the stages it needs have learned, by their names.
-        seed: of first values that are drawn.
+        seed: of the run.
+        stage: name of the stage; first values that are drawn depend on it and on the seed.
         max_source_length: the longest of its tasks' limits, in tokens.
         data: the tasks themselves; only SPoT looks at them before its training.
     """
@@ -57,6 +57,7 @@ class Start:
     prompt: PromptOptions
     earlier: Mapping[str, Learned]
     seed: int
+    stage: str
     max_source_length: int
     data: Sequence[PreparedTask] = ()
 
@@ -71,8 +72,13 @@ class Start:
         return [name for name in self.earlier if name.startswith("teacher-")]
 
     def generator(self, purpose: str) -> torch.Generator:
-        """Draws the first values for a purpose, from the seed alone."""
-        return torch.Generator().manual_seed(derive_seed(self.seed, purpose))
+        """Draws the first values for a purpose."""
+        return torch.Generator().manual_seed(derive_seed(self.seed, self.stage, purpose))
+
+    def prompt_rows(self, length: int) -> Tensor:
+        """First value of a new prompt, ``[length, D]``, as the options of prompts want it."""
+        seed = derive_seed(self.seed, self.stage, "start")
+        return start_rows(replace(self.prompt, length=length), self.backbone, seed)
 
 
 def build_method(name: str, start: Start) -> Method:
@@ -100,7 +106,7 @@ def _mpt(start: Start) -> Method:
 
 
 def _prompt_tuning(start: Start) -> Method:
-    prompt = SoftPrompt([start_rows(start.prompt, start.backbone, derive_seed(start.seed, "start"))])
+    prompt = SoftPrompt([start.prompt_rows(start.prompt.length)])
     return PromptTuning(start.backbone, prompt, start.options.learning_rate, dropout=start.training.dropout)
 
 
@@ -112,9 +118,8 @@ def _attempt(start: Start) -> Method:
     options, width = start.options, start.backbone.width
     sources = torch.cat([start.prompt_of(name).all_tasks().detach() for name in start.teachers()])
     attention = Attention(width, options.bottleneck, start.generator("attention"))
-    if options.pretrained:
-        learned = start.earlier["source-attention"]
-        assert isinstance(learned, StoredMethod), "the stage stores the tensors of a method"
+    learned = start.earlier.get("source-attention")
+    if isinstance(learned, StoredMethod):
         prefix = "attention."
         tensors = {n.removeprefix(prefix): t for n, t in learned.tensors.items() if n.startswith(prefix)}
         move_to(attention, tensors, "the attention network")
@@ -158,9 +163,8 @@ def _inserted(start: Start, layers: Inserted) -> Method:
 def _dept(start: Start) -> Method:
     options, length, positions = start.options, start.prompt.length, start.max_source_length
     short = max(1, round(options.length_share * length))
-    rows = start_rows(replace(start.prompt, length=short), start.backbone, derive_seed(start.seed, "start"))
     rank = matrix_rank(length, short, start.backbone.width, positions)
-    prompt = ShortPrompt(rows, positions, rank, start.generator("matrix"))
+    prompt = ShortPrompt(start.prompt_rows(short), positions, rank, start.generator("matrix"))
     rates = options.learning_rate, options.matrix_learning_rate
     return Dept(start.backbone, prompt, *rates, start.training.dropout)
 
@@ -191,7 +195,7 @@ def _spot_rows(start: Start) -> Tensor:
         start.prompt,
         1,
         start.seed,
-        Place("spot-early"),
+        Place(f"{start.stage}-early"),
     )
     choose = retrieved_start if options.start == "retrieved" else weighted_start
     return choose(early.all_tasks().detach()[0], sources)
@@ -203,6 +207,7 @@ _BUILDERS: Mapping[str, Callable[[Start], Method]] = {
     "fine_tuning": _fine_tuning,
     "spot": _spot,
     "attempt": _attempt,
+    "attention": _attempt,  # on the source tasks, before any attention has been learned
     "adapters": _adapters,
     "bitfit": _bitfit,
     "hyperformer": _hyperformer,

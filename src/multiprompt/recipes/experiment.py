@@ -13,8 +13,8 @@ from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import Score, write_results
 from multiprompt.files import read_json, write_json
 from multiprompt.methods import Method, PromptTuning
-from multiprompt.options import DistillationOptions, Experiment, SourceOptions, TrainingOptions
-from multiprompt.plan import PlannedStage, plan_stages
+from multiprompt.options import DistillationOptions, Experiment, MixingOptions, TrainingOptions
+from multiprompt.plan import PlannedStage, options_of, plan_stages
 from multiprompt.prompts import Prompt, SoftPrompt, load_prompt
 from multiprompt.recipes.build import Learned, Start, build_method, load_learned
 from multiprompt.recipes.outcome import Outcome, outcomes_of, write_predictions
@@ -24,7 +24,6 @@ from multiprompt.recipes.source import SOURCE_EPOCHS, train_source
 from multiprompt.recipes.stage import Place, train_stage
 from multiprompt.recipes.target import target_epochs
 from multiprompt.recipes.teacher import train_teacher
-from multiprompt.seeding import derive_seed
 from multiprompt.training import SILENT, Progress, TrainingReport
 
 STAGE_VERSION = 2
@@ -76,7 +75,8 @@ class _Job:
             training=training,
             prompt=self.run.experiment.prompt,
             earlier={name: each.learned for name, each in self.needed.items()},
-            seed=derive_seed(self.seed, place.name),
+            seed=self.seed,
+            stage=place.name,
             max_source_length=max(task.task.max_source_length for task in self.tasks),
             data=self.tasks,
         )
@@ -205,7 +205,8 @@ def _source(job: _Job) -> Wired:
     options, prompt = job.run.experiment.source, job.run.experiment.prompt
     assert options is not None, "a source stage is planned only with its options"
     if job.stage.method == "attention":
-        return _attention(job, options)
+        # ATTEMPT's network, with a prompt for each source task that is not handed on
+        return _built(job, options.training, options.mixing, SOURCE_EPOCHS)
     if job.stage.method == "mixture":
         options = replace(options, decomposed=False, distillation=DistillationOptions(kind="none"))
 
@@ -217,36 +218,24 @@ def _source(job: _Job) -> Wired:
     return {"options": to_plain(options), "prompt": to_plain(prompt)}, work
 
 
-def _attention(job: _Job, source: SourceOptions) -> Wired:
-    """ATTEMPT's attention network, trained on the source tasks with a prompt for each of them."""
-    targets = job.run.experiment.targets
-    attempt = targets.methods.attempt if targets else None
-    assert attempt is not None, "the stage is planned for attempt"
-    options = replace(attempt, pretrained=False)
-
-    def work(place: Place) -> list[Outcome]:
-        start = job.start(options, source.training, place)
-        with build_method("attempt", start) as method:
-            report = train_stage(method, job.tasks, source.training, source.mixing, SOURCE_EPOCHS, job.seed, place)
-            return job.outcome(method, report, place)
-
-    depends_on = {"method": options, "training": source.training, "mixing": source.mixing}
-    return {name: to_plain(value) for name, value in depends_on.items()}, work
-
-
 def _target(job: _Job) -> Wired:
-    options, prompt = job.run.experiment.targets, job.run.experiment.prompt
+    options = job.run.experiment.targets
     assert options is not None, "a target stage is planned only with its options"
-    chosen = options.methods.chosen()[job.stage.method]
     training = options.training if job.stage.shots == "all" else options.few_shot_training
-    if training.steps is None and training.epochs is None:
-        training = replace(training, epochs=float(target_epochs(job.tasks)))
+    return _built(job, training, options.mixing, target_epochs(job.tasks))
+
+
+def _built(job: _Job, training: TrainingOptions, mixing: MixingOptions, default_epochs: int) -> Wired:
+    """A stage that trains one of the methods of targets."""
+    prompt, targets = job.run.experiment.prompt, job.run.experiment.targets
+    assert targets is not None, "the stage is planned for a method of targets"
+    chosen = options_of(job.stage, targets.methods)
 
     def work(place: Place) -> list[Outcome]:
         start = job.start(chosen, training, place)
         with build_method(job.stage.method, start) as method:
-            report = train_stage(method, job.tasks, training, options.mixing, target_epochs(job.tasks), job.seed, place)
+            report = train_stage(method, job.tasks, training, mixing, default_epochs, job.seed, place)
             return job.outcome(method, report, place)
 
-    depends_on = {"method": chosen, "training": training, "prompt": prompt, "mixing": options.mixing}
+    depends_on = {"method": chosen, "training": training, "prompt": prompt, "mixing": mixing}
     return {name: to_plain(value) for name, value in depends_on.items()}, work

@@ -15,7 +15,7 @@ from multiprompt.evaluation.results import Score
 from multiprompt.files import read_json
 from multiprompt.methods import Method, PromptTuning, load_method
 from multiprompt.options import Experiment, Methods
-from multiprompt.plan import plan_stages
+from multiprompt.plan import SOURCE_METHODS, options_of, plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes.build import Start, build_method, load_learned
 from multiprompt.recipes.prepare import choose_task, load_task
@@ -56,16 +56,17 @@ def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, store
         return PromptTuning(backbone, prompt.prompt), prompt.task_id(stored.score.task)
     trained = load_method(stored.folder / "method.safetensors")
     targets = experiment.targets
-    assert targets is not None, "only target stages train something else than a prompt"
+    assert targets is not None, "only the methods of targets store something else than a prompt"
     stage = next(stage for stage in plan_stages(experiment) if stage.name == stored.folder.name)
     start = Start(
         backbone=backbone,
         tasks=trained.tasks,
-        options=targets.methods.chosen()[stage.method],
+        options=options_of(stage, targets.methods),
         training=targets.training,
         prompt=experiment.prompt,
         earlier={name: load_learned(stored.folder.parent / name) for name in stage.needs},
-        seed=0,
+        seed=0,  # what is drawn is overwritten
+        stage=stage.name,
         max_source_length=max(choose_task(name, experiment.data)[0].max_source_length for name in trained.tasks),
     )
     method = stack.enter_context(build_method(stage.method, start))
@@ -165,7 +166,7 @@ def predict(
     if not by_method:
         raise CheckpointError(f"{folder} holds nothing for {task!r} with seed {seed}")
     if method is None:
-        order = (*(field.name for field in dataclasses.fields(Methods)), "student", "teacher")
+        order = (*(field.name for field in dataclasses.fields(Methods)), *SOURCE_METHODS)
         method = next(name for name in order if name in by_method)
     if method not in by_method:
         raise unknown_name(f"method for {task!r} in this run", method, by_method)
