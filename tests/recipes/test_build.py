@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from conftest import random_batch
+from conftest import build_tiny_model, random_batch
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
 from multiprompt.methods import Method
@@ -94,13 +94,20 @@ CASES = [(name, tasks) for name in OPTIONS for tasks in groups_of(name)]
 each_case = pytest.mark.parametrize(("name", "tasks"), CASES, ids=[f"{n}-{len(t)}" for n, t in CASES])
 
 
+@pytest.fixture(params=[{}, {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}], ids=["v1.0", "v1.1"])
+def backbone(request, tiny_backbone) -> FrozenT5:
+    tiny = FrozenT5(build_tiny_model(**request.param), tiny_backbone.tokenizer, "tiny")
+    tiny.packs = True
+    return tiny
+
+
 @each_case
-def test_steps_move_the_declared_tensors_and_the_backbone_comes_out_as_it_went_in(tiny_backbone, name, tasks):
-    model = tiny_backbone.model
+def test_steps_move_the_declared_tensors_and_the_backbone_comes_out_as_it_went_in(backbone, name, tasks):
+    model = backbone.model
     weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     batch, prompts = batch_of(1), torch.randn(6, 4, WIDTH)
-    logits = tiny_backbone.forward(batch, prompts).logits
-    with build_method(name, start_of(name, tiny_backbone, tasks)) as method:
+    logits = backbone.forward(batch, prompts).logits
+    with build_method(name, start_of(name, backbone, tasks)) as method:
         before = {key: tensor.clone() for key, tensor in method.tensors().items()}
         declared = sum(p.numel() for group in method.parameter_groups() for p in group.parameters)
         assert declared == sum(tensor.numel() for tensor in before.values())
@@ -115,7 +122,7 @@ def test_steps_move_the_declared_tensors_and_the_backbone_comes_out_as_it_went_i
     assert all(torch.equal(tensor, weights[key]) for key, tensor in model.state_dict().items())
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not any(module._forward_hooks for module in model.modules())
-    assert torch.equal(tiny_backbone.forward(batch, prompts).logits, logits)
+    assert torch.equal(backbone.forward(batch, prompts).logits, logits)
 
 
 @each_case
