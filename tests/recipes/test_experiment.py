@@ -4,52 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from multiprompt.config import build_experiment, load_experiment
+from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError, ConfigError, DataError, TrainingError, UnknownNameError
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json
-from multiprompt.options import Experiment
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, compose, load_prompt
 from multiprompt.recipes import evaluate_run, predict, run_experiment
 from multiprompt.recipes.target import start_target_prompt, target_epochs
 from multiprompt.tasks import TASKS
-
-
-def small_experiment(backbone: Path, **changes) -> Experiment:
-    training = {
-        "steps": 4,
-        "batch_size": 6,
-        "evaluate_every": 2,
-        "checkpoint_seconds": 0.0001,
-        "log_every": 1,
-    }
-    values = {
-        "name": "small",
-        "seeds": [1],
-        "backbone": {"name": str(backbone)},
-        "data": {"max_train": 20, "max_dev": 6, "max_test": 8, "max_source_length": 24},
-        "prompt": {"length": 4, "factor_start": "near_one"},
-        "teachers": {"training": training},
-        "source": {"tasks": ["mini-sst2", "mini-qqp", "mini-squad"], "training": training},
-        "targets": {
-            "tasks": ["mini-rte", "mini-boolq"],
-            "methods": {"mpt": {}, "prompt_tuning": {}, "fine_tuning": {"learning_rate": 0.001}},
-            "training": training,
-        },
-    }
-    for key, value in changes.items():
-        if isinstance(value, dict):
-            values[key] = values[key] | value
-        else:
-            values[key] = value
-    return build_experiment(values)
+from recipes.small import KillAt, Killed, small_experiment, stored_tensors
 
 
 def test_text_is_written_from_data_with_beams_and_scored_by_subsets(tiny_folder, tmp_path):
@@ -101,14 +69,6 @@ def test_epochs_are_those_of_the_paper():
     assert [target_epochs([prepared("rte", size)]) for size in (10_000, 10_001)] == [20, 10]
     assert target_epochs([prepared("squad", 5)]) == 5
     assert target_epochs([prepared("e2e", 5)]) == target_epochs([prepared("webnlg", 5)]) == 10
-
-
-def stored_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    return {
-        f"{path.relative_to(folder)}/{name}": tensor
-        for path in sorted(folder.rglob("*.safetensors"))
-        for name, tensor in load_file(path).items()
-    }
 
 
 def test_a_run_leaves_everything_that_it_says(tiny_folder, tmp_path):
@@ -167,25 +127,6 @@ def test_the_merged_prompt_is_the_product(tiny_folder, tmp_path):
         assert len(stored.tasks) == tasks
         product = compose(stored.prompt.shared, torch.stack(list(stored.prompt.u)), torch.stack(list(stored.prompt.v)))
         assert torch.equal(merged.prompt.all_tasks(), product)
-
-
-class Killed(BaseException):
-    """As sudden as a signal: nothing catches it."""
-
-
-class KillAt:
-    """Ends the run at one of its steps, counted over all stages."""
-
-    def __init__(self, step: int) -> None:
-        self.left = step
-
-    def begin(self, stage, total): ...
-    def end(self, summary): ...
-    def message(self, text): ...
-    def step(self, step, loss, speed):
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
 
 
 @pytest.mark.parametrize("kills", [(2, 5, 9), (4, 8, 1, 3, 2, 2, 7)])

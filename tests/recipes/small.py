@@ -1,0 +1,68 @@
+"""An experiment of seconds on a random backbone, and a way to end it anywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+from multiprompt.config import build_experiment
+from multiprompt.options import Experiment
+
+
+def small_experiment(backbone: Path, **changes) -> Experiment:
+    training = {
+        "steps": 4,
+        "batch_size": 6,
+        "evaluate_every": 2,
+        "checkpoint_seconds": 0.0001,
+        "log_every": 1,
+    }
+    values = {
+        "name": "small",
+        "seeds": [1],
+        "backbone": {"name": str(backbone)},
+        "data": {"max_train": 20, "max_dev": 6, "max_test": 8, "max_source_length": 24},
+        "prompt": {"length": 4, "factor_start": "near_one"},
+        "teachers": {"training": training},
+        "source": {"tasks": ["mini-sst2", "mini-qqp", "mini-squad"], "training": training},
+        "targets": {
+            "tasks": ["mini-rte", "mini-boolq"],
+            "methods": {"mpt": {}, "prompt_tuning": {}, "fine_tuning": {"learning_rate": 0.001}},
+            "training": training,
+        },
+    }
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            values[key] = values[key] | value
+        else:
+            values[key] = value
+    return build_experiment(values)
+
+
+def stored_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return {
+        f"{path.relative_to(folder)}/{name}": tensor
+        for path in sorted(folder.rglob("*.safetensors"))
+        for name, tensor in load_file(path).items()
+    }
+
+
+class Killed(BaseException):
+    """As sudden as a signal: nothing catches it."""
+
+
+class KillAt:
+    """Ends the run at one of its steps, counted over all stages."""
+
+    def __init__(self, step: int) -> None:
+        self.left = step
+
+    def begin(self, stage, total): ...
+    def end(self, summary): ...
+    def message(self, text): ...
+    def step(self, step, loss, speed):
+        self.left -= 1
+        if self.left == 0:
+            raise Killed
