@@ -21,7 +21,10 @@ from multiprompt.options import (
     FineTuningOptions,
     HyperDecoderOptions,
     HyperFormerOptions,
+    Ia3Options,
+    LoraOptions,
     MptOptions,
+    PrefixTuningOptions,
     PromptOptions,
     PromptTuningOptions,
     SpotOptions,
@@ -46,8 +49,13 @@ OPTIONS = {
     "hyperformer": HyperFormerOptions(1e-2, reduction=4, embedding=6, hidden=8),
     "hyperdecoder": HyperDecoderOptions(1e-2, bottleneck=4, layer_embedding=3, hidden=8),
     "dept": DeptOptions(0.1, 0.05),
-    "decomposed_prompt_tuning": DecomposedPromptTuningOptions(0.1, rank=2),
+    "decomposed_prompt_tuning": DecomposedPromptTuningOptions(0.1, rank=4),
+    "lora": LoraOptions(1e-2, rank=2),
+    "ia3": Ia3Options(1e-1),
+    "prefix_tuning": PrefixTuningOptions(0.1),
 }
+NOTHING_DRAWN = ("mpt", "fine_tuning", "spot", "bitfit", "ia3")
+"""Methods that start from what is there, or from zeros and ones."""
 
 
 def start_of(name: str, backbone: FrozenT5, tasks: tuple[str, ...] = ("one",), **changes) -> Start:
@@ -105,6 +113,7 @@ def backbone(request, tiny_backbone) -> FrozenT5:
 def test_steps_move_the_declared_tensors_and_the_backbone_comes_out_as_it_went_in(backbone, name, tasks):
     model = backbone.model
     weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    modules = dict(model.named_modules())
     batch, prompts = batch_of(1), torch.randn(6, 4, WIDTH)
     logits = backbone.forward(batch, prompts).logits
     with build_method(name, start_of(name, backbone, tasks)) as method:
@@ -117,12 +126,32 @@ def test_steps_move_the_declared_tensors_and_the_backbone_comes_out_as_it_went_i
         unmoved = [key for key, tensor in method.tensors().items() if torch.equal(tensor, before[key])]
         assert unmoved == []
         if name != "fine_tuning":
-            frozen = dict(model.named_parameters())
-            assert all(torch.equal(frozen[key], weights[key]) for key in frozen if "norm" not in key)
+            inside = model.named_parameters(remove_duplicate=False)
+            frozen = {key.replace(".base_layer", ""): tensor for key, tensor in inside}
+            assert all(torch.equal(frozen[key], weights[key]) for key in weights if "norm" not in key)
+    assert model.state_dict().keys() == weights.keys()
     assert all(torch.equal(tensor, weights[key]) for key, tensor in model.state_dict().items())
+    assert dict(model.named_modules()) == modules, "the very same modules"
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert not any(module._forward_hooks for module in model.modules())
     assert torch.equal(backbone.forward(batch, prompts).logits, logits)
+
+
+@each_case
+def test_first_values_depend_on_the_seed_alone(tiny_backbone, name, tasks):
+    def first_values(seed: int) -> dict[str, torch.Tensor]:
+        with build_method(name, start_of(name, tiny_backbone, tasks, seed=seed)) as method:
+            return {key: tensor.clone() for key, tensor in method.tensors().items()}
+
+    torch.manual_seed(0)
+    expected = first_values(1)
+    torch.manual_seed(5)
+    again = first_values(1)
+    assert again.keys() == expected.keys()
+    assert all(torch.equal(again[key], expected[key]) for key in expected)
+    other = first_values(2)
+    drawn = not all(torch.equal(other[key], expected[key]) for key in expected)
+    assert drawn == (name not in NOTHING_DRAWN)
 
 
 @each_case

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -147,7 +148,15 @@ def move_to(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
     Raises:
         CheckpointError: a name is missing or unknown, or a shape differs.
     """
-    parameters = dict(module.named_parameters())
+    copy_into(dict(module.named_parameters()), tensors, what)
+
+
+def copy_into(parameters: Mapping[str, nn.Parameter], tensors: dict[str, Tensor], what: str) -> None:
+    """Copy ``tensors`` into parameters that go by the same names.
+
+    Raises:
+        CheckpointError: a name is missing or unknown, or a shape differs.
+    """
     if parameters.keys() != tensors.keys():
         missing = sorted(parameters.keys() - tensors.keys())
         unknown = sorted(tensors.keys() - parameters.keys())

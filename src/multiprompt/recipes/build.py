@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from multiprompt.methods.dept import Dept, ShortPrompt, matrix_rank
 from multiprompt.methods.hyperdecoder import HyperDecoder
 from multiprompt.methods.hyperformer import HyperFormer
 from multiprompt.methods.inserted import Inserted, InsertedMethod, Sublayer
+from multiprompt.methods.peft_library import PrefixTuning, ia3, import_peft, lora
 from multiprompt.options import PromptOptions, TrainingOptions
 from multiprompt.prompts import FactorisedPrompt, Prompt, SoftPrompt, load_prompt, start_thin_factors
 from multiprompt.recipes.prepare import PreparedTask
@@ -84,6 +85,16 @@ class Start:
 def build_method(name: str, start: Start) -> Method:
     """The method as it stands before its training; it changes the backbone inside its ``with`` block only."""
     return _BUILDERS[name](start)
+
+
+def check_packages(methods: Iterable[str]) -> None:
+    """Look for the packages that some methods need, before anything is trained.
+
+    Raises:
+        ConfigError: one is not installed.
+    """
+    if not {"lora", "ia3", "prefix_tuning"}.isdisjoint(methods):
+        import_peft()
 
 
 def load_learned(folder: Path) -> Learned:
@@ -175,6 +186,21 @@ def _decomposed_prompt_tuning(start: Start) -> Method:
     return PromptTuning(start.backbone, prompt, start.options.learning_rate, dropout=start.training.dropout)
 
 
+def _lora(start: Start) -> Method:
+    options, seed = start.options, derive_seed(start.seed, "lora")
+    return lora(start.backbone, options.rank, options.alpha, options.learning_rate, start.training.dropout, seed)
+
+
+def _ia3(start: Start) -> Method:
+    seed = derive_seed(start.seed, "ia3")
+    return ia3(start.backbone, start.options.learning_rate, start.training.dropout, seed)
+
+
+def _prefix_tuning(start: Start) -> Method:
+    seed = derive_seed(start.seed, "prefix")
+    return PrefixTuning(start.backbone, start.prompt.length, start.options.learning_rate, start.training.dropout, seed)
+
+
 def _spot(start: Start) -> Method:
     prompt = SoftPrompt([_spot_rows(start)])
     return PromptTuning(start.backbone, prompt, start.options.learning_rate, dropout=start.training.dropout)
@@ -214,4 +240,7 @@ _BUILDERS: Mapping[str, Callable[[Start], Method]] = {
     "hyperdecoder": _hyperdecoder,
     "dept": _dept,
     "decomposed_prompt_tuning": _decomposed_prompt_tuning,
+    "lora": _lora,
+    "ia3": _ia3,
+    "prefix_tuning": _prefix_tuning,
 }

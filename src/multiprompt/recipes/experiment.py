@@ -16,7 +16,7 @@ from multiprompt.methods import Method, PromptTuning
 from multiprompt.options import DistillationOptions, Experiment, MixingOptions, TrainingOptions
 from multiprompt.plan import PlannedStage, options_of, plan_stages
 from multiprompt.prompts import Prompt, SoftPrompt, load_prompt
-from multiprompt.recipes.build import Learned, Start, build_method, load_learned
+from multiprompt.recipes.build import Learned, Start, build_method, check_packages, load_learned
 from multiprompt.recipes.outcome import Outcome, outcomes_of, write_predictions
 from multiprompt.recipes.prepare import PreparedTask, load_task
 from multiprompt.recipes.run_folder import check_run_folder, digest, open_run_folder, write_environment
@@ -103,6 +103,7 @@ def run_experiment(experiment: Experiment, folder: Path, *, resume: bool = False
     """
     stages = plan_stages(experiment)
     names = list(dict.fromkeys(name for stage in stages for name in stage.tasks))
+    check_packages(stage.method for stage in stages)
     check_run_folder(experiment, folder, resume)
     backbone = load_backbone(**to_plain(experiment.backbone))
     tasks: dict[str, PreparedTask] = {}

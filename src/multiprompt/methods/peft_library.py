@@ -1,0 +1,256 @@
+"""LoRA, IA3 and prefix tuning as the ``peft`` library builds them, behind the protocol of the other methods.
+
+peft writes into the model that it is given. Here that happens inside the ``with`` block only: its layers are made once,
+taken out again at once, and stand in the model from the beginning of the block to its end.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from multiprompt.backbone import FrozenT5
+from multiprompt.batch import Batch
+from multiprompt.errors import ConfigError
+from multiprompt.losses import token_cross_entropy
+from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into
+
+ADAPTER = "default"
+"""What peft calls a set of trained tensors where nobody names it."""
+
+
+def import_peft() -> Any:
+    """The library, which is loaded by those who use it only.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise ConfigError(
+            f"the methods lora, ia3 and prefix_tuning need the peft library ({error}); install it with "
+            'pip install "multiprompt[peft]"'
+        ) from error
+    return peft
+
+
+class PeftMethod(TaskMethod):
+    """What the methods of the library have in common.
+
+    Args:
+        backbone: the frozen model. Inside the ``with`` block it takes transformers' own passes, which peft builds on.
+        trained: the trained parameters by name.
+        learning_rate: of all of them.
+        dropout: whether the model drops out while training.
+    """
+
+    def __init__(
+        self, backbone: FrozenT5, trained: Mapping[str, nn.Parameter], learning_rate: float, dropout: bool
+    ) -> None:
+        super().__init__(backbone, dropout)
+        self.trained = dict(trained)
+        self.learning_rate = learning_rate
+        self._inside = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._inside.enter_context(self.backbone.ordinary_passes())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inside.close()
+
+    def parameter_groups(self) -> list[ParameterGroup]:
+        return [ParameterGroup("peft", list(self.trained.values()), self.learning_rate)]
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: parameter.detach() for name, parameter in self.trained.items()}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        copy_into(self.trained, tensors, "the tensors of peft")
+
+
+class PeftLayers(PeftMethod):
+    """LoRA or IA3: peft's layers in the place of some of the model's linear layers.
+
+    Args:
+        backbone: the frozen model.
+        layers: peft's layers, each around the layer whose name it goes by.
+        learning_rate: of their trained tensors.
+        dropout: whether the model drops out while training.
+    """
+
+    def __init__(self, backbone: FrozenT5, layers: Mapping[str, Any], learning_rate: float, dropout: bool) -> None:
+        self.layers = dict(layers)
+        trained = {
+            f"{name}.{part}".replace(f".{ADAPTER}", ""): parameter
+            for name, layer in self.layers.items()
+            for part, parameter in layer.named_parameters()
+            if parameter.requires_grad
+        }
+        super().__init__(backbone, trained, learning_rate, dropout)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        model = self.backbone.model
+        for name, layer in self.layers.items():
+            self._inside.callback(model.set_submodule, name, layer.get_base_layer())
+            model.set_submodule(name, layer)
+        return self
+
+
+def lora(backbone: FrozenT5, rank: int, alpha: float, learning_rate: float, dropout: bool, seed: int) -> PeftLayers:
+    """A low-rank update of the weights of queries and values, in all attention layers of encoder and decoder.
+
+    Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models*, ICLR 2022, arXiv:2106.09685. Queries and values are
+    peft's choice for a T5. An update of a weight ``[O, I]`` is ``alpha / rank * B @ A``, with ``A`` ``[rank, I]`` drawn
+    and ``B`` ``[O, rank]`` zero at first.
+
+    Args:
+        backbone: the frozen model.
+        rank: of the updates.
+        alpha: see above.
+        learning_rate: of ``A`` and ``B``.
+        dropout: whether the model drops out while training.
+        seed: of ``A``.
+
+    Raises:
+        ConfigError: peft is not installed.
+    """
+    peft = import_peft()
+    config = peft.LoraConfig(r=rank, lora_alpha=alpha)
+    return PeftLayers(backbone, _made_layers(backbone, peft.LoraModel, config, seed), learning_rate, dropout)
+
+
+def ia3(backbone: FrozenT5, learning_rate: float, dropout: bool, seed: int) -> PeftLayers:
+    """Scales of all keys and values and of what the last feed-forward layer reads, one at first.
+
+    Liu et al., *Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning*, NeurIPS 2022,
+    arXiv:2205.05638. The three places, in all blocks and in cross-attention too, are peft's choice for a T5.
+
+    Args:
+        backbone: the frozen model.
+        learning_rate: of the scales.
+        dropout: whether the model drops out while training.
+        seed: of whatever peft draws, which is thrown away for ones.
+
+    Raises:
+        ConfigError: peft is not installed.
+    """
+    peft = import_peft()
+    layers = _made_layers(backbone, peft.IA3Model, peft.IA3Config(), seed)
+    return PeftLayers(backbone, layers, learning_rate, dropout)
+
+
+def _made_layers(backbone: FrozenT5, tuner: Any, config: Any, seed: int) -> dict[str, Any]:
+    """The layers that peft puts into a model, by the names of those they replace; the model is left as it was."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    model = backbone.model
+    with _drawing_from(seed):
+        made = tuner(model, config, ADAPTER)
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)}
+    made.unload()
+    model.__dict__.pop("peft_config", None)  # older releases leave it there
+    for layer in layers.values():
+        _in_float32(layer)
+    return layers
+
+
+class PrefixTuning(PeftMethod):
+    """A prefix of learned keys and values for the decoder, as peft gives it to a T5.
+
+    Li and Liang, *Prefix-Tuning: Optimizing Continuous Prompts for Generation*, ACL 2021, arXiv:2101.00190, have a
+    prefix in every attention layer. What peft does with an encoder-decoder model is less. It trains
+    ``[P, 2 L E]`` numbers (L decoder blocks, E the width of all heads together), without a network behind them, and
+    hands them to the decoder as a cache of P earlier positions. So:
+
+    * decoder self-attention has the prefix; the encoder and cross-attention have none;
+    * the numbers are dealt out by four to a block, of which self-attention takes the first two and the other two, meant
+      for cross-attention, are dropped; at the end of the row the dealing starts over. With an even number of blocks,
+      as in every published T5, half of the numbers take no part, and block i has the prefix of block i + L / 2;
+    * the first values are N(0, 1).
+
+    This holds from peft 0.18 to 0.21. The count of trained numbers takes in those that take no part, as peft's does.
+
+    Args:
+        backbone: the frozen model.
+        length: P.
+        learning_rate: of the prefix.
+        dropout: whether the model drops out while training.
+        seed: of the first values.
+
+    Raises:
+        ConfigError: peft is not installed.
+    """
+
+    def __init__(self, backbone: FrozenT5, length: int, learning_rate: float, dropout: bool, seed: int) -> None:
+        peft = import_peft()
+        config = backbone.model.config
+        shape = peft.PrefixTuningConfig(
+            task_type="SEQ_2_SEQ_LM",
+            num_virtual_tokens=length,
+            num_transformer_submodules=2,
+            # peft would take the width of the model and the blocks of the encoder, which differ in some T5
+            num_layers=config.num_decoder_layers,
+            num_attention_heads=config.num_heads,
+            token_dim=config.num_heads * config.d_kv,
+        )
+        with _drawing_from(seed), warnings.catch_warnings():
+            # peft asks transformers for something by a name that is going to be dropped
+            warnings.simplefilter("ignore", FutureWarning)
+            self.model = peft.PeftModelForSeq2SeqLM(backbone.model, shape)
+        prefix = _in_float32(self.model.prompt_encoder[ADAPTER]).embedding.weight
+        super().__init__(backbone, {"prefix": prefix}, learning_rate, dropout)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        with self.backbone.dropout(self.dropout):
+            output = self.model(
+                input_ids=batch.input_ids,
+                attention_mask=batch.attention_mask,
+                decoder_input_ids=self.backbone.model._shift_right(batch.labels),
+            )
+        counted = batch.target_mask
+        example_ids, _ = counted.nonzero(as_tuple=True)
+        return {"task": token_cross_entropy(output.logits[counted], batch.labels[counted], example_ids, len(batch))}
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
+        try:
+            with self.backbone.dropout(False):
+                ids: Tensor = self.model.generate(
+                    input_ids=batch.input_ids,
+                    attention_mask=batch.attention_mask,
+                    do_sample=False,
+                    num_beams=beams,
+                    max_new_tokens=max_new_tokens,
+                )
+        finally:
+            # peft gives the model a method of its own for the time of a call, and leaves the old one as an attribute
+            self.backbone.model.__dict__.pop("prepare_inputs_for_generation", None)
+        return ids
+
+
+@contextmanager
+def _drawing_from(seed: int) -> Iterator[None]:
+    """peft draws from torch's global generator: inside the block it is seeded, afterwards it is as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        yield
+
+
+def _in_float32(module: Any) -> Any:
+    """A module of peft whose trained tensors are float32, whatever the precision of the model."""
+    for parameter in module.parameters():
+        if parameter.requires_grad:
+            parameter.data = parameter.data.float()
+    return module
