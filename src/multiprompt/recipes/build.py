@@ -187,17 +187,17 @@ def _decomposed_prompt_tuning(start: Start) -> Method:
 
 
 def _lora(start: Start) -> Method:
-    options, seed = start.options, derive_seed(start.seed, "lora")
+    options, seed = start.options, derive_seed(start.seed, start.stage, "lora")
     return lora(start.backbone, options.rank, options.alpha, options.learning_rate, start.training.dropout, seed)
 
 
 def _ia3(start: Start) -> Method:
-    seed = derive_seed(start.seed, "ia3")
+    seed = derive_seed(start.seed, start.stage, "ia3")
     return ia3(start.backbone, start.options.learning_rate, start.training.dropout, seed)
 
 
 def _prefix_tuning(start: Start) -> Method:
-    seed = derive_seed(start.seed, "prefix")
+    seed = derive_seed(start.seed, start.stage, "prefix")
     return PrefixTuning(start.backbone, start.prompt.length, start.options.learning_rate, start.training.dropout, seed)
 
 
