@@ -143,6 +143,15 @@ def test_every_shipped_recipe_is_valid():
         assert all("does not exist" in problem for problem in problems), result.stderr
 
 
+def test_only_the_methods_that_take_part_are_printed():
+    printed = call("validate", "small.yaml").stdout
+    assert "prompt_tuning:\n      learning_rate: 0.3" in printed
+    assert "null" not in printed.partition("methods:")[2].partition("shots:")[0]
+    assert "adapters" not in printed
+    (Path("with.yaml")).write_text(SMALL.replace("{prompt_tuning: {}}", "{prompt_tuning: {}, adapters: }"))
+    assert "adapters:\n      learning_rate: 0.0003\n      reduction: 32\n" in call("validate", "with.yaml").stdout
+
+
 def test_lists():
     listed = call("ls", "tasks").stdout
     assert [line.split(" (")[0] for line in listed.splitlines() if re.match(r"\w.* \(\d+\)", line)] == [
@@ -154,7 +163,12 @@ def test_lists():
     assert rows["arc"][:3] == ["3,370", "869", "3,548"]
     assert set(rows) == set(multiprompt.TASKS)
     assert not any("?" in row for row in rows.values())
-    assert "l·d + r·(l + d)" in call("ls", "methods").stdout
+    methods = call("ls", "methods").stdout
+    assert "l·d + r·(l + d)" in methods
+    chosen = load_experiment(recipes.recipe_path("all-methods")).targets.methods.chosen()
+    assert len(chosen) >= 11
+    for name in chosen:
+        assert f"\n{name} " in methods
     assert "google/t5-v1_1-large" in call("ls", "backbones").stdout
     listed = call("ls", "recipes").stdout
     for name in recipes.recipe_names():

@@ -10,11 +10,12 @@ import pytest
 
 from multiprompt.config import build_experiment
 from multiprompt.errors import CheckpointError, ConfigError
+from multiprompt.evaluation.results import summarise
 from multiprompt.files import write_text
 from multiprompt.plan import plan_stages
 from multiprompt.reports import read_run, write_report
-from multiprompt.reports.charts import MOST_POINTS, thin
-from reports.fake_runs import fake_log, write_fake_run
+from multiprompt.reports.charts import MOST_POINTS, score_chart, thin
+from reports.fake_runs import fake_log, fake_score, write_fake_run
 
 VOID = {"meta", "br", "link", "img"}
 
@@ -88,6 +89,27 @@ def test_every_chart_is_drawn_and_described(run):
                 x, y = map(float, place.split(","))
                 assert 0 <= x <= width
                 assert 0 <= y <= height
+
+
+@pytest.mark.parametrize("count", [2, 6, 7, 14])
+def test_a_chart_tells_its_methods_apart(count):
+    names = [f"method {number}" for number in range(count)]
+    (summary,) = summarise([fake_score()])
+    chart = score_chart("scores", {task: [(name, summary) for name in names] for task in ("one", "two")})
+    root = ElementTree.fromstring(chart)
+    dots = [dot.get("class") for dot in root.iter("circle")]
+    texts = [text.text for text in root.iter("text")]
+    assert len(dots) == 2 * count
+    if count <= 6:
+        assert len(set(dots)) == count, "by colour"
+    else:
+        assert [text for text in texts if text in names] == [*names, *names], "by name"
+    assert {"one", "two"} < set(texts)
+    height = float(root.get("viewBox").split()[3])
+    places = [float(text.get("y")) for text in root.iter("text")] + [
+        float(dot.get("cy")) for dot in root.iter("circle")
+    ]
+    assert 0 < min(places) <= max(places) < height
 
 
 def test_names_are_escaped_everywhere(tmp_path):
@@ -184,14 +206,15 @@ def test_stage_names_of_a_group_without_teachers():
         {
             "name": "x",
             "source": {"tasks": ["sst2", "mnli"], "distillation": {"kind": "none"}},
-            "targets": {"tasks": ["rte", "cb"], "methods": {"mpt": {}, "fine_tuning": {}}, "group": True},
+            "targets": {"tasks": ["rte", "cb"], "methods": {"mpt": {}, "bitfit": {}, "adapters": {}}, "group": True},
         }
     )
     assert [stage.name for stage in plan_stages(experiment)] == [
         "source",
         "target-group-mpt-all",
-        "target-rte-fine_tuning-all",
-        "target-cb-fine_tuning-all",
+        "target-group-adapters-all",
+        "target-rte-bitfit-all",
+        "target-cb-bitfit-all",
     ]
 
 

@@ -19,7 +19,7 @@ def test_targets_come_first_then_sources():
     assert captions == [
         "Target tasks, all training examples",
         "Target tasks, 16 training examples",
-        "Source tasks: teachers and student",
+        "Source tasks",
     ]
 
 
@@ -29,6 +29,35 @@ def test_headline_values():
     assert find(table, "mini-rte") == ["mini-rte (accuracy)", "52.5", "76.5 ± 0.7", "70.5 ± 0.7"]
     assert find(table, "average") == ["average", "26.2", "59.2 ± 0.4", "54.8 ± 0.4"]
     assert find(table, "parameters per task") == ["parameters per task", "", "4,321", "4,321"]
+
+
+def test_many_methods_have_a_row_each():
+    methods = [f"method {number}" for number in range(6)]
+    scores = [
+        fake_score(task=task, method=method, value=base + number, parameters=100 * number, majority=base + 1)
+        for task, base in (("mini-rte", 60.0), ("mini-cola", 20.0))
+        for number, method in enumerate(methods)
+    ]
+    (table,) = headline_tables({"x": scores})
+    assert table.columns == ("method", "mini-rte (accuracy)", "mini-cola (accuracy)", "average", "parameters per task")
+    assert [row[0].text for row in table.rows] == methods
+    assert find(table, "method 5") == ["method 5", "65.0", "25.0", "45.0", "500"]
+    assert find(table, "majority") == ["majority", "61.0", "21.0", "41.0", ""]
+    assert find(table, "method 1")[1] == "61.0 †"
+    # five methods stand side by side, and so do six on six tasks
+    assert headline_tables({"x": [s for s in scores if s.method != "method 5"]})[0].columns[0] == "task"
+    tasks = [fake_score(task=f"task {number}", method=method) for number in range(6) for method in methods]
+    assert headline_tables({"x": tasks})[0].columns[0] == "task"
+
+
+def test_every_stage_on_source_tasks_stands_among_the_source_tasks():
+    roles = ("teacher", "student", "mixture", "attention")
+    scores = [fake_score(task="mini-sst2", method=role, value=90.0 + i) for i, role in enumerate(roles)]
+    targets, sources = headline_tables({"x": [*scores, fake_score()]})
+    assert targets.columns == ("task", "majority", "mpt")
+    assert sources.caption == "Source tasks"
+    assert sources.columns == ("task", "majority", *roles)
+    assert find(sources, "mini-sst2")[2:] == ["90.0", "91.0", "92.0", "93.0"]
 
 
 def test_low_and_invalid_values_are_marked_and_explained():

@@ -25,7 +25,35 @@ METHODS = (
         "l·d + r·(l + d); in a group of K tasks l·d/K + r·(l + d)",
     ),
     ("prompt_tuning", "A prompt of its own for each task, from scratch; also how teachers are trained.", "l·d"),
-    ("fine_tuning", "Every weight of the backbone, for each task.", "all of the backbone"),
+    ("fine_tuning", "Every weight of the backbone.", "all of the backbone; in a group all/K"),
+    (
+        "spot",
+        "A prompt that starts from source prompts: from one, from their mean, or from one of all sources.",
+        "l·d",
+    ),
+    (
+        "attempt",
+        "A prompt that a small network mixes, for each example, from frozen source prompts and the task's own.",
+        "l·d + 2·d·b + 2·d; in a group l·d + (2·d·b + 2·d)/K",
+    ),
+    (
+        "adapters",
+        "A bottleneck behind self-attention and feed-forward of every block, and the norms.",
+        "2·d·b + b + d for each place, and the norms; in a group norms/K",
+    ),
+    ("bitfit", "A bias on every layer and norm.", "outputs of all layers (280,960 on T5-base)"),
+    (
+        "hyperformer",
+        "Generators that write adapters from embeddings of task, block and place.",
+        "5,163,440/K on T5-base, K = 8",
+    ),
+    (
+        "hyperdecoder",
+        "Encoder adapters, and a generator that writes those of the decoder for each example.",
+        "14,078,008/K on T5-base",
+    ),
+    ("dept", "A shorter prompt, and a low-rank matrix added to the embeddings of the source.", "at most l·d"),
+    ("decomposed_prompt_tuning", "A prompt that is the product of two thin matrices.", "r·(l + d)"),
 )
 
 # Width and parameters as the published configurations give them; tied weights are counted once.
@@ -79,7 +107,8 @@ def ls(kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=F
             )
         case Kind.METHODS:
             print_rows(("method", "parameters per task", "what is trained"), ((n, f, w) for n, w, f in METHODS))
-            typer.echo("l: rows of the prompt (100), d: width of the backbone, r: rank of the task matrix (1)")
+            typer.echo("l: rows of the prompt (100), d: width of the backbone, r: rank, b: width of a bottleneck")
+            typer.echo("K: tasks of a group, which share what is divided by K; see docs/methods.md")
         case Kind.RECIPES:
             print_rows(("recipe", "what it does"), _recipes())
         case Kind.BACKBONES:

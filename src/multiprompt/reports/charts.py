@@ -13,6 +13,9 @@ from multiprompt.reports.tables import number
 MOST_POINTS = 160
 """Points of a curve beyond which neighbours are averaged: more could not be told apart."""
 
+COLOURS = 6
+"""Methods that colours tell apart; where there are more, every row of a chart bears its name."""
+
 _WIDTH, _HEIGHT = 320.0, 190.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 12.0, 20.0, 34.0
 
@@ -62,8 +65,10 @@ def score_chart(title: str, tasks: Mapping[str, Sequence[tuple[str, Summary]]]) 
         title: what it shows.
         tasks: task -> (head of the method, summary), the methods in the order of their colours.
     """
-    row, gap, width = 15.0, 12.0, 480.0
-    left = min(180.0, 20.0 + 7.5 * max(map(len, tasks)))  # room for the longest name
+    heads = list(dict.fromkeys(head for entries in tasks.values() for head, _ in entries))
+    coloured = len(heads) <= COLOURS
+    row, gap, width = 15.0, 12.0 if coloured else 30.0, 480.0
+    left = min(210.0, 20.0 + 8.0 * max(map(len, tasks if coloured else heads)))  # room for the longest name
     summaries = [summary for entries in tasks.values() for _, summary in entries]
     low = min(min(s.interval[0], s.mean, s.majority) for s in summaries)
     high = max(max(s.interval[1], s.mean, s.majority) for s in summaries)
@@ -74,24 +79,30 @@ def score_chart(title: str, tasks: Mapping[str, Sequence[tuple[str, Summary]]]) 
         x = across(tick)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - 20:.1f}"/>')
         parts.append(_text(x, height - 6, _short(tick), "tick", "middle"))
-    heads = list(dict.fromkeys(head for entries in tasks.values() for head, _ in entries))
     top = 6.0
     lines = []
     for task, entries in tasks.items():
-        parts.append(_text(left - 10, top + row * len(entries) / 2 + 4, task, "label", "end"))
+        if coloured:
+            parts.append(_text(left - 10, top + row * len(entries) / 2 + 4, task, "label", "end"))
+        else:
+            top += gap / 2
+            parts.append(_text(4, top, task, "label heading"))
+            top += gap / 4
         x = across(entries[0][1].majority)
         parts.append(
             f'<line class="majority" x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{top + row * len(entries):.1f}"/>'
         )
         for head, s in entries:
             y = top + row / 2
-            colour = f"method{heads.index(head) % 6}"
+            colour = f"method{heads.index(head) if coloured else 0}"
+            if not coloured:
+                parts.append(_text(left - 10, y + 4, head, "tick", "end"))
             (start, end), centre = (across(s.interval[0]), across(s.interval[1])), across(s.mean)
             parts.append(f'<line class="bar {colour}" x1="{start:.1f}" x2="{end:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<circle class="dot {colour}" cx="{centre:.1f}" cy="{y:.1f}" r="4"/>')
             lines.append(f"{task}, {head}: {number(s.mean)}, {number(s.interval[0])} to {number(s.interval[1])}")
             top += row
-        top += gap
+        top += gap if coloured else gap / 4
     return _svg(title, "; ".join(lines), width, height, parts)
 
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from multiprompt._version import __version__
 from multiprompt.evaluation.results import Score, Shots, Summary, summarise
-from multiprompt.reports.charts import loss_chart, score_chart
+from multiprompt.plan import SOURCE_METHODS
+from multiprompt.reports.charts import COLOURS, loss_chart, score_chart
 from multiprompt.reports.run import Run, Stage, notes_of
 from multiprompt.reports.tables import (
     LEGEND,
-    SOURCE_METHODS,
     Cell,
     Table,
     headline_tables,
@@ -163,8 +163,9 @@ def _score_charts(scores: Mapping[str, Sequence[Score]]) -> dict[str, str]:
     for shots, tasks in by_shots.items():
         caption = f"Target tasks, {shots_text(shots)}"
         heads = dict.fromkeys(head for entries in tasks.values() for head, _ in entries)
+        named = heads if len(heads) <= COLOURS else ()  # beyond, the chart itself names its rows
         keys = "".join(
-            f'<span class="key" style="--swatch:var(--c{i % 6})">{escape(head)}</span>' for i, head in enumerate(heads)
+            f'<span class="key" style="--swatch:var(--c{i})">{escape(head)}</span>' for i, head in enumerate(named)
         )
         keys += '<span class="key tick" style="--swatch:var(--quiet)">majority baseline</span>'
         charts[caption] = (

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from multiprompt.evaluation.results import Average, Score, Shots, Summary, average_over_tasks, summarise
+from multiprompt.plan import SOURCE_METHODS
 
 if TYPE_CHECKING:
     import rich.table
 
-SOURCE_METHODS = ("teacher", "student")
-"""Methods of the source stage; all others are methods of target tasks."""
+MOST_METHODS = 5
+"""Methods beyond which each has a row instead of a column."""
 
 INVALID_LIMIT = 0.05
 """Share of outputs that are no answer beyond which a value is marked."""
@@ -95,6 +96,8 @@ def shots_order(shots: Shots) -> tuple[int, int]:
 def headline_tables(scores: Mapping[str, Sequence[Score]]) -> list[Table]:
     """Task × method: target tasks for every number of training examples, then source tasks.
 
+    A table of many methods is turned, so that it stays narrow.
+
     Args:
         scores: label of a run -> its scores. With several runs the label is part of the column's head.
     """
@@ -111,8 +114,7 @@ def headline_tables(scores: Mapping[str, Sequence[Score]]) -> list[Table]:
         for shots in sorted(every_shots, key=shots_order)
     ]
     if sources:
-        caption = "Source tasks: teachers and student"
-        tables.append(_headline(caption, {key: columns[key] for key in sources}, len(scores) > 1))
+        tables.append(_headline("Source tasks", {key: columns[key] for key in sources}, len(scores) > 1))
     return tables
 
 
@@ -156,7 +158,15 @@ def _headline(caption: str, columns: Mapping[_Key, _Column], several: bool) -> T
     parameters = [Cell(_parameters(column)) for column in columns.values()]
     footer.append((Cell("parameters per task"), Cell(""), *parameters))
     heads = [f"{method} · {label}" if several else method for label, method, _ in columns]
-    return Table(caption, ("task", "majority", *heads), tuple(rows), tuple(footer))
+    table = Table(caption, ("task", "majority", *heads), tuple(rows), tuple(footer))
+    return _turned(table) if len(heads) > max(MOST_METHODS, len(tasks)) else table
+
+
+def _turned(table: Table) -> Table:
+    """The same with a row for every method; the majority baseline comes last."""
+    body = (*table.rows, *table.footer)
+    majority, *methods = ((Cell(head), *(row[i] for row in body)) for i, head in enumerate(table.columns) if i > 0)
+    return Table(table.caption, ("method", *(str(row[0]) for row in body)), tuple(methods), (majority,))
 
 
 def _parameters(column: _Column) -> str:
