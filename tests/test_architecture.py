@@ -15,7 +15,7 @@ ROOT = Path(multiprompt.__file__).parent
 
 LEVELS = [
     ["_version", "definition", "errors"],
-    ["batch", "examples", "files", "options", "registry", "seeding"],
+    ["batch", "examples", "files", "options", "registry", "seeding", "t5_family"],
     ["losses", "metrics", "mini", "plan", "prompts", "token_files"],
     ["backbone", "tasks"],
     ["config", "data", "methods"],
@@ -25,7 +25,18 @@ LEVELS = [
 ]
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}
 
-NO_TORCH = ["tasks", "metrics", "mini", "reports", "config", "options", "errors", "evaluation.results", "token_files"]
+NO_TORCH = [
+    "tasks",
+    "metrics",
+    "mini",
+    "reports",
+    "config",
+    "options",
+    "errors",
+    "evaluation.results",
+    "token_files",
+    "t5_family",
+]
 """Modules that a laptop without torch could use."""
 
 

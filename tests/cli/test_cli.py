@@ -21,7 +21,7 @@ from multiprompt.errors import CheckpointError, TrainingError
 from multiprompt.evaluation.results import read_results
 from reports.fake_runs import fake_scores, write_fake_run
 
-VERBS = ["quickstart", "ls", "show", "validate", "run", "evaluate", "predict", "report", "cache"]
+VERBS = ["quickstart", "ls", "params", "show", "validate", "run", "evaluate", "predict", "report", "cache"]
 
 SMALL = "name: a small one\ntargets: {tasks: [mini-rte], methods: {prompt_tuning: {}}}\n"
 
@@ -78,6 +78,7 @@ def test_every_verb_has_a_help_with_an_example(verb):
         (["predict", "folder", "text"], "--task"),
         (["show", "mini-rte", "--rows", "-1"], "--rows"),
         (["report"], "RUN"),
+        (["params", "mpt", "--group", "0"], "--group"),
         (["run", "small.yaml", "--resum"], "--resume"),
     ],
 )
@@ -91,6 +92,9 @@ def test_usage_errors_have_code_2(arguments, message):
     ("arguments", "message"),
     [
         (["show", "mini-tre"], "unknown task 'mini-tre'; did you mean 'mini-rte'"),
+        (["params", "adaptors"], "unknown method 'adaptors'; did you mean 'adapters'"),
+        (["params", "adapters", "--rank", "3"], "adapters has no rank"),
+        (["params", "mpt", "--backbone", "./nowhere"], "the backbone folder ./nowhere does not exist"),
         (["run", "quikstart"], "unknown file or recipe 'quikstart'; did you mean 'quickstart'?"),
         (["run", "missing.yaml"], "cannot read the configuration missing.yaml: No such file or directory"),
         (["validate", "small.yaml", "prompt.length"], "expected key=value, such as prompt.length=20"),
@@ -174,6 +178,30 @@ def test_lists():
     for name in recipes.recipe_names():
         assert name in listed
         assert recipes.recipe_path(name).read_text().startswith("# "), "the first line says what a recipe does"
+
+
+def test_params_prints_the_arithmetic():
+    lines = call("params", "mpt", "--group", "8").stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[:4]] == ["item", "shared prompt", "u and v", "together"]
+    assert lines[1].endswith(("9,600", "9,600   "))
+    assert "100 · 768 / 8" in lines[1]
+    assert "10,468" in lines[3]
+    assert lines[4] == (
+        "mpt on t5-base: 0.0047 % of its 222,903,552 parameters for each task; 83,744 in all for 8 tasks"
+    )
+
+
+def test_params_says_when_a_group_changes_nothing():
+    said = call("params", "bitfit", "--group", "3").stdout
+    assert "280,960" in said
+    assert said.endswith("bitfit shares nothing among the tasks of a group: each of the 3 has as many\n")
+
+
+def test_params_of_all_methods():
+    lines = call("params", "--backbone", "t5-small", "--length", "10").stdout.splitlines()
+    counted = {line.split()[0]: line.split()[2] for line in lines[1:]}
+    assert counted["prompt_tuning"] == "5,120"
+    assert counted["fine_tuning"] == "60,506,624"
 
 
 def test_run_writes_the_report_and_prints_the_tables(monkeypatch):

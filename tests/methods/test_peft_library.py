@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import warnings
 
 import pytest
 import torch
@@ -116,7 +117,8 @@ def test_losses_are_those_of_peft_itself(name):
         tensors = randomise(method)
         total = method.losses(batch)["task"].sum() / method.counts(batch)["task"].sum()
         answers = method.generate(batch, 4)
-    with pytest.warns(FutureWarning):  # the one that the library's user is spared
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
         theirs = peft.get_peft_model(build_tiny_model(), configs[name]).eval()
     parameters = {
         key.removeprefix("base_model.model.").replace(".default", ""): parameter

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -278,6 +279,14 @@ def test_what_goes_wrong_is_said_and_what_was_done_stays(tiny_folder, tmp_path):
     assert not (tmp_path / "b").exists(), "a run that cannot begin leaves no folder behind"
     with pytest.raises(ConfigError, match="a prompt of 120 rows cannot start from 98 distinct"):
         run_experiment(small_experiment(tiny_folder, prompt={"length": 120}), tmp_path / "c")
+
+
+def test_a_package_that_a_method_needs_is_missed_before_anything_runs(tiny_folder, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "peft", None)
+    experiment = small_experiment(tiny_folder, targets={"methods": {"mpt": {}, "lora": {}}})
+    with pytest.raises(ConfigError, match=r"multiprompt\[peft\]"):
+        run_experiment(experiment, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_stage_made_from_other_data_is_not_taken_for_this_one(tiny_folder, tmp_path):

@@ -1,7 +1,7 @@
 """The frozen language model: loading it, putting a prompt in front of it, generating with it."""
 
 from multiprompt.backbone.frozen_t5 import BackboneOutput, FrozenT5, HiddenStates
-from multiprompt.backbone.loading import EMBEDDED, load_backbone, load_tokenizer, pick_attention
+from multiprompt.backbone.loading import EMBEDDED, load_backbone, load_tokenizer, outline_backbone, pick_attention
 
 __all__ = [
     "EMBEDDED",
@@ -10,5 +10,6 @@ __all__ = [
     "HiddenStates",
     "load_backbone",
     "load_tokenizer",
+    "outline_backbone",
     "pick_attention",
 ]

@@ -13,6 +13,7 @@ import torch
 
 from multiprompt.backbone.frozen_t5 import FrozenT5
 from multiprompt.errors import BackboneError
+from multiprompt.t5_family import PUBLISHED
 
 EMBEDDED = "embedded"
 """Name of the small model that is shipped with the package."""
@@ -42,22 +43,12 @@ def load_backbone(
         BackboneError: the model cannot be found or read, is not a T5, has weights that the checkpoint does not give,
             does not fit its tokenizer, or the precision cannot be used.
     """
-    from transformers import AutoConfig, T5ForConditionalGeneration
+    from transformers import T5ForConditionalGeneration
 
     chosen_device = _pick_device(device)
     dtype = _pick_precision(precision, chosen_device)
     path = _path(name)
-    if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(path).is_dir():
-        raise BackboneError(f"the backbone folder {name} does not exist")
-    try:
-        config = AutoConfig.from_pretrained(path, revision=revision)
-    except Exception as error:  # the hub client raises errors of many kinds
-        raise BackboneError(
-            f"cannot load the backbone {name!r}: {_first_line(error)}. Expected {EMBEDDED!r}, a folder with a "
-            "config.json, or the name of a model on the hub (which needs a network or an earlier download)"
-        ) from error
-    if config.model_type != "t5":
-        raise BackboneError(f"the backbone {name!r} is a {config.model_type!r} model; only the T5 family is supported")
+    _load_config(name, revision)
     implementation = pick_attention(chosen_device) if attention == "auto" else attention
     try:
         with _quiet():
@@ -78,6 +69,49 @@ def load_backbone(
     facts = backbone.facts()
     _logger.info("backbone %s", ", ".join(f"{key} {value}" for key, value in facts.items()))
     return backbone
+
+
+def outline_backbone(name: str) -> FrozenT5:
+    """A backbone without weights or tokenizer: its shapes, on torch's meta device. Enough to count with.
+
+    Args:
+        name: a model that ``t5_family`` lists (no network is needed), or as for ``load_backbone``.
+
+    Raises:
+        BackboneError: the configuration cannot be found or read, or is not a T5's.
+    """
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    config = T5Config(**PUBLISHED[name].shape) if name in PUBLISHED else _load_config(name, None)
+    with torch.device("meta"):
+        model = T5ForConditionalGeneration(config)
+    if not config.scale_decoder_outputs:
+        # T5 v1.1 has an output layer of its own, which transformers finds out when it reads the weights only.
+        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
+    return FrozenT5(model, None, name)
+
+
+def _load_config(name: str, revision: str | None) -> Any:
+    """The configuration of a backbone.
+
+    Raises:
+        BackboneError: it cannot be found or read, or is not a T5's.
+    """
+    from transformers import AutoConfig
+
+    path = _path(name)
+    if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(path).is_dir():
+        raise BackboneError(f"the backbone folder {name} does not exist")
+    try:
+        config = AutoConfig.from_pretrained(path, revision=revision)
+    except Exception as error:  # the hub client raises errors of many kinds
+        raise BackboneError(
+            f"cannot load the backbone {name!r}: {_first_line(error)}. Expected {EMBEDDED!r}, a folder with a "
+            "config.json, or the name of a model on the hub (which needs a network or an earlier download)"
+        ) from error
+    if config.model_type != "t5":
+        raise BackboneError(f"the backbone {name!r} is a {config.model_type!r} model; only the T5 family is supported")
+    return config
 
 
 def load_tokenizer(name: str = EMBEDDED, *, revision: str | None = None) -> Any:

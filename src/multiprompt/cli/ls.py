@@ -56,22 +56,6 @@ METHODS = (
     ("decomposed_prompt_tuning", "A prompt that is the product of two thin matrices.", "r·(l + d)"),
 )
 
-# Width and parameters as the published configurations give them; tied weights are counted once.
-HUB_BACKBONES = (
-    ("t5-small", 512, 60_506_624),
-    ("t5-base", 768, 222_903_552),
-    ("t5-large", 1024, 737_668_096),
-    ("google/t5-v1_1-small", 512, 76_961_152),
-    ("google/t5-v1_1-base", 768, 247_577_856),
-    ("google/t5-v1_1-large", 1024, 783_150_080),
-    ("google/t5-small-lm-adapt", 512, 76_961_152),
-    ("google/t5-base-lm-adapt", 768, 247_577_856),
-    ("google/t5-large-lm-adapt", 1024, 783_150_080),
-    ("google/flan-t5-small", 512, 76_961_152),
-    ("google/flan-t5-base", 768, 247_577_856),
-    ("google/flan-t5-large", 1024, 783_150_080),
-)
-
 
 class Kind(StrEnum):
     """What can be listed."""
@@ -141,13 +125,14 @@ def _recipes() -> Iterable[tuple[str, str]]:
 
 def _backbones() -> Iterable[tuple[str, ...]]:
     import multiprompt
+    from multiprompt.t5_family import PUBLISHED
 
     embedded = Path(multiprompt.__file__).parent / "backbone" / "embedded"
     if (embedded / "config.json").exists():
         width = json.loads((embedded / "config.json").read_text(encoding="utf-8"))["d_model"]
         yield "embedded", f"{width:,}", f"{_stored_numbers(embedded / 'model.safetensors'):,}", "in this package"
-    for name, width, parameters in HUB_BACKBONES:
-        yield name, f"{width:,}", f"{parameters:,}", "Hugging Face hub"
+    for name, model in PUBLISHED.items():
+        yield name, f"{model.width:,}", f"{model.parameters:,}", "Hugging Face hub"
 
 
 def _stored_numbers(path: Path) -> int:

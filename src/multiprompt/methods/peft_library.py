@@ -160,7 +160,6 @@ def _made_layers(backbone: FrozenT5, tuner: Any, config: Any, seed: int) -> dict
         made = tuner(model, config, ADAPTER)
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, BaseTunerLayer)}
     made.unload()
-    model.__dict__.pop("peft_config", None)  # older releases leave it there
     for layer in layers.values():
         _in_float32(layer)
     return layers
@@ -180,7 +179,7 @@ class PrefixTuning(PeftMethod):
       as in every published T5, half of the numbers take no part, and block i has the prefix of block i + L / 2;
     * the first values are N(0, 1).
 
-    This holds from peft 0.18 to 0.21. The count of trained numbers takes in those that take no part, as peft's does.
+    So it is in peft 0.21.2. The count of trained numbers takes in those that take no part, as peft's does.
 
     Args:
         backbone: the frozen model.

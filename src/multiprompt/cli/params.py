@@ -1,0 +1,84 @@
+"""``multiprompt params``: how many numbers a method trains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from multiprompt.cli.failures import reports_failures
+
+if TYPE_CHECKING:
+    from multiprompt.recipes.parameters import ParameterCount
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command(short_help="Count the trained parameters of methods.")(params)
+
+
+@reports_failures()
+def params(
+    method: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[METHOD]",
+            help='A method, or "source" for the source stage of mpt. Without it, all of them.',
+            show_default=False,
+        ),
+    ] = None,
+    backbone: Annotated[
+        str, typer.Option(help="A backbone: see `multiprompt ls backbones`; or a folder, or a name on the hub.")
+    ] = "t5-base",
+    group: Annotated[int, typer.Option(metavar="TASKS", min=1, help="Tasks that are trained together.")] = 1,
+    length: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Length of prompts.")] = 100,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of mpt and source (1), lora (8) or decomposed_prompt_tuning (10).", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Count what methods train, by building them with their default options on a backbone without weights.
+
+    Nothing is downloaded for the backbones that `multiprompt ls backbones` lists.
+
+    \b
+    Example:
+        multiprompt params
+        multiprompt params mpt --group 8
+        multiprompt params adapters --backbone t5-large
+        multiprompt params source --group 6 --length 300
+    """
+    from multiprompt.cli.output import print_rows
+    from multiprompt.recipes.parameters import count_parameters, countable_methods
+
+    if method is None:
+        counts = (count_parameters(name, backbone, group, length) for name in countable_methods())
+        print_rows(("method", "tasks", "per task", "of the backbone"), map(_row, counts))
+        return
+    count = count_parameters(method, backbone, group, length, rank)
+    print_rows(("item", "formula", "per task"), _items(count))
+    together = f"; {count.trained:,} in all for {count.tasks} tasks" if count.tasks > 1 else ""
+    typer.echo(f"{method} on {backbone}: {_share(count)} of its {count.frozen:,} parameters for each task{together}")
+    if count.tasks < group:
+        typer.echo(f"{method} shares nothing among the tasks of a group: each of the {group} has as many")
+
+
+def _items(count: ParameterCount) -> Iterable[tuple[str, str, str]]:
+    for item in count.items:
+        yield item.name, item.formula(count.tasks), _number(item.per_task(count.tasks))
+    yield "together", "", _number(count.per_task)
+
+
+def _row(count: ParameterCount) -> tuple[str, str, str, str]:
+    return count.method, str(count.tasks), _number(count.per_task), _share(count)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.1f}"
+
+
+def _share(count: ParameterCount) -> str:
+    return f"{100 * count.per_task / count.frozen:.3g} %"

@@ -1,0 +1,63 @@
+"""Published models of the T5 family: their names on the Hugging Face hub, their shapes, their sizes. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class PublishedModel:
+    """A model as its published configuration describes it.
+
+    Attributes:
+        shape: values of its ``T5Config``.
+        parameters: numbers in its weights; tied ones are counted once.
+    """
+
+    shape: Mapping[str, Any]
+    parameters: int
+
+    @property
+    def width(self) -> int:
+        """Of the model, D."""
+        return int(self.shape["d_model"])
+
+
+def _first(d_model: int, d_ff: int, num_layers: int, num_heads: int) -> dict[str, Any]:
+    """T5 as first published (v1.0): the output layer is the embedding, the feed-forward layer has no gate."""
+    return {
+        "vocab_size": 32128,
+        "d_model": d_model,
+        "d_kv": 64,
+        "d_ff": d_ff,
+        "num_layers": num_layers,
+        "num_heads": num_heads,
+    }
+
+
+def _second(d_model: int, d_ff: int, num_layers: int, num_heads: int) -> dict[str, Any]:
+    """T5 v1.1, and what was trained from it: an output layer of its own, and a gate."""
+    shape = _first(d_model, d_ff, num_layers, num_heads)
+    return shape | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
+
+
+_SMALL = PublishedModel(_second(512, 1024, 8, 6), 76_961_152)
+_BASE = PublishedModel(_second(768, 2048, 12, 12), 247_577_856)
+_LARGE = PublishedModel(_second(1024, 2816, 24, 16), 783_150_080)
+
+PUBLISHED: Mapping[str, PublishedModel] = {
+    "t5-small": PublishedModel(_first(512, 2048, 6, 8), 60_506_624),
+    "t5-base": PublishedModel(_first(768, 3072, 12, 12), 222_903_552),
+    "t5-large": PublishedModel(_first(1024, 4096, 24, 16), 737_668_096),
+    "google/t5-v1_1-small": _SMALL,
+    "google/t5-v1_1-base": _BASE,
+    "google/t5-v1_1-large": _LARGE,
+    "google/t5-small-lm-adapt": _SMALL,
+    "google/t5-base-lm-adapt": _BASE,
+    "google/t5-large-lm-adapt": _LARGE,
+    "google/flan-t5-small": _SMALL,
+    "google/flan-t5-base": _BASE,
+    "google/flan-t5-large": _LARGE,
+}
