@@ -93,10 +93,12 @@ def plain_batch(tasks: Sequence[TokenisedExamples], drawn: Sequence[tuple[int, i
     return {"input_ids": ids, "attention_mask": mask, "labels": labels}
 
 
-def stream_of(backbone: FrozenT5, tasks: Sequence[TokenisedExamples], sampler: Sampler) -> BatchStream:
+def stream_of(
+    backbone: FrozenT5, tasks: Sequence[TokenisedExamples], sampler: Sampler, prompt_length: int = PROMPT_LENGTH
+) -> BatchStream:
     """The batches as a run gets them."""
     cost = MICRO_BATCH_COST if backbone.pads else None
-    return BatchStream(tasks, sampler, pad_id=0, prompt_length=PROMPT_LENGTH, micro_batch_cost=cost)
+    return BatchStream(tasks, sampler, pad_id=0, prompt_length=prompt_length, micro_batch_cost=cost)
 
 
 def training_options(dropout: bool) -> TrainingOptions:
