@@ -164,6 +164,7 @@ def _start(backbone: FrozenT5, tasks: int, options: Any, prompt: PromptOptions) 
         prompt=prompt,
         earlier={"source": DecomposedPrompt(rows, [factors]), "teacher-task": SoftPrompt([rows])},
         seed=0,
+        stage="params",
         max_source_length=MAX_SOURCE_LENGTH,
     )
 
