@@ -31,7 +31,7 @@ from multiprompt.options import (
     TrainingOptions,
 )
 from multiprompt.plan import GROUPED
-from multiprompt.prompts import DecomposedPrompt, SoftPrompt, start_task_factors
+from multiprompt.prompts import DecomposedPrompt, SoftPrompt, StoredPrompt, save_prompt, start_task_factors
 from multiprompt.recipes.build import Start, build_method
 from multiprompt.training.loop import _step
 from multiprompt.training.optimiser import build_optimiser
@@ -234,3 +234,14 @@ def test_an_example_of_a_mixed_batch_is_the_example_alone(tiny_backbone, name):
             assert_close(method.losses(alone)["task"][0], together[row], rtol=1e-4, atol=1e-5)
             one = method.generate(alone, 3)[0]
             assert torch.equal(one, answers[row, : len(one)])
+
+
+@pytest.mark.parametrize("name", ["prompt_tuning", "dept"])
+def test_new_prompts_start_from_a_stored_one_if_they_shall(tiny_backbone, tmp_path, name):
+    rows = torch.randn(LENGTH, WIDTH, generator=torch.Generator().manual_seed(4))
+    save_prompt(tmp_path / "prompt.safetensors", StoredPrompt(SoftPrompt([rows]), ("one",), "tiny"))
+    options = PromptOptions(length=LENGTH, start="saved", path=str(tmp_path / "prompt.safetensors"))
+    method = build_method(name, start_of(name, tiny_backbone, prompt=options))
+    prompt = method.prompts(batch_of(1))[0]
+    assert len(prompt) == method.prompt_length == (LENGTH if name == "prompt_tuning" else 2)
+    assert torch.equal(prompt, rows[: len(prompt)])

@@ -76,10 +76,9 @@ class Start:
         """Draws the first values for a purpose."""
         return torch.Generator().manual_seed(derive_seed(self.seed, self.stage, purpose))
 
-    def prompt_rows(self, length: int) -> Tensor:
-        """First value of a new prompt, ``[length, D]``, as the options of prompts want it."""
-        seed = derive_seed(self.seed, self.stage, "start")
-        return start_rows(replace(self.prompt, length=length), self.backbone, seed)
+    def prompt_rows(self) -> Tensor:
+        """First value of a new prompt, ``[P, D]``."""
+        return start_rows(self.prompt, self.backbone, derive_seed(self.seed, self.stage, "start"))
 
 
 def build_method(name: str, start: Start) -> Method:
@@ -117,7 +116,7 @@ def _mpt(start: Start) -> Method:
 
 
 def _prompt_tuning(start: Start) -> Method:
-    prompt = SoftPrompt([start.prompt_rows(start.prompt.length)])
+    prompt = SoftPrompt([start.prompt_rows()])
     return PromptTuning(start.backbone, prompt, start.options.learning_rate, dropout=start.training.dropout)
 
 
@@ -175,7 +174,7 @@ def _dept(start: Start) -> Method:
     options, length, positions = start.options, start.prompt.length, start.max_source_length
     short = max(1, round(options.length_share * length))
     rank = matrix_rank(length, short, start.backbone.width, positions)
-    prompt = ShortPrompt(start.prompt_rows(short), positions, rank, start.generator("matrix"))
+    prompt = ShortPrompt(start.prompt_rows()[:short], positions, rank, start.generator("matrix"))
     rates = options.learning_rate, options.matrix_learning_rate
     return Dept(start.backbone, prompt, *rates, start.training.dropout)
 
