@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from conftest import build_tiny_model
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError, ConfigError, DataError, TrainingError, UnknownNameError
 from multiprompt.evaluation.results import read_results
@@ -217,6 +218,54 @@ def test_group_few_shot_and_ablations(tiny_folder, tmp_path):
     assert torch.equal(target.prompt.shared, source.shared), "task_only leaves the shared prompt alone"
     scores = read_results(tmp_path / "group" / "results.json")[1]
     assert {s.task for s in scores if s.method == "mpt"} == {"mini-rte", "mini-boolq"}
+
+
+def tasks_of_the_steps(folder: Path) -> list[set[str]]:
+    """The tasks in the batch of every step."""
+    records = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    return [set(record["tasks"]) for record in records if "loss" in record]
+
+
+def test_fine_tuning_of_a_group_with_all_and_with_few_examples(tiny_folder, tmp_path):
+    def run(mode: str) -> Path:
+        training = {"steps": 8, "batch_size": 6, "log_every": 1}
+        targets = {
+            "tasks": ["mini-rte", "mini-boolq"],
+            "methods": {"fine_tuning": {}},
+            "group": True,
+            "shots": [4, "all"],
+            "training": training,
+            "few_shot_training": training,
+            "mixing": {"mode": mode},
+        }
+        run_experiment(small_experiment(tiny_folder, source=None, targets=targets), tmp_path / mode)
+        return tmp_path / mode
+
+    both = {"mini-rte", "mini-boolq"}
+    tensors = {}
+    for mode in ("uniform_tasks", "proportional"):
+        folder = run(mode)
+        scores = read_results(folder / "results.json")[1]
+        assert {(s.task, s.shots) for s in scores} == {(task, shots) for task in both for shots in (4, "all")}
+        weights = build_tiny_model().num_parameters()
+        assert {s.parameters for s in scores} == {round(weights / 2)}, "one model for two tasks"
+        for shots in (4, "all"):
+            place = folder / "seed-1" / f"target-group-fine_tuning-{shots}"
+            steps = tasks_of_the_steps(place)
+            assert len(steps) == 8
+            # two tasks are drawn for a batch of either kind, in the proportional one with replacement
+            alone = [step for step in steps if step != both]
+            assert bool(alone) == (mode == "proportional")
+            tensors[mode, shots] = load_file(place / "method.safetensors")
+        drawn = read_json(folder / "seed-1/target-group-fine_tuning-4/result.json")["few_shot_rows"]
+        assert {task: len(rows) for task, rows in drawn.items()} == dict.fromkeys(both, 4)
+        again = {(s.task, s.shots): s.value for s in evaluate_run(folder)}
+        assert again == {(s.task, s.shots): s.value for s in scores}
+    for one, other in (
+        (("uniform_tasks", "all"), ("uniform_tasks", 4)),
+        (("uniform_tasks", "all"), ("proportional", "all")),
+    ):
+        assert not torch.equal(tensors[one]["shared.weight"], tensors[other]["shared.weight"])
 
 
 def test_the_start_of_a_target():
