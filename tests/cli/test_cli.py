@@ -94,6 +94,7 @@ def test_usage_errors_have_code_2(arguments, message):
         (["show", "mini-tre"], "unknown task 'mini-tre'; did you mean 'mini-rte'"),
         (["params", "adaptors"], "unknown method 'adaptors'; did you mean 'adapters'"),
         (["params", "adapters", "--rank", "3"], "adapters has no rank"),
+        (["params", "--rank", "3"], "--rank is of one method"),
         (["params", "mpt", "--backbone", "./nowhere"], "the backbone folder ./nowhere does not exist"),
         (["run", "quikstart"], "unknown file or recipe 'quikstart'; did you mean 'quickstart'?"),
         (["run", "missing.yaml"], "cannot read the configuration missing.yaml: No such file or directory"),

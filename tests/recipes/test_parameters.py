@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -65,6 +66,18 @@ def test_the_source_stage_trains_one_prompt_and_factors_for_every_task(tasks, ex
 )
 def test_mpt_on_other_widths_and_lengths(backbone, length, expected):
     assert count_parameters("mpt", backbone, length=length).per_task == expected
+
+
+def test_the_table_of_the_documentation_is_what_is_counted():
+    table = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
+    rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+)(\*?) \| ([\d,]+) \|", table, re.MULTILINE)
+    told = {
+        (name, 8 if star else 1): int(number.replace(",", ""))
+        for names, star, number in rows
+        for name in re.findall(r"\w+", names)
+    }
+    assert len(told) == 18
+    assert told == {(name, group): count_parameters(name, "t5-base", group).per_task for name, group in told}
 
 
 def test_adapters_in_one_place_are_half_as_many(monkeypatch):

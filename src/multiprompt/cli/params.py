@@ -52,9 +52,12 @@ def params(
         multiprompt params source --group 6 --length 300
     """
     from multiprompt.cli.output import print_rows
+    from multiprompt.errors import ConfigError
     from multiprompt.recipes.parameters import count_parameters, countable_methods
 
     if method is None:
+        if rank is not None:
+            raise ConfigError("--rank is of one method; name it, such as `multiprompt params lora --rank 4`")
         counts = (count_parameters(name, backbone, group, length) for name in countable_methods())
         print_rows(("method", "tasks", "per task", "of the backbone"), map(_row, counts))
         return
