@@ -123,7 +123,7 @@ class FrozenT5:
         input_ids: Int[Tensor, "B S"],
         attention_mask: Int[Tensor, "B S"],
         prompts: Tensor | None,
-        shift: Tensor | None,
+        shift: Tensor | None = None,
     ) -> tuple[Float[Tensor, "B PS D"], Int[Tensor, "B PS"]]:
         embedded = self.model.get_input_embeddings()(input_ids)
         if shift is not None:
