@@ -161,3 +161,21 @@ def test_prompts_are_fp32_copies():
     assert start.float().sum() == 6
     with pytest.raises(ValueError, match="one shape"):
         SoftPrompt([torch.ones(2, 3), torch.ones(3, 3)])
+
+
+def test_the_gradient_of_a_mixed_batch_is_the_same_bit_by_bit_on_several_threads():
+    # 48 x 100 x 96 numbers are enough for torch to share their sum out to threads
+    tasks = torch.arange(48) % 6
+    prompt = SoftPrompt([normal_rows(100, 96, generator=torch.Generator().manual_seed(task)) for task in range(6)])
+    weights = torch.randn(48, 100, 96, generator=torch.Generator().manual_seed(9))
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gradients = []
+        for _ in range(20):
+            prompt.zero_grad(set_to_none=True)
+            (prompt(tasks) * weights).sum().backward()
+            gradients.append(torch.stack([parameter.grad for parameter in prompt.parameters()]))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)

@@ -60,11 +60,12 @@ NOTHING_DRAWN = ("mpt", "fine_tuning", "spot", "bitfit", "ia3")
 
 def start_of(name: str, backbone: FrozenT5, tasks: tuple[str, ...] = ("one",), **changes) -> Start:
     generator = torch.Generator().manual_seed(3)
+    width = backbone.width
 
     def rows() -> torch.Tensor:
-        return torch.randn(LENGTH, WIDTH, generator=generator)
+        return torch.randn(LENGTH, width, generator=generator)
 
-    factors = [start_task_factors(LENGTH, WIDTH, 1, "near_one", generator) for _ in range(2)]
+    factors = [start_task_factors(LENGTH, width, 1, "near_one", generator) for _ in range(2)]
     earlier = {f"teacher-{task}": SoftPrompt([rows()]) for task in ("sst2", "mnli", "qnli")}
     start = Start(
         backbone=backbone,
@@ -245,3 +246,22 @@ def test_new_prompts_start_from_a_stored_one_if_they_shall(tiny_backbone, tmp_pa
     prompt = method.prompts(batch_of(1))[0]
     assert len(prompt) == method.prompt_length == (LENGTH if name == "prompt_tuning" else 2)
     assert torch.equal(prompt, rows[: len(prompt)])
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name in GROUPED])
+def test_gradients_of_a_mixed_batch_are_the_same_bit_by_bit_on_several_threads(tiny_backbone, name):
+    # large enough for torch to share the sums of a gradient out to threads
+    backbone = FrozenT5(build_tiny_model(d_model=256), tiny_backbone.tokenizer, "wide")
+    batch = random_batch(batch_size=48)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        gradients = []
+        for _ in range(4):
+            with build_method(name, start_of(name, backbone, GROUP)) as method:
+                method.losses(batch)["task"].sum().backward()
+                gradients.append([p.grad for group in method.parameter_groups() for p in group.parameters])
+    finally:
+        torch.set_num_threads(before)
+    for again in gradients[1:]:
+        assert all(torch.equal(ours, first) for ours, first in zip(again, gradients[0], strict=True))

@@ -68,7 +68,8 @@ class Adapter(nn.Module):
         lists = (self.down, self.down_bias, self.up, self.up_bias)
         if len(tasks) == 1:
             return AdapterWeights(*(each[tasks[0]] for each in lists))
-        return AdapterWeights(*(torch.stack([each[task] for task in tasks])[index] for each in lists))
+        stacked = (torch.stack([each[task] for task in tasks]) for each in lists)
+        return AdapterWeights(*(each.index_select(0, index) for each in stacked))
 
 
 class Adapters(Inserted):

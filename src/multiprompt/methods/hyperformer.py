@@ -106,7 +106,8 @@ class HyperFormer(Inserted):
     def _through(self, site: Site, states: Tensor) -> Tensor:
         present, index = torch.unique(self.ids_for(states), return_inverse=True)
         made = self.adapters(site, present.tolist())
-        update = bottleneck(states, AdapterWeights(*(each[index] for each in made.weights)))
+        *weights, scale, shift = (each.index_select(0, index) for each in (*made.weights, made.scale, made.shift))
+        update = bottleneck(states, AdapterWeights(*weights))
         normed = F.layer_norm(update.float(), update.shape[-1:])
-        scaled = normed * made.scale[index].unsqueeze(1) + made.shift[index].unsqueeze(1)
+        scaled = normed * scale.unsqueeze(1) + shift.unsqueeze(1)
         return states + scaled.to(states.dtype)

@@ -38,7 +38,8 @@ class Prompt(nn.Module, ABC):
         tasks = present.tolist()
         if tasks[0] < 0 or tasks[-1] >= self.num_tasks:
             raise IndexError(f"the prompt holds {self.num_tasks} tasks, but a batch asks for task {tasks[-1]}")
-        return self.collapse(tasks)[index]
+        # not [index]: on several threads its gradient is summed in an order that changes from run to run
+        return self.collapse(tasks).index_select(0, index)
 
     def all_tasks(self) -> Float[Tensor, "K P D"]:
         """The plain prompts of all tasks."""
