@@ -1,6 +1,7 @@
 """Training steps of every method that has a peer: peft in a plain loop, or transformers in one for fine-tuning.
 
-Both sides train on the same examples, in turns. The peer pads every batch to its longest example, as most training
+Both sides train on the same examples, in turns, with AdamW and gradients clipped at 1 (the study's recipe); optimisers
+and methods are set up before the clock starts. The peer pads every batch to its longest example, as most training
 scripts do. Where ours is slower than ``--floor`` times the peer, the program says so and ends with an error.
 """
 
@@ -34,7 +35,8 @@ from multiprompt.backbone import FrozenT5
 from multiprompt.data import EpochSampler, TokenisedExamples
 from multiprompt.methods import FineTuning, Method, PromptTuning
 from multiprompt.methods.peft_library import PrefixTuning, ia3, lora
-from multiprompt.training import train
+from multiprompt.training import build_optimiser
+from multiprompt.training.loop import _step
 
 BATCH_SIZE = 16
 RANK = 8
@@ -59,14 +61,15 @@ PEFT: dict[str, Callable[[], Any]] = {
 def ours(name: str, examples: TokenisedExamples, dropout: bool) -> Callable[[], None]:
     """An epoch as a stage of a run trains it."""
     backbone = random_backbone("small")
-    method = OURS[name](backbone, dropout)
+    method = OURS[name](backbone, dropout).__enter__()  # its backbone is its own and ends with it
+    options = training_options(dropout)
+    optimiser = build_optimiser(method.parameter_groups(), options)
     sampler = EpochSampler(examples.sources.lengths, BATCH_SIZE, seed=0)
-    steps = -(-len(examples) // BATCH_SIZE)
+    stream = stream_of(backbone, [examples], sampler, method.prompt_length)
 
     def epoch() -> None:
-        with method:
-            stream = stream_of(backbone, [examples], sampler, method.prompt_length)
-            train(method, stream, training_options(dropout), steps, seed=0)
+        for _ in range(0, len(examples), BATCH_SIZE):
+            _step(method, next(stream), optimiser, options.clip, "a benchmark")
 
     return epoch
 
@@ -81,7 +84,8 @@ def peer(name: str, examples: TokenisedExamples, dropout: bool) -> Callable[[], 
     else:
         model.requires_grad_(True)
     model.train(dropout)
-    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-4)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=3e-4)
     random = np.random.default_rng(0)
 
     def epoch() -> None:
@@ -89,6 +93,7 @@ def peer(name: str, examples: TokenisedExamples, dropout: bool) -> Callable[[], 
         for start in range(0, len(order), BATCH_SIZE):
             drawn = [(0, position) for position in order[start : start + BATCH_SIZE]]
             model(**plain_batch([examples], drawn, None)).loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimiser.step()
             optimiser.zero_grad()
 
