@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,10 @@ STAGE_VERSION = 2
 
 @dataclass(frozen=True)
 class _Done:
-    """What a stage hands on: its identity, and what it has learned."""
+    """What a stage hands on: its identity, and a way to what it has learned, which only some later stages read."""
 
     identity: str
-    learned: Learned
+    learned: Callable[[], Learned]
 
 
 @dataclass
@@ -74,7 +75,7 @@ class _Job:
             options=options,
             training=training,
             prompt=self.run.experiment.prompt,
-            earlier={name: each.learned for name, each in self.needed.items()},
+            earlier={name: each.learned() for name, each in self.needed.items()},
             seed=self.seed,
             stage=place.name,
             max_source_length=max(task.task.max_source_length for task in self.tasks),
@@ -140,7 +141,7 @@ def _stored_source(run: _Run) -> _Done | None:
             f"the prompt in {targets.source_prompt} has width {stored.prompt.width} (trained with {stored.backbone}); "
             f"the backbone {run.backbone.name} needs {run.backbone.width}"
         )
-    return _Done(digest({name: p.tolist() for name, p in stored.prompt.named_parameters()}), stored.prompt)
+    return _Done(digest({name: p.tolist() for name, p in stored.prompt.named_parameters()}), lambda: stored.prompt)
 
 
 def _do(run: _Run, seed: int, stage: PlannedStage, done: dict[str, _Done]) -> _Done:
@@ -189,7 +190,7 @@ def _do(run: _Run, seed: int, stage: PlannedStage, done: dict[str, _Done]) -> _D
         run.scores += scores
         run.progress.end(", ".join(f"{s.task} {s.metric} {s.value:.1f}" for s in scores))
     write_results(run.folder / "results.json", run.experiment.name, run.scores)
-    return _Done(identity, load_learned(folder))
+    return _Done(identity, partial(load_learned, folder))
 
 
 def _teacher(job: _Job) -> Wired:
@@ -212,7 +213,8 @@ def _source(job: _Job) -> Wired:
         options = replace(options, decomposed=False, distillation=DistillationOptions(kind="none"))
 
     def work(place: Place) -> list[Outcome]:
-        teachers = [each.learned for each in job.needed.values() if isinstance(each.learned, SoftPrompt)]
+        learned = [each.learned() for each in job.needed.values()]
+        teachers = [prompt for prompt in learned if isinstance(prompt, SoftPrompt)]
         student, report = train_source(job.run.backbone, job.tasks, teachers, options, prompt, job.seed, place)
         return job.outcome(student, report, place)
 
