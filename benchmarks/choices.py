@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
+from itertools import repeat
 
 import numpy as np
 import torch
@@ -22,8 +23,7 @@ from multiprompt.backbone.fast import restore
 from multiprompt.batch import Batch
 from multiprompt.data import collate
 from multiprompt.methods import PromptTuning
-from multiprompt.training import build_optimiser
-from multiprompt.training.loop import _step
+from multiprompt.training import Run, Training, step
 
 
 def seconds(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -43,9 +43,8 @@ def stepper(shape: str, attention: str, fast: bool, micro_batches: list[Batch]) 
     if not fast:
         restore(backbone.model)
     method = PromptTuning(backbone, random_prompt(backbone.width), dropout=False)
-    options = training_options(False)
-    optimiser = build_optimiser(method.parameter_groups(), options)
-    return lambda: _step(method, micro_batches, optimiser, options.clip, "a benchmark")
+    run = Run(Training(method, repeat(micro_batches), training_options(False), steps=10**6, seed=0))
+    return lambda: step([run])
 
 
 def generator(shape: str, attention: str, fast: bool, batch: Batch, new_tokens: int) -> Callable[[], object]:

@@ -35,8 +35,7 @@ from multiprompt.backbone import FrozenT5
 from multiprompt.data import EpochSampler, TokenisedExamples
 from multiprompt.methods import FineTuning, Method, PromptTuning
 from multiprompt.methods.peft_library import PrefixTuning, ia3, lora
-from multiprompt.training import build_optimiser
-from multiprompt.training.loop import _step
+from multiprompt.training import Run, Training, step
 
 BATCH_SIZE = 16
 RANK = 8
@@ -62,14 +61,13 @@ def ours(name: str, examples: TokenisedExamples, dropout: bool) -> Callable[[], 
     """An epoch as a stage of a run trains it."""
     backbone = random_backbone("small")
     method = OURS[name](backbone, dropout).__enter__()  # its backbone is its own and ends with it
-    options = training_options(dropout)
-    optimiser = build_optimiser(method.parameter_groups(), options)
     sampler = EpochSampler(examples.sources.lengths, BATCH_SIZE, seed=0)
     stream = stream_of(backbone, [examples], sampler, method.prompt_length)
+    run = Run(Training(method, stream, training_options(dropout), steps=10**6, seed=0))
 
     def epoch() -> None:
         for _ in range(0, len(examples), BATCH_SIZE):
-            _step(method, next(stream), optimiser, options.clip, "a benchmark")
+            step([run])
 
     return epoch
 

@@ -41,8 +41,7 @@ from common import (
 )
 from multiprompt.data import EpochSampler, Ragged, TokenisedExamples
 from multiprompt.methods import PromptTuning
-from multiprompt.training import build_optimiser
-from multiprompt.training.loop import _step
+from multiprompt.training import Run, Training, step
 
 
 def multiply_adds(shape: dict[str, int], sources: np.ndarray, targets: np.ndarray) -> float:
@@ -60,11 +59,10 @@ def multiply_adds(shape: dict[str, int], sources: np.ndarray, targets: np.ndarra
 def our_step(shape: str, examples: TokenisedExamples, dropout: bool, batch_size: int) -> Callable[[], Any]:
     backbone = random_backbone(shape)
     method = PromptTuning(backbone, random_prompt(backbone.width), dropout=dropout)
-    options = training_options(dropout)
-    optimiser = build_optimiser(method.parameter_groups(), options)
     sampler = EpochSampler(examples.sources.lengths, batch_size, seed=0, group_by_length=False)
     stream = stream_of(backbone, [examples], sampler)
-    return lambda: _step(method, next(stream), optimiser, options.clip, "a benchmark")
+    run = Run(Training(method, stream, training_options(dropout), steps=10**6, seed=0))
+    return lambda: step([run])
 
 
 def plain_step(shape: str, examples: TokenisedExamples, dropout: bool, batch_size: int) -> Callable[[], Any]:
@@ -96,10 +94,10 @@ def shares(shape: str, batch_size: int, dropout: bool, rounds: int, length: int 
     }
     reached: dict[str, list[tuple[float, float, float]]] = {name: [] for name in contestants}
     for turn in range(rounds + 1):
-        for name, step in contestants.items():
+        for name, take_step in contestants.items():
             plain, tiled = matmul_peak(0.15), matmul_peak(0.15, tiled=True)
             began = clock()
-            step()
+            take_step()
             seconds = clock() - began
             if turn:
                 reached[name].append((seconds, work / seconds / plain, work / seconds / max(plain, tiled)))

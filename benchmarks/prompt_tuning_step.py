@@ -24,7 +24,7 @@ from common import (
 )
 from multiprompt.data import EpochSampler, TokenisedExamples
 from multiprompt.methods import PromptTuning
-from multiprompt.training import train
+from multiprompt.training import Training, train
 
 BATCH_SIZE = 16
 
@@ -37,7 +37,7 @@ def ours(examples: TokenisedExamples, dropout: bool) -> Callable[[], None]:
     steps = -(-len(examples) // BATCH_SIZE)
 
     def epoch() -> None:
-        train(method, stream, training_options(dropout), steps, seed=0)
+        train(Training(method, stream, training_options(dropout), steps, seed=0))
 
     return epoch
 

@@ -26,7 +26,7 @@ from multiprompt.data import TaskSampler, TokenisedExamples
 from multiprompt.methods import SourceTraining
 from multiprompt.options import DistillationOptions
 from multiprompt.prompts import DecomposedPrompt, start_task_factors
-from multiprompt.training import train
+from multiprompt.training import Training, train
 
 TASKS = ("mnli", "qnli", "qqp", "sst2", "squad", "record")
 BATCH_SIZE = 32
@@ -51,7 +51,7 @@ def ours(tasks: list[TokenisedExamples], dropout: bool, steps: int) -> Callable[
     stream = stream_of(backbone, tasks, sampler_of(tasks))
 
     def run() -> None:
-        train(method, stream, training_options(dropout), steps, seed=0)
+        train(Training(method, stream, training_options(dropout), steps, seed=0))
 
     return run
 

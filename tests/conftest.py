@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,9 @@ from hypothesis import settings
 
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import IGNORED, Batch
+from multiprompt.methods import Method
+from multiprompt.options import TrainingOptions
+from multiprompt.training import Run, StepResult, Training, step
 
 torch.set_num_threads(1)
 settings.register_profile("default", deadline=None)  # a first call may have to import or compile
@@ -109,3 +114,34 @@ def random_batch(
     labels = draw(3, vocabulary, (batch_size, max_target))
     labels[torch.arange(max_target) >= targets[:, None]] = IGNORED
     return Batch(input_ids, mask, labels, torch.arange(batch_size) % num_tasks)
+
+
+class Again:
+    """A stream that gives the same micro-batches in every step."""
+
+    def __init__(self, micro_batches: list[Batch]) -> None:
+        self.micro_batches = micro_batches
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        return self
+
+    def __next__(self) -> list[Batch]:
+        return self.micro_batches
+
+    def state(self) -> dict[str, Any]:
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        pass
+
+
+def run_on(method: Method, stream: Any, **options: Any) -> Run:
+    """A training of a method that is about to take its first step, at constant rates."""
+    settings = {"schedule": "constant", "warmup_ratio": 0.0} | options
+    return Run(Training(method, stream, TrainingOptions(**settings), steps=1000, seed=0))
+
+
+def step_of(run: Run) -> StepResult:
+    """One step of a training alone."""
+    (result,) = step([run]).values()
+    return result

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from conftest import build_tiny_model, random_batch
+from conftest import Again, build_tiny_model, random_batch, run_on, step_of
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
 from multiprompt.methods import Method
@@ -33,8 +33,6 @@ from multiprompt.options import (
 from multiprompt.plan import GROUPED
 from multiprompt.prompts import DecomposedPrompt, SoftPrompt, StoredPrompt, save_prompt, start_task_factors
 from multiprompt.recipes.build import Start, build_method
-from multiprompt.training.loop import _step
-from multiprompt.training.optimiser import build_optimiser
 
 LENGTH, WIDTH = 5, 16
 GROUP = ("one", "two", "three")
@@ -86,8 +84,7 @@ def batch_of(tasks: int, seed: int = 0) -> Batch:
 
 
 def take_step(method: Method, batches: list[Batch]):
-    optimiser = build_optimiser(method.parameter_groups(), TrainingOptions())
-    return _step(method, batches, optimiser, 1e9, "a test")
+    return step_of(run_on(method, Again(batches), clip=1e9))
 
 
 def cut(batch: Batch, parts: int) -> list[Batch]:
@@ -199,9 +196,9 @@ def test_a_batch_can_be_learned_by_heart(tiny_backbone, name, tasks):
         assert not torch.equal(wanted, first)
         method.load(start)
         batch = replace(batch, labels=wanted)
-        optimiser = build_optimiser(method.parameter_groups(), TrainingOptions())
+        run = run_on(method, Again([batch]))
         for _ in range(300):
-            _step(method, [batch], optimiser, 1.0, "a test")
+            step_of(run)
             if torch.equal(answers(), wanted):
                 break
         assert torch.equal(answers(), wanted)

@@ -13,16 +13,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from conftest import random_batch
+from conftest import random_batch, run_on, step_of
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError, TrainingError
 from multiprompt.methods import FineTuning, Method, PromptTuning, SourceTraining
 from multiprompt.options import DistillationOptions, TrainingOptions
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, SoftPrompt, start_task_factors
-from multiprompt.training import train
-from multiprompt.training.loop import _step
-from multiprompt.training.optimiser import build_optimiser
+from multiprompt.training import Training, train
 
 TASKS, LENGTH, WIDTH = 3, 5, 16
 OPTIONS = TrainingOptions(steps=6, dropout=True, log_every=1)
@@ -106,7 +104,7 @@ def copies(method: Method) -> dict[str, torch.Tensor]:
 def test_one_step_moves_the_declared_tensors_and_nothing_else(tiny_backbone, kind, optimiser):
     method = build(kind, tiny_backbone)
     before, weights = copies(method), {n: t.clone() for n, t in tiny_backbone.model.state_dict().items()}
-    train(method, Batches(), replace(OPTIONS, optimiser=optimiser), 1, seed=0)
+    train(Training(method, Batches(), replace(OPTIONS, optimiser=optimiser), 1, seed=0))
     for name, tensor in method.tensors().items():
         frozen = kind == "task_only" and name == "shared"
         assert torch.equal(tensor, before[name]) == frozen, name
@@ -118,7 +116,7 @@ def test_one_step_moves_the_declared_tensors_and_nothing_else(tiny_backbone, kin
 def test_fine_tuning_moves_every_weight_and_gives_the_backbone_back(tiny_backbone):
     weights = {n: t.clone() for n, t in tiny_backbone.model.named_parameters()}
     with FineTuning(tiny_backbone, 1e-3) as method:
-        train(method, Batches(), OPTIONS, 1, seed=0)
+        train(Training(method, Batches(), OPTIONS, 1, seed=0))
         for name, tensor in method.tensors().items():
             assert not torch.equal(tensor, weights[name]), name
     for name, tensor in tiny_backbone.model.named_parameters():
@@ -129,13 +127,12 @@ def test_fine_tuning_moves_every_weight_and_gives_the_backbone_back(tiny_backbon
 @pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
 def test_a_task_that_is_absent_is_moved_neither_by_momentum_nor_by_decay(tiny_backbone, optimiser):
     method = build("source_full", tiny_backbone)
-    options = replace(OPTIONS, optimiser=optimiser, weight_decay=0.1)
     batches = Batches()
-    optimiser_state = build_optimiser(method.parameter_groups(), options)
-    _step(method, next(batches), optimiser_state, 1.0, "test")
+    run = run_on(method, batches, optimiser=optimiser, weight_decay=0.1)
+    step_of(run)
     before = copies(method)
     batches.tasks = [0, 2, 0, 2, 0, 2]
-    _step(method, next(batches), optimiser_state, 1.0, "test")
+    step_of(run)
     for name, tensor in method.tensors().items():
         absent = name in ("u.1", "v.1")
         assert torch.equal(tensor, before[name]) == absent, name
@@ -148,8 +145,7 @@ def test_the_gradient_does_not_depend_on_micro_batches(tiny_backbone, kind, part
     for number in (1, parts):
         method = build(kind, tiny_backbone)
         method.dropout = False
-        optimiser = build_optimiser(method.parameter_groups(), OPTIONS)
-        outcome = _step(method, next(Batches(parts=number)), optimiser, 1e9, "test")
+        outcome = step_of(run_on(method, Batches(parts=number), clip=1e9))
         gradients = [p.grad for group in method.parameter_groups() for p in group.parameters]
         results.append((outcome, gradients))
     (whole, gradients), (split, split_gradients) = results
@@ -162,7 +158,7 @@ def test_the_gradient_does_not_depend_on_micro_batches(tiny_backbone, kind, part
 
 def test_the_total_is_the_task_loss_plus_lambda_times_the_rest(tiny_backbone):
     method = build("source_full", tiny_backbone)
-    outcome = _step(method, next(Batches()), build_optimiser(method.parameter_groups(), OPTIONS), 1.0, "test")
+    outcome = step_of(run_on(method, Batches()))
     terms = outcome.terms
     assert list(terms) == ["task", "logits", "encoder states", "decoder states"]
     rest = terms["logits"] + terms["encoder states"] + terms["decoder states"]
@@ -202,7 +198,7 @@ def test_a_killed_run_ends_with_bitwise_the_same_tensors(tiny_backbone, tmp_path
                     if step == die_after:
                         raise Killed
 
-            report = train(
+            training = Training(
                 method,
                 batches,
                 options,
@@ -212,8 +208,8 @@ def test_a_killed_run_ends_with_bitwise_the_same_tensors(tiny_backbone, tmp_path
                 checkpoint=path / "checkpoint.safetensors",
                 identity="me",
                 log=path / "log.jsonl",
-                progress=Progress(),
             )
+            report = train(training, Progress())
             return copies(method), report
 
     expected, report = run(tmp_path / "whole", None)
@@ -239,12 +235,12 @@ def test_a_killed_run_ends_with_bitwise_the_same_tensors(tiny_backbone, tmp_path
 
 def test_a_checkpoint_of_another_training_is_refused(tiny_backbone, tmp_path):
     path = tmp_path / "checkpoint.safetensors"
-    train(build("target", tiny_backbone), Batches(), OPTIONS, 2, 0, checkpoint=path, identity="one")
+    train(Training(build("target", tiny_backbone), Batches(), OPTIONS, 2, 0, checkpoint=path, identity="one"))
     with pytest.raises(CheckpointError, match="another configuration or other data"):
-        train(build("target", tiny_backbone), Batches(), OPTIONS, 2, 0, checkpoint=path, identity="two")
+        train(Training(build("target", tiny_backbone), Batches(), OPTIONS, 2, 0, checkpoint=path, identity="two"))
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="damaged"):
-        train(build("target", tiny_backbone), Batches(), OPTIONS, 2, 0, checkpoint=path, identity="one")
+        train(Training(build("target", tiny_backbone), Batches(), OPTIONS, 2, 0, checkpoint=path, identity="one"))
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_backbone):
@@ -252,8 +248,8 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_backbone):
     with torch.no_grad():
         method.prompt.shared[0, 0] = float("nan")
     before = copies(method)
-    with pytest.raises(TrainingError, match=r"not finite in training, step 1 \(terms: task, logits"):
-        train(method, Batches(), OPTIONS, 3, 0)
+    with pytest.raises(TrainingError, match=r"not finite \(terms: task, logits.*\) in training, step 1"):
+        train(Training(method, Batches(), OPTIONS, 3, 0))
     for name, tensor in method.tensors().items():
         assert torch.equal(tensor, before[name]) or name == "shared"
 
@@ -278,7 +274,7 @@ def test_one_batch_can_be_overfitted(tiny_backbone, kind):
             return [batch]
 
     assert answers() != batch.labels[:, 0].tolist()
-    train(method, Same(), OPTIONS, 200, 0)
+    train(Training(method, Same(), OPTIONS, 200, 0))
     assert answers() == batch.labels[:, 0].tolist()
 
 
@@ -287,10 +283,10 @@ def test_the_dropout_of_a_step_depends_on_the_seed_and_the_step_alone(tiny_backb
     for noise in (1, 2):
         torch.manual_seed(noise)
         method = build("target", tiny_backbone)
-        train(method, Batches(), OPTIONS, 2, seed=3)
+        train(Training(method, Batches(), OPTIONS, 2, seed=3))
         outcomes.append(copies(method))
     for name in outcomes[0]:
         assert torch.equal(outcomes[0][name], outcomes[1][name])
     method = build("target", tiny_backbone)
-    train(method, Batches(), OPTIONS, 2, seed=4)
+    train(Training(method, Batches(), OPTIONS, 2, seed=4))
     assert not torch.equal(method.tensors()["shared"], outcomes[0]["shared"])

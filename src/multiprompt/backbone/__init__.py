@@ -1,6 +1,6 @@
 """The frozen language model: loading it, putting a prompt in front of it, generating with it."""
 
-from multiprompt.backbone.frozen_t5 import BackboneOutput, FrozenT5, HiddenStates
+from multiprompt.backbone.frozen_t5 import BackboneOutput, FrozenT5, HiddenStates, Inputs
 from multiprompt.backbone.loading import EMBEDDED, load_backbone, load_tokenizer, outline_backbone, pick_attention
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "BackboneOutput",
     "FrozenT5",
     "HiddenStates",
+    "Inputs",
     "load_backbone",
     "load_tokenizer",
     "outline_backbone",

@@ -29,6 +29,7 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from multiprompt.backbone import products
+from multiprompt.backbone.dropout import PartedDropout
 from multiprompt.backbone.packing import is_frozen
 
 TILED_WIDTH = 256
@@ -45,12 +46,36 @@ class _Bits:
     """Random numbers for one sublayer: 32 random bits for each element, read as a float."""
 
     def __init__(self) -> None:
-        self._source = np.random.SFC64(int(torch.randint(2**62, ())))
+        self._parted = PartedDropout.active
+        if self._parted is None:
+            self._sources = [_source()]
+        else:
+            self._sources = []
+            for part in self._parted.parts:
+                with self._parted.turn(part):
+                    self._sources.append(_source())
 
     def like(self, tensor: Tensor) -> Tensor:
-        count = tensor.numel()
-        bits = self._source.random_raw((count + 1) // 2).view(np.float32)[:count]
-        return torch.from_numpy(bits).view(tensor.shape)
+        """For states of all examples."""
+        if self._parted is None:
+            return _draw(self._sources[0], tensor.shape)
+        bits = torch.zeros_like(tensor)
+        for source, region in zip(self._sources, self._parted.regions(bits), strict=True):
+            region.copy_(_draw(source, region.shape))
+        return bits
+
+    def for_example(self, example: int, shape: torch.Size) -> Tensor:
+        """For something that a single example has."""
+        return _draw(self._sources[0 if self._parted is None else self._parted.part_of(example)], shape)
+
+
+def _source() -> np.random.SFC64:
+    return np.random.SFC64(int(torch.randint(2**62, ())))
+
+
+def _draw(source: np.random.SFC64, shape: torch.Size) -> Tensor:
+    count = shape.numel()
+    return torch.from_numpy(source.random_raw((count + 1) // 2).view(np.float32)[:count]).view(shape)
 
 
 @lru_cache
@@ -198,7 +223,7 @@ class _Attention(Function):
         heads = attention.n_heads
         kept: list[Tensor] = []
         spans = list(zip(_spans(lengths[0]), _spans(lengths[1]), strict=True))
-        for of_query, of_key in spans:
+        for example, (of_query, of_key) in enumerate(spans):
             q, k, v = (_heads(t, heads) for t in (query[of_query], key[of_key], value[of_key]))
             if bias is None:
                 scores = torch.bmm(q, k.transpose(1, 2))
@@ -207,7 +232,7 @@ class _Attention(Function):
             weights = torch.softmax(scores, -1, out=scores)
             dropped = weights
             if source:
-                dropped = _keep(weights, source.like(weights), _threshold(rate))
+                dropped = _keep(weights, source.for_example(example, weights.shape), _threshold(rate))
             torch.bmm(dropped, v, out=_heads(mixed[of_query], heads))
             kept += [weights, dropped]
         update = products.apply(attention.o.weight, mixed).unsqueeze(0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,14 +13,33 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from multiprompt.backbone.dropout import Part, PartedDropout
 from multiprompt.backbone.fast import accelerate, is_accelerated, restore
 from multiprompt.backbone.packing import Packing, can_pack
-from multiprompt.batch import Batch
+from multiprompt.batch import IGNORED, Batch
 
 PACKING_WIDTH = 256
 """Narrower models do not pack: going through the examples one by one costs them more than padding does."""
 
 HiddenStates = Literal["none", "last", "all"]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Examples of one run, as they enter the model.
+
+    Attributes:
+        batch: on the device of the model.
+        prompts: the prompt of every example, or None for the bare model.
+        shift: added to the embeddings of the first N source tokens.
+        random_state: where the random numbers of dropout go on, and moved on by it; None for torch's own state, which
+            only inputs that are alone may use.
+    """
+
+    batch: Batch
+    prompts: Float[Tensor, "B P D"] | None = None
+    shift: Float[Tensor, "N D"] | None = None
+    random_state: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -149,45 +168,97 @@ class FrozenT5:
             hidden: which hidden states to keep: none, the last of encoder and decoder, or those after every block.
             shift: added to the embeddings of the first N source tokens.
         """
-        embedded, mask = self._encoder_inputs(batch.input_ids, batch.attention_mask, prompts, shift)
-        counted = batch.target_mask
-        shifted = self.model._shift_right(batch.labels)
+        return self.forward_together([Inputs(batch, prompts, shift)], hidden)
+
+    def forward_together(self, inputs: Sequence[Inputs], hidden: HiddenStates = "none") -> BackboneOutput:
+        """One pass over the examples of several runs, whose prompts may differ in length.
+
+        Every example comes out as it would in a pass of its own run, up to the rounding of float32, also with dropout.
+
+        Args:
+            inputs: of every run; the output holds their examples in this order.
+            hidden: which hidden states to keep.
+        """
+        pairs = [self._encoder_inputs(i.batch.input_ids, i.batch.attention_mask, i.prompts, i.shift) for i in inputs]
+        dropping: PartedDropout | None = None
+        if len(inputs) == 1:
+            (embedded, mask), labels = pairs[0], inputs[0].batch.labels
+        else:
+            labels = _stacked([i.batch.labels for i in inputs], IGNORED)
+            # One more column where both stacks would be equally wide, which PartedDropout could not tell apart.
+            wider = int(self.model.training and labels.shape[1] == max(mask.shape[1] for _, mask in pairs))
+            embedded, mask = (_stacked(each, 0, wider) for each in zip(*pairs, strict=True))
+            if self.model.training:
+                dropping = self._parted_dropout(inputs, [mask for _, mask in pairs], (mask.shape[1], labels.shape[1]))
+        counted = labels != IGNORED
         packed = self.packs and can_pack(self.model, mask, counted)
         passes = self._packed_passes if packed else self._padded_passes
-        encoder_states, decoder_states, last = passes(embedded, mask, shifted, counted, hidden)
+        encoder_states, decoder_states, last = passes(
+            embedded, mask, self.model._shift_right(labels), counted, hidden, dropping
+        )
         # The output layer is the widest of the model: it is computed only where a target token is waiting.
         logits = self.model.lm_head(self._scaled(last))
         example_ids, _ = counted.nonzero(as_tuple=True)
-        return BackboneOutput(logits.float(), batch.labels[counted], example_ids, encoder_states, decoder_states, mask)
+        return BackboneOutput(logits.float(), labels[counted], example_ids, encoder_states, decoder_states, mask)
+
+    def _parted_dropout(
+        self, inputs: Sequence[Inputs], masks: Sequence[Tensor], widths: tuple[int, int]
+    ) -> PartedDropout:
+        parts, start = [], 0
+        for each, mask in zip(inputs, masks, strict=True):
+            if each.random_state is None:
+                raise ValueError("runs that drop out together need a random_state each")
+            rows, counted = slice(start, start + len(mask)), each.batch.target_mask
+            tokens = int(mask.sum()), int(counted.sum())
+            parts.append(Part(rows, (mask.shape[1], counted.shape[1]), tokens, each.random_state))
+            start = rows.stop
+        return PartedDropout(parts, widths, self.device)
 
     def _padded_passes(
-        self, embedded: Tensor, mask: Tensor, shifted: Tensor, counted: Tensor, hidden: HiddenStates
+        self,
+        embedded: Tensor,
+        mask: Tensor,
+        shifted: Tensor,
+        counted: Tensor,
+        hidden: HiddenStates,
+        dropping: PartedDropout | None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
         """The states that are kept, and the last decoder state of the positions that count."""
         # A mask without padding changes nothing, and attention without a mask is faster.
         needed = None if bool(mask.all()) else mask
-        encoded = self.model.encoder(
-            inputs_embeds=embedded, attention_mask=needed, output_hidden_states=hidden == "all"
-        )
-        decoded = self.model.decoder(
-            input_ids=shifted,
-            encoder_hidden_states=encoded.last_hidden_state,
-            encoder_attention_mask=needed,
-            use_cache=False,
-            output_hidden_states=hidden == "all",
-        )
+        with dropping or nullcontext():
+            encoded = self.model.encoder(
+                inputs_embeds=embedded, attention_mask=needed, output_hidden_states=hidden == "all"
+            )
+            if dropping:
+                dropping.in_decoder = True
+            decoded = self.model.decoder(
+                input_ids=shifted,
+                encoder_hidden_states=encoded.last_hidden_state,
+                encoder_attention_mask=needed,
+                use_cache=False,
+                output_hidden_states=hidden == "all",
+            )
         return _kept(encoded, hidden), _kept(decoded, hidden), decoded.last_hidden_state[counted]
 
     def _packed_passes(
-        self, embedded: Tensor, mask: Tensor, shifted: Tensor, counted: Tensor, hidden: HiddenStates
+        self,
+        embedded: Tensor,
+        mask: Tensor,
+        shifted: Tensor,
+        counted: Tensor,
+        hidden: HiddenStates,
+        dropping: PartedDropout | None,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
         """The same without padding: all real tokens of the batch in one row (see ``Packing``)."""
-        with Packing(self.model, mask, counted) as packing:
+        with dropping or nullcontext(), Packing(self.model, mask, counted) as packing:
             encoded = self.model.encoder(
                 inputs_embeds=packing.sources.pack(embedded),
                 attention_mask=packing.no_mask,
                 output_hidden_states=hidden == "all",
             )
+            if dropping:
+                dropping.in_decoder = True
             decoded = self.model.decoder(
                 input_ids=packing.targets.pack(shifted),
                 attention_mask=packing.no_mask,
@@ -271,6 +342,13 @@ class FrozenT5:
     def parameter_count(self) -> int:
         """Number of weights of the frozen model, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+def _stacked(tensors: Sequence[Tensor], fill: int, wider: int = 0) -> Tensor:
+    """Batches of different widths one after the other, padded at the end of dimension 1."""
+    width = max(tensor.shape[1] for tensor in tensors) + wider
+    deeper = (0, 0) * (tensors[0].dim() - 2)
+    return torch.cat([F.pad(tensor, (*deeper, 0, width - tensor.shape[1]), value=fill) for tensor in tensors])
 
 
 def _kept(output: Any, hidden: HiddenStates) -> tuple[Tensor, ...]:

@@ -99,34 +99,48 @@ class _Examples:
         )
 
 
-def cut_by_length(lengths: Int[np.ndarray, " B"], overhead: int, prompt_length: int = 0) -> list[Int[np.ndarray, " _"]]:
+def cut_by_length(
+    lengths: Int[np.ndarray, " B"],
+    overhead: int,
+    prompt_length: int = 0,
+    examples: Int[np.ndarray, " B"] | None = None,
+) -> list[Int[np.ndarray, " _"]]:
     """Split a batch into micro-batches so that the least work is done, padding counted.
 
     The cost of a micro-batch is its number of examples times the longest of them (prompt included), plus a
     fixed overhead. The examples are sorted by length; the best cuts are found exactly, by dynamic
     programming.
 
+    Args:
+        lengths: of the examples, or of bundles of examples that stay together.
+        overhead: the cost of one more micro-batch.
+        prompt_length: added to every length.
+        examples: in every bundle; None where each is one.
+
     Returns:
         The positions (within the batch) of every micro-batch; one micro-batch if splitting does not pay.
     """
     order = np.argsort(lengths, kind="stable")
     rows = (lengths[order] + prompt_length).tolist()
-    # best[end]: the least work for the first `end` examples. A micro-batch from `start` to `end` costs
-    # (end - start) * rows[end - 1] + overhead, which for given `end` is a line in rows[end - 1] with the slope -start
-    # and the height best[start]. Slopes fall and rows rise, so the lowest line is found by going forward only.
+    counts = np.arange(len(rows) + 1) if examples is None else np.concatenate([[0], np.cumsum(examples[order])])
+    before: list[int] = counts.tolist()
+    # best[end]: the least work for what comes before `end`. A micro-batch from `start` to `end` costs
+    # (before[end] - before[start]) * rows[end - 1] + overhead, which for given `end` is a line in rows[end - 1] with
+    # the slope -before[start] and the height best[start]. Slopes fall and rows rise, so the lowest line is found by
+    # going forward only.
     best = [0]
     cut_before = [0]
     lines = [0]  # starts that can still be the best, from the steepest to the flattest of the lower envelope
     front = 0
     for end, width in enumerate(rows, start=1):
-        while front + 1 < len(lines) and best[lines[front + 1]] - lines[front + 1] * width < (
-            best[lines[front]] - lines[front] * width
+        while front + 1 < len(lines) and best[lines[front + 1]] - before[lines[front + 1]] * width < (
+            best[lines[front]] - before[lines[front]] * width
         ):
             front += 1
         start = lines[front]
         cut_before.append(start)
-        best.append(best[start] + (end - start) * width + overhead)
-        while len(lines) - front > 1 and not _is_below(best, lines[-2], lines[-1], end):
+        best.append(best[start] + (before[end] - before[start]) * width + overhead)
+        while len(lines) - front > 1 and not _is_below(best, before, lines[-2], lines[-1], end):
             lines.pop()
         lines.append(end)
     pieces = []
@@ -137,9 +151,11 @@ def cut_by_length(lengths: Int[np.ndarray, " B"], overhead: int, prompt_length: 
     return pieces[::-1]
 
 
-def _is_below(best: Sequence[int], left: int, middle: int, right: int) -> bool:
+def _is_below(best: Sequence[int], before: Sequence[int], left: int, middle: int, right: int) -> bool:
     """Whether the line of ``middle`` is anywhere below both its neighbours: left meets it before left meets right."""
-    return (best[middle] - best[left]) * (right - middle) < (best[right] - best[middle]) * (middle - left)
+    return (best[middle] - best[left]) * (before[right] - before[middle]) < (
+        (best[right] - best[middle]) * (before[middle] - before[left])
+    )
 
 
 class BatchStream:

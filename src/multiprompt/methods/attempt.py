@@ -84,6 +84,8 @@ class Attempt(TaskMethod):
         dropout: whether the model drops out while training.
     """
 
+    joins = True
+
     def __init__(
         self,
         backbone: FrozenT5,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import FrozenT5, Inputs
+from multiprompt.backbone.dropout import state_of_seed
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError
 from multiprompt.losses import token_cross_entropy
@@ -96,7 +97,13 @@ class TaskMethod:
     Args:
         backbone: the frozen model.
         dropout: whether the frozen model drops out while training, as all public code does.
+
+    Attributes:
+        joins: whether it acts on the inputs of the backbone alone, so that runs of several such methods can go through
+            the backbone as one batch (``losses_together``).
     """
+
+    joins = False
 
     def __init__(self, backbone: FrozenT5, dropout: bool) -> None:
         self.backbone = backbone
@@ -114,9 +121,7 @@ class TaskMethod:
         return {"task": batch.target_lengths}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        with self.backbone.dropout(self.dropout):
-            output = self.backbone.forward(batch, self.prompts(batch), shift=self.shift())
-        return {"task": token_cross_entropy(output.logits, output.labels, output.example_ids, len(batch))}
+        return _task_losses(self, [Inputs(batch, self.prompts(batch), self.shift())])[0]
 
     def prompts(self, batch: Batch) -> Float[Tensor, "B P D"] | None:
         """The prompt of every example; None for a method without one."""
@@ -140,6 +145,61 @@ class TaskMethod:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         return None
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one run puts into a batch of several runs.
+
+    Attributes:
+        method: of the run.
+        batch: its examples.
+        seed: of the dropout masks of these examples.
+    """
+
+    method: Method
+    batch: Batch
+    seed: int
+
+
+def can_join(methods: Sequence[Method]) -> bool:
+    """Whether ``losses_together`` takes the batches of these methods."""
+    first = methods[0]
+    return all(
+        isinstance(method, TaskMethod)
+        and method.joins
+        and method.backbone is first.backbone
+        and method.dropout == getattr(first, "dropout", None)
+        for method in methods
+    )
+
+
+def losses_together(shares: Sequence[Share]) -> list[dict[str, Tensor]]:
+    """The losses of several runs on their batches, by one pass through the backbone.
+
+    Each is what ``method.losses(batch)`` gives after ``torch.manual_seed(seed)``, up to the rounding of float32.
+
+    Args:
+        shares: of methods that ``can_join``.
+    """
+    if len(shares) == 1:
+        torch.manual_seed(shares[0].seed)
+        return [shares[0].method.losses(shares[0].batch)]
+    methods = [share.method for share in shares if isinstance(share.method, TaskMethod)]
+    device = methods[0].backbone.device
+    inputs = []
+    for method, share in zip(methods, shares, strict=True):
+        state = state_of_seed(device, share.seed) if method.dropout else None
+        inputs.append(Inputs(share.batch, method.prompts(share.batch), method.shift(), state))
+    return _task_losses(methods[0], inputs)
+
+
+def _task_losses(method: TaskMethod, inputs: Sequence[Inputs]) -> list[dict[str, Tensor]]:
+    sizes = [len(each.batch) for each in inputs]
+    with method.backbone.dropout(method.dropout):
+        output = method.backbone.forward_together(inputs)
+    sums = token_cross_entropy(output.logits, output.labels, output.example_ids, sum(sizes))
+    return [{"task": part} for part in sums.split(sizes)]
 
 
 def move_to(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:

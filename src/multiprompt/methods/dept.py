@@ -50,6 +50,8 @@ class Dept(TaskMethod):
         dropout: whether the model drops out while training.
     """
 
+    joins = True
+
     def __init__(
         self, backbone: FrozenT5, short: ShortPrompt, learning_rate: float, matrix_learning_rate: float, dropout: bool
     ) -> None:

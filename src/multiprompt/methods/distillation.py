@@ -39,6 +39,8 @@ class SourceTraining(PromptTuning):
         ValueError: the teachers are missing or do not fit the student.
     """
 
+    joins = False  # its losses compare two passes
+
     def __init__(
         self,
         backbone: FrozenT5,

@@ -27,6 +27,8 @@ class PromptTuning(TaskMethod):
         dropout: whether the frozen model drops out while training, as all public code does.
     """
 
+    joins = True
+
     def __init__(
         self,
         backbone: FrozenT5,

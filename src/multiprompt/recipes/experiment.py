@@ -27,7 +27,7 @@ from multiprompt.recipes.target import target_epochs
 from multiprompt.recipes.teacher import train_teacher
 from multiprompt.training import SILENT, Progress, TrainingReport
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 """Raised when a stage would give other tensors from the same inputs."""
 
 

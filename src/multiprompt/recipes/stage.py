@@ -12,7 +12,7 @@ from multiprompt.methods import Method
 from multiprompt.options import MixingOptions, TrainingOptions
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.seeding import derive_seed
-from multiprompt.training import SILENT, Progress, TrainingReport, train
+from multiprompt.training import SILENT, Progress, Training, TrainingReport, train
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Place:
     title: str = ""
 
 
-def train_stage(
+def stage_training(
     method: Method,
     tasks: Sequence[PreparedTask],
     options: TrainingOptions,
@@ -42,8 +42,8 @@ def train_stage(
     default_epochs: float,
     seed: int,
     place: Place,
-) -> TrainingReport:
-    """Train a method on one task (in epochs) or on several (by task sampling), choosing the checkpoint on dev.
+) -> Training:
+    """The training of a method on one task (in epochs) or on several (by task sampling), with selection on dev.
 
     The dev metric of several tasks is the mean of their reported metrics.
 
@@ -54,11 +54,7 @@ def train_stage(
         mixing: how batches of several tasks are drawn.
         default_epochs: where the options give neither steps nor epochs.
         seed: of the order of the examples and of dropout.
-        place: folder, identity, progress.
-
-    Raises:
-        TrainingError: the loss is not finite.
-        CheckpointError: a checkpoint cannot be read or written.
+        place: folder, identity, title.
     """
     sizes = [len(task.train) for task in tasks]
     order_seed = derive_seed(seed, place.name, "order")
@@ -80,17 +76,35 @@ def train_stage(
         values = [dev_value(method, task.task, task.data.dev, task.dev, task_id) for task_id, task in enumerate(tasks)]
         return sum(values) / len(values)
 
-    return train(
-        method,
-        stream,
-        options,
-        options.steps_for(sum(sizes), default_epochs),
-        derive_seed(seed, place.name),
+    return Training(
+        method=method,
+        stream=stream,
+        options=options,
+        steps=options.steps_for(sum(sizes), default_epochs),
+        seed=derive_seed(seed, place.name),
         evaluate=evaluate,
         checkpoint=place.folder / "checkpoint.safetensors" if place.folder else None,
         identity=place.identity,
         log=place.folder / "log.jsonl" if place.folder else None,
         task_names=[task.name for task in tasks],
-        progress=place.progress,
-        stage=place.title or place.name,
+        title=place.title or place.name,
     )
+
+
+def train_stage(
+    method: Method,
+    tasks: Sequence[PreparedTask],
+    options: TrainingOptions,
+    mixing: MixingOptions,
+    default_epochs: float,
+    seed: int,
+    place: Place,
+) -> TrainingReport:
+    """Do a ``stage_training``, whose arguments these are.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        CheckpointError: a checkpoint cannot be read or written.
+    """
+    training = stage_training(method, tasks, options, mixing, default_epochs, seed, place)
+    return train(training, place.progress)

@@ -1,7 +1,21 @@
 """The one training loop, its optimisers and its checkpoints. It sees batches and a method, never a task."""
 
-from multiprompt.training.loop import TrainingReport, train
+from multiprompt.training.loop import train, train_together
 from multiprompt.training.optimiser import build_optimiser, learning_rate_factor
 from multiprompt.training.progress import SILENT, Progress
+from multiprompt.training.run import Run, StepResult, Training, TrainingReport
+from multiprompt.training.step import step
 
-__all__ = ["SILENT", "Progress", "TrainingReport", "build_optimiser", "learning_rate_factor", "train"]
+__all__ = [
+    "SILENT",
+    "Progress",
+    "Run",
+    "StepResult",
+    "Training",
+    "TrainingReport",
+    "build_optimiser",
+    "learning_rate_factor",
+    "step",
+    "train",
+    "train_together",
+]

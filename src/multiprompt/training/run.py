@@ -1,0 +1,203 @@
+"""One training under way: its state, and what happens around its steps."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from multiprompt.batch import Batch
+from multiprompt.errors import TrainingError
+from multiprompt.methods import Method
+from multiprompt.options import TrainingOptions
+from multiprompt.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
+from multiprompt.training.log import JsonLog
+from multiprompt.training.optimiser import build_optimiser, learning_rate_factor
+
+
+class Stream(Protocol):
+    """An endless source of steps, each a list of micro-batches, whose place can be saved."""
+
+    def __iter__(self) -> Iterator[list[Batch]]: ...
+    def __next__(self) -> list[Batch]: ...
+    def state(self) -> dict[str, Any]: ...
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True)
+class TrainingReport:
+    """How a training went.
+
+    Attributes:
+        steps: optimiser steps.
+        best_step: the step whose tensors the method holds now.
+        dev_value: their dev metric; None without an evaluation.
+        seconds: time spent, evaluation included.
+        examples_per_second: training examples over the whole time.
+    """
+
+    steps: int
+    best_step: int
+    dev_value: float | None
+    seconds: float
+    examples_per_second: float
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """One optimiser step: the loss, its terms, and the task loss by task."""
+
+    loss: float
+    terms: dict[str, float]
+    task_losses: dict[int, float]
+    gradient_norm: float
+    examples: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """One run: a method, its batches, and all that its outcome depends on.
+
+    Attributes:
+        method: what is trained.
+        stream: the batches.
+        options: schedule, optimiser, selection.
+        steps: number of optimiser steps.
+        seed: of the dropout masks, which depend on it, the step and the micro-batch alone.
+        evaluate: gives the dev metric of the method as it stands; higher is better.
+        checkpoint: file for the state between steps. If it exists, training goes on from it. It is left in place; the
+            caller removes it when its own work is safe.
+        identity: what this training is; a checkpoint of another one is refused.
+        log: JSON-lines file.
+        task_names: names of the task ids, for the log.
+        title: of the run, for progress and errors.
+    """
+
+    method: Method
+    stream: Stream
+    options: TrainingOptions
+    steps: int
+    seed: int
+    evaluate: Callable[[], float] | None = None
+    checkpoint: Path | None = None
+    identity: str = ""
+    log: Path | None = None
+    task_names: Sequence[str] = ()
+    title: str = "training"
+
+
+class Run:
+    """A training under way.
+
+    Args:
+        training: what to do; goes on from its checkpoint if there is one.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or is of another training.
+    """
+
+    def __init__(self, training: Training) -> None:
+        self.training = training
+        self.optimiser = build_optimiser(training.method.parameter_groups(), training.options)
+        self.state = TrainingState()
+        self.log = JsonLog(training.log)
+        self.error: TrainingError | None = None
+        self.last_saved = time.monotonic()
+        if training.checkpoint is not None and training.checkpoint.exists():
+            self.state, trained = load_checkpoint(training.checkpoint, training.identity, self.optimiser)
+            training.method.load(trained)
+            training.stream.restore(self.state.stream)
+        self.log.cut(self.state.step)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether a step is left."""
+        return self.error is None and self.state.step < self.training.steps
+
+    @property
+    def speed(self) -> float:
+        """Examples per second so far."""
+        return self.state.examples / max(self.state.seconds, 1e-9)
+
+    def fail(self, what: str) -> None:
+        """End it; ``what`` went wrong in the step under way."""
+        where = f"{self.training.title}, step {self.state.step + 1}"
+        advice = "nothing was updated. Try a lower learning rate, or check the backbone and the data"
+        self.error = TrainingError(f"{what} in {where}; {advice}")
+
+    def set_rates(self) -> None:
+        """The learning rates of the step that comes."""
+        options = self.training.options
+        factor = learning_rate_factor(self.state.step, self.training.steps, options.schedule, options.warmup_ratio)
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["top"] * factor
+
+    def after_step(self, result: StepResult, seconds: float) -> None:
+        """Count, log, evaluate, keep the best."""
+        training, state = self.training, self.state
+        state.step += 1
+        state.examples += result.examples
+        state.seconds += seconds
+        last = state.step == training.steps
+        if state.step % training.options.log_every == 0 or last:
+            self.log.write(_log_record(state.step, result, self.optimiser, training, self.speed))
+        every = training.options.evaluate_every or training.steps
+        if training.evaluate is not None and (state.step % every == 0 or last):
+            began = time.monotonic()
+            value = training.evaluate()
+            state.seconds += time.monotonic() - began
+            self.log.write({"step": state.step, "dev": value})
+            if training.options.select == "last" or state.best_value is None or value > state.best_value:
+                state.best_value, state.best_step = value, state.step
+                state.best = {name: tensor.clone() for name, tensor in training.method.tensors().items()}
+
+    def save_if_due(self) -> None:
+        """Write the checkpoint after the last step, and when the last one is old enough."""
+        training, state = self.training, self.state
+        if training.checkpoint is None:
+            return
+        due = time.monotonic() - self.last_saved >= training.options.checkpoint_seconds
+        if due or state.step == training.steps:
+            state.stream = training.stream.state()
+            save_checkpoint(training.checkpoint, training.identity, state, training.method.tensors(), self.optimiser)
+            self.last_saved = time.monotonic()
+
+    def report(self) -> TrainingReport:
+        """Put the selected tensors back and say how it went."""
+        if self.state.best:
+            self.training.method.load(self.state.best)
+        return TrainingReport(
+            steps=self.training.steps,
+            best_step=self.state.best_step if self.state.best else self.training.steps,
+            dev_value=self.state.best_value,
+            seconds=self.state.seconds,
+            examples_per_second=self.speed,
+        )
+
+
+def _log_record(
+    step: int,
+    result: StepResult,
+    optimiser: torch.optim.Optimizer,
+    training: Training,
+    examples_per_second: float,
+) -> dict[str, Any]:
+    rates = {
+        group.name: settings["lr"]
+        for group, settings in zip(training.method.parameter_groups(), optimiser.param_groups, strict=True)
+    }
+    names = training.task_names
+    tasks = {names[t] if t < len(names) else str(t): round(v, 5) for t, v in result.task_losses.items()}
+    return {
+        "step": step,
+        "loss": round(result.loss, 6),
+        "terms": {term: round(value, 6) for term, value in result.terms.items()},
+        "tasks": tasks,
+        "learning_rates": rates,
+        "gradient_norm": round(result.gradient_norm, 6),
+        "examples_per_second": round(examples_per_second, 2),
+    }

@@ -1,0 +1,256 @@
+"""Runs that train together end as each of them does alone."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
+from multiprompt.backbone import FrozenT5
+from multiprompt.backbone.fast import restore
+from multiprompt.batch import Batch
+from multiprompt.errors import TrainingError
+from multiprompt.methods import FineTuning, Method, PromptTuning, SourceTraining, can_join
+from multiprompt.methods.attempt import Attempt, Attention, MixedPrompts
+from multiprompt.methods.dept import Dept, ShortPrompt
+from multiprompt.options import DistillationOptions, TrainingOptions
+from multiprompt.prompts import DecomposedPrompt, FactorisedPrompt, SoftPrompt, start_task_factors, start_thin_factors
+from multiprompt.training import Run, Training, train, train_together
+from multiprompt.training.step import JOINED_EXAMPLES, _bundles, _Sums
+
+WIDTH = 16
+KINDS = ["prompt_tuning", "mpt", "mpt_group", "attempt", "dept", "decomposed_prompt_tuning"]
+
+
+class Drawn:
+    """Random batches that follow from a seed; the place is the number of steps."""
+
+    def __init__(self, seed: int, size: int, tasks: int, longest: int, parts: int = 1) -> None:
+        self.place, self.seed, self.size, self.tasks, self.longest, self.parts = 0, seed, size, tasks, longest, parts
+
+    def __iter__(self) -> Drawn:
+        return self
+
+    def __next__(self) -> list[Batch]:
+        self.place += 1
+        batch = random_batch(1000 * self.seed + self.place, self.size, self.tasks, self.longest, 2 + self.seed % 3)
+        rows = torch.arange(len(batch)).chunk(self.parts)
+        return [Batch(batch.input_ids[r], batch.attention_mask[r], batch.labels[r], batch.task_ids[r]) for r in rows]
+
+    def state(self) -> dict[str, Any]:
+        return {"place": self.place}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.place = state["place"]
+
+
+def method_of(kind: str, backbone: FrozenT5, seed: int, dropout: bool, length: int = 5) -> Method:
+    generator = torch.Generator().manual_seed(seed)
+
+    def rows(count: int = length) -> torch.Tensor:
+        return torch.randn(count, WIDTH, generator=generator)
+
+    match kind:
+        case "prompt_tuning":
+            return PromptTuning(backbone, SoftPrompt([rows()]), 0.03, dropout=dropout)
+        case "mpt" | "mpt_group":
+            tasks = 3 if kind == "mpt_group" else 1
+            factors = [start_task_factors(length, WIDTH, 1, "near_one", generator) for _ in range(tasks)]
+            return PromptTuning(backbone, DecomposedPrompt(rows(), factors), 0.03, 0.02, dropout)
+        case "attempt":
+            mixed = MixedPrompts([rows()], Attention(WIDTH, 4, generator))
+            return Attempt(backbone, mixed, torch.stack([rows(), rows()]), 0.03, 0.01, None, dropout)
+        case "dept":
+            return Dept(backbone, ShortPrompt(rows(2), 7, 2, generator), 0.03, 0.01, dropout)
+        case _:
+            thin = FactorisedPrompt(*start_thin_factors(length, WIDTH, 2, generator))
+            return PromptTuning(backbone, thin, 0.03, dropout=dropout)
+
+
+def trainings(backbone: FrozenT5, steps: int, dropout: bool, folder: Any = None) -> list[Training]:
+    """One of every kind, each with its own seed, batch size, lengths, options, and number of steps."""
+    result = []
+    for seed, kind in enumerate(KINDS):
+        options = TrainingOptions(
+            dropout=dropout,
+            optimiser="adafactor" if kind == "dept" else "adamw",
+            schedule="constant" if seed % 2 else "linear",
+            clip=0.5 + seed,
+            log_every=1,
+            checkpoint_seconds=0.0001,
+            evaluate_every=2,
+            select="best" if seed % 2 else "last",
+        )
+        method = method_of(kind, backbone, seed, dropout, length=3 + seed)
+        stream = Drawn(seed, 3 + seed, 3 if kind == "mpt_group" else 1, 8 + 2 * seed, parts=1 + seed % 2)
+        place = folder / kind if folder else None
+        training = Training(method, stream, options, steps + seed, seed, title=kind, identity=kind)
+        if place is not None:
+            dev = [0.5, 0.9, 0.1, 0.3, 0.2] * steps
+            training = replace(
+                training,
+                evaluate=lambda dev=dev, stream=stream: dev[stream.place // 2],
+                checkpoint=place / "checkpoint.safetensors",
+                log=place / "log.jsonl",
+            )
+        result.append(training)
+    return result
+
+
+def way(name: str) -> FrozenT5:
+    """A backbone that goes one of the ways through the model."""
+    model = build_tiny_model()
+    if name == "sdpa":
+        model.set_attn_implementation("sdpa")
+    backbone = FrozenT5(model, build_tiny_tokenizer(), name)
+    backbone.packs = name == "packed"
+    if name in ("ordinary", "sdpa"):
+        restore(backbone.model)
+    return backbone
+
+
+def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], where: str) -> None:
+    for name, tensor in one.items():
+        difference = float((tensor - other[name]).norm() / tensor.norm())
+        assert difference <= 1e-5, f"{where}, {name}: {difference}"
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+@pytest.mark.parametrize("name", ["padded", "packed", "ordinary", "sdpa"])
+def test_together_is_as_alone(name, dropout):
+    backbone = way(name)
+    alone = trainings(backbone, 50, dropout)
+    starts = [{n: t.clone() for n, t in each.method.tensors().items()} for each in alone]
+    reports = [train(training) for training in alone]
+    together = trainings(backbone, 50, dropout)
+    joint = train_together(together)
+    for one, other, start, report, joint_report in zip(alone, together, starts, reports, joint, strict=True):
+        assert_same(one.method.tensors(), other.method.tensors(), one.title)
+        assert any(not torch.equal(tensor, start[n]) for n, tensor in other.method.tensors().items())
+        assert (report.steps, report.best_step) == (joint_report.steps, joint_report.best_step)
+    assert not backbone.model.training
+
+
+def test_a_run_drops_out_as_its_own_seed_says_in_any_company():
+    """Not the mean over dropout, but the very masks: another seed gives something else by far."""
+    backbone = way("padded")
+    outcomes = []
+    for company in ([1], [1, 4], [5, 1, 2]):
+        chosen = [trainings(backbone, 10, True)[index] for index in company]
+        train_together(chosen)
+        outcomes.append(chosen[company.index(1)].method.tensors())
+    for outcome in outcomes[1:]:
+        assert_same(outcomes[0], outcome, "mpt")
+    other = replace(trainings(backbone, 10, True)[1], seed=99)
+    train(other)
+    assert (other.method.tensors()["shared"] - outcomes[0]["shared"]).abs().max() > 1e-3
+
+
+class Killed(BaseException):
+    pass
+
+
+class KillAt:
+    def __init__(self, step: int | None) -> None:
+        self.at = step
+
+    def begin(self, stage, total): ...
+    def end(self, summary): ...
+    def message(self, text): ...
+    def step(self, step, loss, speed):
+        if step == self.at:
+            raise Killed
+
+
+def test_each_selects_logs_and_goes_on_as_alone(tmp_path):
+    backbone = way("padded")
+    alone = trainings(backbone, 6, True, tmp_path / "alone")
+    for training in alone:
+        train(training)
+    with pytest.raises(Killed):
+        train_together(trainings(backbone, 6, True, tmp_path / "joint"), KillAt(5))
+    together = trainings(backbone, 6, True, tmp_path / "joint")
+    # what has a checkpoint goes on, whatever the others do
+    (tmp_path / "joint" / "attempt" / "checkpoint.safetensors").unlink()
+    reports = train_together(together)
+    for one, other, report in zip(alone, together, reports, strict=True):
+        assert_same(one.method.tensors(), other.method.tensors(), one.title)
+        assert report.best_step == (one.steps if one.options.select == "last" else 2)
+        logs = [
+            [json.loads(line) for line in (tmp_path / folder / one.title / "log.jsonl").read_text().splitlines()]
+            for folder in ("alone", "joint")
+        ]
+        assert [line["step"] for line in logs[0]] == [line["step"] for line in logs[1]]
+        for ours, theirs in zip(*logs, strict=True):
+            assert ours.get("learning_rates") == theirs.get("learning_rates")
+            assert ours.get("loss", 0) == pytest.approx(theirs.get("loss", 0), rel=1e-4)
+
+
+def test_a_run_that_breaks_leaves_the_others_alone():
+    backbone = way("padded")
+    alone = [train_and_tensors(training) for training in trainings(backbone, 4, False)]
+    together = trainings(backbone, 4, False)
+    broken = together[2].method
+    with torch.no_grad():
+        broken.prompt.shared[0, 0] = float("nan")
+    before = {name: tensor.clone() for name, tensor in broken.tensors().items()}
+    reports = train_together(together)
+    assert isinstance(reports[2], TrainingError)
+    assert "not finite (terms: task) in mpt_group, step 1; nothing was updated" in str(reports[2])
+    for name, tensor in broken.tensors().items():
+        assert torch.equal(tensor, before[name]) or name == "shared"
+    for index, expected in enumerate(alone):
+        if index != 2:
+            assert_same(expected, together[index].method.tensors(), together[index].title)
+
+
+def train_and_tensors(training: Training) -> dict[str, torch.Tensor]:
+    train(training)
+    return training.method.tensors()
+
+
+def test_what_cannot_train_together_is_refused(tiny_backbone):
+    soft = method_of("prompt_tuning", tiny_backbone, 1, False)
+    assert can_join([soft, method_of("dept", tiny_backbone, 2, False)])
+    others: list[Method] = [
+        FineTuning(tiny_backbone, dropout=False),
+        SourceTraining(tiny_backbone, soft.prompt, None, DistillationOptions(kind="none"), dropout=False),
+        method_of("mpt", tiny_backbone, 3, True),
+        method_of("mpt", way("padded"), 3, False),
+    ]
+    for other in others:
+        assert not can_join([soft, other])
+        pair = [Training(each, Drawn(1, 2, 1, 5), TrainingOptions(), 1, 0) for each in (soft, other)]
+        with pytest.raises(ValueError, match="cannot train together"):
+            train_together(pair)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.integers(2, 30), st.integers(1, 3)), min_size=2, max_size=30),
+    st.sampled_from([None, 4, 12]),
+)
+def test_bundles_hold_every_micro_batch_once_and_fit_into_memory(shapes, most):
+    backbone = SHARED_BACKBONE
+    runs = []
+    for seed, (size, longest, parts) in enumerate(shapes):
+        method = method_of("prompt_tuning", backbone, seed, False)
+        options = TrainingOptions(max_micro_batch=most)
+        runs.append(Run(Training(method, Drawn(seed, size, 1, longest, min(parts, size)), options, 1, seed)))
+    sums = {run: _Sums(run) for run in runs}
+    bundles = _bundles(sums)
+    pieces = [piece for bundle in bundles for piece in bundle]
+    assert sorted((runs.index(run), index) for run, index in pieces) == [
+        (position, index) for position, run in enumerate(runs) for index in range(len(sums[run].batches))
+    ]
+    for bundle in bundles:
+        examples = sum(len(sums[run].batches[index]) for run, index in bundle)
+        assert examples <= (most or JOINED_EXAMPLES) or len(bundle) == 1
+
+
+SHARED_BACKBONE = way("padded")
