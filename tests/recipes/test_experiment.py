@@ -19,7 +19,8 @@ from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, compose, load_prompt
 from multiprompt.recipes import evaluate_run, predict, run_experiment
-from multiprompt.recipes.target import start_target_prompt, target_epochs
+from multiprompt.recipes.starts import start_target_prompt
+from multiprompt.recipes.target import target_epochs
 from multiprompt.tasks import TASKS
 from recipes.small import KillAt, Killed, small_experiment, stored_tensors
 

@@ -20,6 +20,7 @@ _HOMES = {
     "recipe_names": "shipped",
     "recipe_path": "shipped",
     "run_experiment": "experiment",
+    "run_node": "experiment",
     "stored_scores": "replay",
     "train_source": "source",
     "train_teacher": "teacher",

@@ -1,4 +1,4 @@
-"""The method of a target stage as it starts: made of its options, the backbone and what earlier stages have learned."""
+"""The method of a stage as it starts: made of its options, the backbone and what earlier stages have learned."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from torch import Tensor
 
 from multiprompt.backbone import FrozenT5
 from multiprompt.errors import CheckpointError
-from multiprompt.methods import FineTuning, Method, PromptTuning, StoredMethod, load_method, move_to
+from multiprompt.methods import (
+    FineTuning,
+    Method,
+    PromptTuning,
+    SourceTraining,
+    StoredMethod,
+    load_method,
+    move_to,
+)
 from multiprompt.methods.adapters import Adapters
 from multiprompt.methods.attempt import Attempt, Attention, MixedPrompts
 from multiprompt.methods.bitfit import Biases
@@ -21,13 +29,21 @@ from multiprompt.methods.hyperdecoder import HyperDecoder
 from multiprompt.methods.hyperformer import HyperFormer
 from multiprompt.methods.inserted import Inserted, InsertedMethod, Sublayer
 from multiprompt.methods.peft_library import PrefixTuning, ia3, import_peft, lora
-from multiprompt.options import PromptOptions, TrainingOptions
-from multiprompt.prompts import FactorisedPrompt, Prompt, SoftPrompt, load_prompt, start_thin_factors
+from multiprompt.options import MixingOptions, PromptOptions, TrainingOptions
+from multiprompt.prompts import (
+    DecomposedPrompt,
+    FactorisedPrompt,
+    Prompt,
+    SharedPrompt,
+    SoftPrompt,
+    load_prompt,
+    start_task_factors,
+    start_thin_factors,
+)
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.spot import retrieved_start, weighted_start
-from multiprompt.recipes.stage import Place
-from multiprompt.recipes.target import start_target_prompt
-from multiprompt.recipes.teacher import start_rows, tune_prompt
+from multiprompt.recipes.stage import Place, train_stage
+from multiprompt.recipes.starts import start_rows, start_target_prompt
 from multiprompt.seeding import derive_seed
 
 Learned = Prompt | StoredMethod
@@ -72,6 +88,10 @@ class Start:
         """The teachers among the earlier stages, in the order of the source tasks."""
         return [name for name in self.earlier if name.startswith("teacher-")]
 
+    def teacher_rows(self) -> Tensor:
+        """The prompts of the teachers, ``[K, P, D]``."""
+        return torch.cat([self.prompt_of(name).all_tasks().detach() for name in self.teachers()])
+
     def generator(self, purpose: str) -> torch.Generator:
         """Draws the first values for a purpose."""
         return torch.Generator().manual_seed(derive_seed(self.seed, self.stage, purpose))
@@ -109,13 +129,28 @@ def load_learned(folder: Path) -> Learned:
     raise CheckpointError(f"{folder} holds neither prompt.safetensors nor method.safetensors; make the stage again")
 
 
+def _student(start: Start) -> Method:
+    options, shape, shared = start.options, start.prompt, start.prompt_rows()
+    student: Prompt
+    if options.decomposed:
+        generator = start.generator("factors")
+        size = shape.length, start.backbone.width, shape.rank
+        factors = [start_task_factors(*size, shape.factor_start, generator, shape.factor_spread) for _ in start.tasks]
+        student = DecomposedPrompt(shared, factors)
+    else:
+        student = SharedPrompt(shared, len(start.tasks))
+    teachers = start.teacher_rows() if start.teachers() else None
+    rates = options.learning_rate, options.factor_learning_rate
+    return SourceTraining(start.backbone, student, teachers, options.distillation, *rates, start.training.dropout)
+
+
 def _mpt(start: Start) -> Method:
     prompt = start_target_prompt(start.prompt_of("source"), len(start.tasks), start.options.adapt)
     rates = start.options.learning_rate, start.options.factor_learning_rate
     return PromptTuning(start.backbone, prompt, *rates, start.training.dropout)
 
 
-def _prompt_tuning(start: Start) -> Method:
+def _prompt_tuning(start: Start) -> PromptTuning:
     prompt = SoftPrompt([start.prompt_rows()])
     return PromptTuning(start.backbone, prompt, start.options.learning_rate, dropout=start.training.dropout)
 
@@ -126,7 +161,7 @@ def _fine_tuning(start: Start) -> Method:
 
 def _attempt(start: Start) -> Method:
     options, width = start.options, start.backbone.width
-    sources = torch.cat([start.prompt_of(name).all_tasks().detach() for name in start.teachers()])
+    sources = start.teacher_rows()
     attention = Attention(width, options.bottleneck, start.generator("attention"))
     learned = start.earlier.get("source-attention")
     if isinstance(learned, StoredMethod):
@@ -209,24 +244,21 @@ def _spot_rows(start: Start) -> Tensor:
     options = start.options
     if options.start == "mixture":
         return start.prompt_of("source-mixture").all_tasks().detach()[0]
-    sources = torch.cat([start.prompt_of(name).all_tasks().detach() for name in start.teachers()])
+    sources = start.teacher_rows()
     if options.start not in ("retrieved", "weighted"):
         return sources[0]  # the plan asks for the one teacher that is named
-    early, _ = tune_prompt(
-        start.backbone,
-        start.data[0],
-        options.learning_rate,
-        replace(start.training, steps=options.early_steps, epochs=None, evaluate_every=None, select="last"),
-        start.prompt,
-        1,
-        start.seed,
-        Place(f"{start.stage}-early"),
-    )
+    training = replace(start.training, steps=options.early_steps, epochs=None, evaluate_every=None, select="last")
+    early = replace(start, training=training, stage=f"{start.stage}-early")
+    method = _prompt_tuning(early)
+    train_stage(method, start.data[:1], training, MixingOptions(), 1, start.seed, Place(early.stage))
     choose = retrieved_start if options.start == "retrieved" else weighted_start
-    return choose(early.all_tasks().detach()[0], sources)
+    return choose(method.prompt.all_tasks().detach()[0], sources)
 
 
 _BUILDERS: Mapping[str, Callable[[Start], Method]] = {
+    "teacher": _prompt_tuning,
+    "student": _student,
+    "mixture": _student,  # with a plain prompt, and no teachers
     "mpt": _mpt,
     "prompt_tuning": _prompt_tuning,
     "fine_tuning": _fine_tuning,

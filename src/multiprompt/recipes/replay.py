@@ -12,14 +12,15 @@ from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.config import to_plain
 from multiprompt.errors import CheckpointError, unknown_name
 from multiprompt.evaluation.results import Score
-from multiprompt.files import read_json
 from multiprompt.methods import Method, PromptTuning, load_method
 from multiprompt.options import Experiment, Methods
 from multiprompt.plan import SOURCE_METHODS, options_of, plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes.build import Start, build_method, load_learned
+from multiprompt.recipes.graph import node_key
 from multiprompt.recipes.prepare import choose_task, load_task
 from multiprompt.recipes.run_folder import read_run_config
+from multiprompt.recipes.stage_folder import check_whole, read_result
 from multiprompt.recipes.use import answer_with, evaluate_method
 from multiprompt.training import SILENT, Progress
 
@@ -42,15 +43,20 @@ def stored_scores(folder: Path) -> list[StoredScore]:
     found = []
     for seed in experiment.seeds:
         for stage in plan_stages(experiment):
-            place = folder / f"seed-{seed}" / stage.name
-            if (place / "result.json").exists():
-                scores = [Score.from_json(score) for score in read_json(place / "result.json")["scores"]]
-                found += [StoredScore(score, place) for score in scores]
+            place = folder / node_key(seed, stage)
+            result = read_result(place)
+            if result is not None:
+                found += [StoredScore(score, place) for score in result.scores]
     return found
 
 
 def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, stored: StoredScore) -> tuple[Method, int]:
-    """The trained method of a stage, and the position of the score's task in it."""
+    """The trained method of a stage, and the position of the score's task in it.
+
+    Raises:
+        CheckpointError: a file of the stage, or of one that it needs, is not as it was written.
+    """
+    _check(stored.folder)
     if (stored.folder / "prompt.safetensors").exists():
         prompt = load_prompt(stored.folder / "prompt.safetensors")
         return PromptTuning(backbone, prompt.prompt), prompt.task_id(stored.score.task)
@@ -58,6 +64,8 @@ def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, store
     targets = experiment.targets
     assert targets is not None, "only the methods of targets store something else than a prompt"
     stage = next(stage for stage in plan_stages(experiment) if stage.name == stored.folder.name)
+    for name in stage.needs:
+        _check(stored.folder.parent / name)
     start = Start(
         backbone=backbone,
         tasks=trained.tasks,
@@ -72,6 +80,13 @@ def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, store
     method = stack.enter_context(build_method(stage.method, start))
     method.load(trained.tensors)
     return method, trained.task_id(stored.score.task)
+
+
+def _check(folder: Path) -> None:
+    result = read_result(folder)
+    if result is None:
+        raise CheckpointError(f"{folder} is not finished; run the experiment with --resume")
+    check_whole(folder, result)
 
 
 def evaluate_run(

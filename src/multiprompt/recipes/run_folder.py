@@ -1,30 +1,72 @@
-"""The folder of a run: opened once, refused when it belongs to something else, and never half written."""
+"""The folder of a run: one process at a time, one configuration, nothing thrown away, and never half written."""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import importlib.metadata
-import json
 import os
 import platform
+import socket
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from multiprompt.config import load_experiment, to_plain, to_yaml
 from multiprompt.errors import CheckpointError
-from multiprompt.files import write_json, write_text
+from multiprompt.files import cannot_write, read_json, write_json, write_text
 from multiprompt.options import Experiment
 
 _PACKAGES = ("multiprompt", "torch", "transformers", "tokenizers", "safetensors", "numpy")
+_LOCK, _HOLDER = ".lock", ".lock.json"
 
 
-def check_run_folder(experiment: Experiment, folder: Path, resume: bool) -> None:
-    """Check that a folder is new, or holds the same experiment and may be gone on with.
+@contextlib.contextmanager
+def only_process(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to a folder. The system ends this when the process ends, however it ends.
 
     Raises:
-        CheckpointError: the folder holds a run and ``resume`` is false, or a run of another configuration, or
-            something that is no run.
+        CheckpointError: another process writes to it, or the folder cannot be written.
+    """
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise CheckpointError(
+            f"{folder} is being written by {_holder(folder)}; wait until it ends, or stop it, then run the same "
+            "command with --resume. Nothing was changed"
+        ) from None
+    except OSError as error:
+        raise cannot_write(folder / _LOCK, error) from error
+    try:
+        since = datetime.now().astimezone().isoformat(" ", "seconds")
+        write_json(folder / _HOLDER, {"process": os.getpid(), "host": socket.gethostname(), "since": since})
+        yield
+    finally:
+        (folder / _HOLDER).unlink(missing_ok=True)
+        lock.release()
+
+
+def _holder(folder: Path) -> str:
+    try:
+        holder = read_json(folder / _HOLDER)
+        return f"process {holder['process']} on {holder['host']} since {holder['since']}"
+    except (CheckpointError, KeyError, TypeError):  # it has only just begun
+        return "another process"
+
+
+def check_run_folder(folder: Path, resume: bool) -> Experiment | None:
+    """Check that a folder is new, or holds a run that may be gone on with.
+
+    Returns:
+        The experiment that the folder holds; None for a new folder.
+
+    Raises:
+        CheckpointError: the folder holds a run and ``resume`` is false, or something that is no run.
+        ConfigError: its configuration cannot be read.
     """
     config = folder / "config.yaml"
     if config.exists():
@@ -32,24 +74,20 @@ def check_run_folder(experiment: Experiment, folder: Path, resume: bool) -> None
             raise CheckpointError(
                 f"{folder} holds a run already; add --resume to go on with it, or choose another folder with --out"
             )
-        different = list(_differences(to_plain(load_experiment(config)), to_plain(experiment)))
-        if different:
-            shown = "\n".join(f"  - {line}" for line in different)
-            raise CheckpointError(
-                f"{folder} holds a run of another configuration; choose another folder with --out, or put these back:\n"
-                f"{shown}"
-            )
-    elif folder.exists() and any(folder.iterdir()):
+        return load_experiment(config)
+    if folder.exists() and any(path.name not in (_LOCK, _HOLDER) for path in folder.iterdir()):
         raise CheckpointError(f"{folder} holds files but no run; choose a new folder with --out")
+    return None
 
 
-def open_run_folder(experiment: Experiment, folder: Path) -> None:
-    """Write the resolved configuration into a folder that was checked, unless it is there.
+def write_config(experiment: Experiment, folder: Path) -> None:
+    """Write the resolved configuration, unless it is there.
 
     Done once backbone and data are loaded: a run that cannot begin leaves no folder behind.
     """
-    if not (folder / "config.yaml").exists():
-        write_text(folder / "config.yaml", to_yaml(experiment))
+    path, text = folder / "config.yaml", to_yaml(experiment)
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)
 
 
 def read_run_config(folder: Path) -> Experiment:
@@ -64,17 +102,17 @@ def read_run_config(folder: Path) -> Experiment:
     return load_experiment(config)
 
 
+def differences(before: Experiment, after: Experiment) -> list[str]:
+    """Every option that two experiments differ in, one line each."""
+    return list(_differences(to_plain(before), to_plain(after)))
+
+
 def _differences(before: Any, after: Any, prefix: str = "") -> Iterator[str]:
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in [*before, *(key for key in after if key not in before)]:
             yield from _differences(before.get(key), after.get(key), f"{prefix}{key}.")
     elif before != after:
         yield f"{prefix.removesuffix('.')}: the folder has {before!r}, asked for is {after!r}"
-
-
-def digest(value: Any) -> str:
-    """Identity of plain values: SHA-256 of their canonical JSON."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def write_environment(

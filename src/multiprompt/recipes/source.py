@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-
 from multiprompt.backbone import FrozenT5
-from multiprompt.methods import SourceTraining
 from multiprompt.options import PromptOptions, SourceOptions
-from multiprompt.prompts import DecomposedPrompt, Prompt, SharedPrompt, SoftPrompt, start_task_factors
+from multiprompt.prompts import Prompt, SoftPrompt
+from multiprompt.recipes.alone import train_prompt
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place, train_stage
-from multiprompt.recipes.teacher import start_rows
-from multiprompt.seeding import derive_seed
+from multiprompt.recipes.stage import Place
 from multiprompt.training import TrainingReport
 
 SOURCE_EPOCHS = 5
@@ -48,32 +44,17 @@ def train_source(
     """
     options, prompt = options or SourceOptions(), prompt or PromptOptions()
     place = place or Place("source")
-    shared = start_rows(prompt, backbone, derive_seed(seed, place.name, "start"))
-    student: Prompt
-    if options.decomposed:
-        generator = torch.Generator().manual_seed(derive_seed(seed, place.name, "factors"))
-        factors = [
-            start_task_factors(
-                prompt.length,
-                backbone.width,
-                prompt.rank,
-                prompt.factor_start,
-                generator,
-                prompt.factor_spread,
-            )
-            for _ in tasks
-        ]
-        student = DecomposedPrompt(shared, factors)
-    else:
-        student = SharedPrompt(shared, len(tasks))
-    method = SourceTraining(
+    earlier = {f"teacher-{position}": teacher for position, teacher in enumerate(teachers)}
+    return train_prompt(
+        "student",
         backbone,
-        student,
-        torch.cat([teacher.all_tasks().detach() for teacher in teachers]) if teachers else None,
-        options.distillation,
-        options.learning_rate,
-        options.factor_learning_rate,
-        options.training.dropout,
+        tasks,
+        options,
+        options.training,
+        options.mixing,
+        SOURCE_EPOCHS,
+        seed,
+        place,
+        prompt,
+        earlier,
     )
-    report = train_stage(method, tasks, options.training, options.mixing, SOURCE_EPOCHS, seed, place)
-    return student, report

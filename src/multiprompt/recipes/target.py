@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multiprompt.backbone import FrozenT5
-from multiprompt.errors import ConfigError
-from multiprompt.methods import PromptTuning
 from multiprompt.options import MixingOptions, MptOptions, TrainingOptions
-from multiprompt.prompts import DecomposedPrompt, Prompt, SharedPrompt, SoftPrompt
+from multiprompt.prompts import Prompt
+from multiprompt.recipes.alone import train_prompt
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place, train_stage
+from multiprompt.recipes.stage import Place
 from multiprompt.training import TrainingReport
 
 LARGE_TASK = 10_000
@@ -23,34 +22,6 @@ def target_epochs(tasks: Sequence[PreparedTask]) -> int:
         return 5
     large = any(task.task.family == "generation" or len(task.train) > LARGE_TASK for task in tasks)
     return 10 if large else 20
-
-
-def start_target_prompt(source: Prompt, num_tasks: int, adapt: str = "both") -> Prompt:
-    """The prompt that target training starts from.
-
-    A decomposed source gives its shared prompt, and to every target task the mean of the source tasks' ``u`` and the
-    mean of their ``v``. A source without factors gives its plain prompt.
-
-    Args:
-        source: what source training learned.
-        num_tasks: target tasks that share the prompt.
-        adapt: ``"both"``; ``"shared_only"``: the shared prompt without factors; ``"task_only"``: the shared prompt
-            stays frozen (section 4.3).
-
-    Raises:
-        ConfigError: a source without a shared prompt.
-    """
-    if isinstance(source, DecomposedPrompt) and adapt != "shared_only":
-        prompt = DecomposedPrompt(source.shared, [source.mean_factors()] * num_tasks)
-        prompt.shared.requires_grad_(adapt != "task_only")
-        return prompt
-    if isinstance(source, DecomposedPrompt | SharedPrompt):
-        return SharedPrompt(source.shared, num_tasks)
-    if isinstance(source, SoftPrompt) and source.num_tasks == 1:
-        return SharedPrompt(source.prompts[0], num_tasks)
-    raise ConfigError(
-        f"a {type(source).__name__} of {source.num_tasks} separate tasks has no shared prompt to start from"
-    )
 
 
 def adapt_target(
@@ -84,16 +55,7 @@ def adapt_target(
     """
     options, training = options or MptOptions(), training or TrainingOptions()
     place = place or Place("target-" + "+".join(task.name for task in tasks))
-    prompt = start_target_prompt(source, len(tasks), options.adapt)
-    rates = options.learning_rate, options.factor_learning_rate
-    method = PromptTuning(backbone, prompt, *rates, training.dropout)
-    report = train_stage(
-        method,
-        tasks,
-        training,
-        mixing or MixingOptions(),
-        target_epochs(tasks),
-        seed,
-        place,
-    )
-    return prompt, report
+    mixing = mixing or MixingOptions()
+    epochs = target_epochs(tasks)
+    earlier = {"source": source}
+    return train_prompt("mpt", backbone, tasks, options, training, mixing, epochs, seed, place, earlier=earlier)

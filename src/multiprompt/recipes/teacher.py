@@ -2,64 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from multiprompt.backbone import FrozenT5
-from multiprompt.errors import ConfigError
-from multiprompt.methods import PromptTuning
-from multiprompt.options import MixingOptions, PromptOptions, TeacherOptions, TrainingOptions
-from multiprompt.prompts import (
-    SoftPrompt,
-    load_prompt,
-    normal_rows,
-    text_rows,
-    uniform_rows,
-    vocabulary_rows,
-)
+from multiprompt.options import MixingOptions, PromptOptions, PromptTuningOptions, TeacherOptions, TrainingOptions
+from multiprompt.prompts import SoftPrompt
+from multiprompt.recipes.alone import train_prompt
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place, train_stage
-from multiprompt.seeding import derive_seed
+from multiprompt.recipes.stage import Place
 from multiprompt.training import TrainingReport
 
 TEACHER_EPOCHS = 10
 """Not given in the paper; the number of epochs of its large target tasks."""
-
-
-def start_rows(options: PromptOptions, backbone: FrozenT5, seed: int) -> Float[Tensor, "P D"]:
-    """First value of a prompt, on the processor, in fp32.
-
-    Raises:
-        ConfigError: the prompt is longer than the start allows, or a stored prompt has another shape.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    if options.start == "saved":
-        assert options.path is not None, "the options check that a saved start has a path"
-        stored = load_prompt(Path(options.path))
-        rows = stored.prompt.all_tasks().detach().mean(0)
-        if rows.shape != (options.length, backbone.width):
-            raise ConfigError(
-                f"the prompt in {options.path} is {tuple(rows.shape)}; expected "
-                f"{(options.length, backbone.width)} (prompt.length and the width of {backbone.name})"
-            )
-        return rows
-    try:
-        match options.start:
-            case "vocabulary":
-                used = backbone.embedding[: len(backbone.tokenizer)]
-                return vocabulary_rows(used, options.length, generator)
-            case "normal":
-                return normal_rows(options.length, backbone.width, generator=generator)
-            case "uniform":
-                return uniform_rows(options.length, backbone.width, generator=generator)
-            case _:
-                ids = backbone.tokenizer(options.text, add_special_tokens=False)["input_ids"]
-                return text_rows(backbone.embedding, ids, options.length)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
 
 
 def tune_prompt(
@@ -87,9 +39,11 @@ def tune_prompt(
     Raises:
         TrainingError: the loss is not finite.
     """
-    soft = SoftPrompt([start_rows(prompt, backbone, derive_seed(seed, place.name, "start"))])
-    method = PromptTuning(backbone, soft, learning_rate, dropout=training.dropout)
-    report = train_stage(method, [task], training, MixingOptions(), default_epochs, seed, place)
+    options = PromptTuningOptions(learning_rate)
+    soft, report = train_prompt(
+        "prompt_tuning", backbone, [task], options, training, MixingOptions(), default_epochs, seed, place, prompt
+    )
+    assert isinstance(soft, SoftPrompt), "prompt tuning trains a plain prompt"
     return soft, report
 
 

@@ -1,0 +1,136 @@
+"""The work of a node in three parts, open, train and finish, so that several nodes can be trained together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from multiprompt.evaluation.results import Score
+from multiprompt.methods import Method
+from multiprompt.recipes.build import Learned, Start, build_method, load_learned
+from multiprompt.recipes.graph import Node
+from multiprompt.recipes.inputs import Inputs
+from multiprompt.recipes.outcome import outcomes_of, write_predictions
+from multiprompt.recipes.prepare import PreparedTask
+from multiprompt.recipes.run_folder import only_process
+from multiprompt.recipes.stage import Place, train_stage
+from multiprompt.recipes.stage_folder import begin_stage, finish_stage
+from multiprompt.recipes.stage_options import StageOptions, stage_options
+from multiprompt.training import Progress, TrainingReport
+
+
+@dataclass(frozen=True)
+class OpenNode:
+    """A node that can be trained.
+
+    Attributes:
+        node: of the graph.
+        method: as it stands before its training. Train and finish inside its ``with`` block.
+        tasks: in the order of the task ids, cut to the shots.
+        options: what ``train_stage`` needs of the experiment.
+        place: folder, identity, progress.
+    """
+
+    node: Node
+    method: Method
+    tasks: list[PreparedTask]
+    options: StageOptions
+    place: Place
+
+
+def open_node(inputs: Inputs, node: Node, run: Path, progress: Progress) -> OpenNode:
+    """Build the method of a node from what earlier nodes have learned, and mark the node's folder as its own.
+
+    Args:
+        inputs: backbone, data, options.
+        node: all that it needs is finished.
+        run: folder of the run.
+        progress: told about the training.
+
+    Raises:
+        ConfigError: the options do not fit the backbone.
+        CheckpointError: what an earlier node has learned is missing or damaged, or the folder is another stage's.
+    """
+    stage, folder = node.stage, run / node.key
+    tasks = inputs.tasks_of(stage, node.seed)
+    options = stage_options(inputs.experiment, stage, tasks)
+    start = Start(
+        backbone=inputs.backbone,
+        tasks=stage.tasks,
+        options=options.method,
+        training=options.training,
+        prompt=inputs.experiment.prompt,
+        earlier=_earlier(inputs, node, run),
+        seed=node.seed,
+        stage=stage.name,
+        max_source_length=max(task.task.max_source_length for task in tasks),
+        data=tasks,
+    )
+    begin_stage(folder, node.identity, node.made_from)
+    place = Place(stage.name, folder, node.identity, progress, node.title)
+    return OpenNode(node, build_method(stage.method, start), tasks, options, place)
+
+
+def _earlier(inputs: Inputs, node: Node, run: Path) -> Mapping[str, Learned]:
+    """What the stages that a node needs have learned, by their names."""
+    earlier: dict[str, Learned] = {}
+    for name in node.stage.needs:
+        key = f"seed-{node.seed}/{name}"
+        if key in node.needs:
+            earlier[name] = load_learned(run / key)
+        else:
+            assert inputs.source_prompt is not None, "only the source prompt can be that of another run"
+            earlier[name] = inputs.source_prompt
+    return earlier
+
+
+def train_node(opened: OpenNode) -> TrainingReport:
+    """Train an open node on its own.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        CheckpointError: its checkpoint cannot be read or written.
+    """
+    options = opened.options
+    return train_stage(
+        opened.method,
+        opened.tasks,
+        options.training,
+        options.mixing,
+        options.default_epochs,
+        opened.node.seed,
+        opened.place,
+    )
+
+
+def finish_node(opened: OpenNode, report: TrainingReport) -> list[Score]:
+    """Store what a node has trained, score it, write its answers, and its result last.
+
+    Raises:
+        CheckpointError: a file cannot be written; what was trained is kept in the checkpoint.
+    """
+    node, place = opened.node, opened.place
+    assert place.folder is not None, "open_node gave it"
+    outcomes = outcomes_of(opened.method, opened.tasks, report, node.stage, node.seed, place)
+    for outcome, task in zip(outcomes, opened.tasks, strict=True):
+        write_predictions(place.folder, task, outcome)
+    scores = [outcome.score for outcome in outcomes]
+    drawn = {}
+    if node.stage.shots != "all":
+        drawn = {task.name: [each.row_id for each in task.data.train] for task in opened.tasks}
+    finish_stage(place.folder, node.identity, scores, drawn)
+    place.progress.end(", ".join(f"{s.task} {s.metric} {s.value:.1f}" for s in scores))
+    return scores
+
+
+def execute_node(inputs: Inputs, node: Node, run: Path, progress: Progress) -> list[Score]:
+    """All three parts, on one node; no other process works on it meanwhile.
+
+    Raises:
+        MultipromptError: any of its kinds; what is in the folder stays, and the next execution goes on from there.
+    """
+    with only_process(run / node.key):
+        opened = open_node(inputs, node, run, progress)
+        with opened.method:
+            return finish_node(opened, train_node(opened))

@@ -1,0 +1,144 @@
+"""An experiment as a graph: one node for every stage of every seed, each with the identity of what it will hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from multiprompt.errors import unknown_name
+from multiprompt.options import Experiment
+from multiprompt.plan import PlannedStage, plan_stages
+from multiprompt.recipes.inputs import Inputs
+from multiprompt.recipes.stage_options import stage_options
+
+STAGE_VERSION = 3
+"""Raised when a stage would give other tensors from the same inputs."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A stage of one seed.
+
+    Attributes:
+        seed: of everything that the stage draws.
+        stage: what it does.
+        identity: digest of ``made_from``; two stages of one identity hold the same tensors, bit by bit.
+        needs: keys of the nodes that it starts from.
+        title: for progress and errors.
+        made_from: all that the stage depends on, as plain values: options, data, backbone, identities of the stages
+            that it starts from.
+    """
+
+    seed: int
+    stage: PlannedStage
+    identity: str
+    needs: tuple[str, ...]
+    title: str
+    made_from: Mapping[str, Any] = field(compare=False, repr=False)
+
+    @property
+    def key(self) -> str:
+        """Its name in the graph: its folder, relative to that of the run."""
+        return node_key(self.seed, self.stage)
+
+
+def node_key(seed: int, stage: PlannedStage) -> str:
+    """Key of the node of a stage, such as "seed-1/teacher-rte"."""
+    return f"seed-{seed}/{stage.name}"
+
+
+def digest(value: Any) -> str:
+    """Identity of plain values: SHA-256 of their canonical JSON."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def build_graph(inputs: Inputs, seeds: Iterable[int], stages: Sequence[PlannedStage]) -> dict[str, Node]:
+    """The nodes by key, in plan order, seed by seed. Nothing is trained.
+
+    Args:
+        inputs: backbone and data.
+        seeds: of the nodes.
+        stages: in plan order: a stage comes after those that it starts from.
+
+    Raises:
+        ConfigError: a task has fewer examples than a stage asks for.
+    """
+    experiment = inputs.experiment
+    one_seed = len(experiment.seeds) == 1
+    given: dict[str, str] = {}
+    if inputs.source_prompt is not None:
+        given["source"] = digest({name: p.tolist() for name, p in inputs.source_prompt.named_parameters()})
+    nodes: dict[str, Node] = {}
+    for seed in seeds:
+        identities = dict(given)
+        for stage in stages:
+            made_from = _made_from(inputs, seed, stage, identities)
+            identities[stage.name] = digest(made_from)
+            needs = tuple(key for name in stage.needs if (key := f"seed-{seed}/{name}") in nodes)
+            title = stage.name if one_seed else f"seed {seed}, {stage.name}"
+            node = Node(seed, stage, identities[stage.name], needs, title, made_from)
+            nodes[node.key] = node
+    return nodes
+
+
+def _made_from(inputs: Inputs, seed: int, stage: PlannedStage, identities: Mapping[str, str]) -> dict[str, Any]:
+    tasks = inputs.tasks_of(stage, seed)
+    depends_on = dict(stage_options(inputs.experiment, stage, tasks).plain)
+    own = [repr(inputs.experiment.tasks[name]) for name in stage.tasks if name in inputs.experiment.tasks]
+    if own:  # the version of a registered task says the same
+        depends_on["own_tasks"] = own
+    return {
+        "version": STAGE_VERSION,
+        "stage": stage.name,
+        "seed": seed,
+        "backbone": inputs.backbone_digest,
+        "data": [[task.name, task.task.version, task.data.fingerprint, len(task.train)] for task in tasks],
+        "depends_on": depends_on | {name: identities[name] for name in stage.needs},
+    }
+
+
+def ready_nodes(nodes: Mapping[str, Node], done: Collection[str], begun: Collection[str] = ()) -> list[Node]:
+    """Nodes that can be executed now, in plan order: all that they need is done, and nobody has begun them.
+
+    Args:
+        nodes: by key, in plan order.
+        done: keys of the nodes that are done.
+        begun: keys of those that somebody executes.
+    """
+    open_nodes = [node for key, node in nodes.items() if key not in done and key not in begun]
+    return [node for node in open_nodes if all(key in done for key in node.needs)]
+
+
+def run_graph(nodes: Mapping[str, Node], done: Iterable[str], execute: Callable[[Node], None]) -> None:
+    """Execute what is not done, one node at a time, always the first one that is ready.
+
+    Args:
+        nodes: by key, in plan order.
+        done: keys of the nodes that are done already.
+        execute: does the work of a node; what it raises ends the run.
+    """
+    finished = set(done)
+    while ready := ready_nodes(nodes, finished):
+        execute(ready[0])
+        finished.add(ready[0].key)
+
+
+def plan_of_node(experiment: Experiment, key: str) -> tuple[int, list[PlannedStage]]:
+    """The seed of a node, and the stages that it hangs on, itself last.
+
+    Raises:
+        UnknownNameError: the experiment has no such node.
+    """
+    stages = plan_stages(experiment)
+    known = {node_key(seed, stage): (seed, stage) for seed in experiment.seeds for stage in stages}
+    if key not in known:
+        raise unknown_name("stage of this experiment", key, known)
+    seed, last = known[key]
+    wanted = {last.name}
+    for stage in reversed(stages):
+        if stage.name in wanted:
+            wanted |= set(stage.needs)
+    return seed, [stage for stage in stages if stage.name in wanted]

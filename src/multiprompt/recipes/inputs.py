@@ -1,0 +1,89 @@
+"""What all stages of an experiment are made from, loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from multiprompt.backbone import FrozenT5, load_backbone
+from multiprompt.config import to_plain
+from multiprompt.errors import CheckpointError
+from multiprompt.options import Experiment
+from multiprompt.plan import PlannedStage
+from multiprompt.prompts import Prompt, load_prompt
+from multiprompt.recipes.prepare import PreparedTask, load_task
+from multiprompt.training import Progress
+
+_Draw = tuple[str, int, int]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Options, backbone and data.
+
+    Attributes:
+        experiment: the options.
+        backbone: the frozen model.
+        backbone_digest: its fingerprint.
+        tasks: by name, with all their examples.
+        source_prompt: the source prompt of an earlier run that the targets name; None if they name none.
+    """
+
+    experiment: Experiment
+    backbone: FrozenT5
+    backbone_digest: str
+    tasks: dict[str, PreparedTask]
+    source_prompt: Prompt | None = None
+    _draws: dict[_Draw, PreparedTask] = field(default_factory=dict)
+
+    def tasks_of(self, stage: PlannedStage, seed: int) -> list[PreparedTask]:
+        """The tasks of a stage, cut to its shots. Every draw is made once.
+
+        Raises:
+            ConfigError: a task has fewer examples than the stage asks for.
+        """
+        tasks = [self.tasks[name] for name in stage.tasks]
+        targets = self.experiment.targets
+        if stage.shots == "all" or targets is None:
+            return tasks
+        drawn = []
+        for task in tasks:
+            key = (task.name, stage.shots, seed)
+            if key not in self._draws:
+                self._draws[key] = task.few_shot(stage.shots, seed, targets.balanced, self.backbone)
+            drawn.append(self._draws[key])
+        return drawn
+
+
+def load_inputs(experiment: Experiment, stages: Sequence[PlannedStage], progress: Progress) -> Inputs:
+    """Load the backbone and the tasks of some stages.
+
+    Args:
+        experiment: the options.
+        stages: those that will be run, with all that they start from.
+        progress: told what a reader of results should know about the data.
+
+    Raises:
+        MultipromptError: the backbone, a task or the stored source prompt cannot be loaded.
+    """
+    backbone = load_backbone(**to_plain(experiment.backbone))
+    tasks: dict[str, PreparedTask] = {}
+    for name in dict.fromkeys(name for stage in stages for name in stage.tasks):
+        tasks[name] = load_task(name, backbone, experiment.data, experiment.tasks)
+        for note in tasks[name].notes():
+            progress.message(note)
+    return Inputs(experiment, backbone, backbone.fingerprint(), tasks, _source_prompt(experiment, backbone))
+
+
+def _source_prompt(experiment: Experiment, backbone: FrozenT5) -> Prompt | None:
+    targets = experiment.targets
+    if targets is None or targets.source_prompt is None:
+        return None
+    stored = load_prompt(Path(targets.source_prompt))
+    if stored.prompt.width != backbone.width:
+        raise CheckpointError(
+            f"the prompt in {targets.source_prompt} has width {stored.prompt.width} (trained with {stored.backbone}); "
+            f"the backbone {backbone.name} needs {backbone.width}"
+        )
+    return stored.prompt

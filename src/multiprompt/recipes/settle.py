@@ -1,0 +1,159 @@
+"""Before a run begins: every stage that is at hand comes to its place, what is of another configuration goes aside."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from multiprompt.errors import CheckpointError
+from multiprompt.evaluation.results import Score
+from multiprompt.recipes.graph import Node
+from multiprompt.recipes.run_folder import only_process
+from multiprompt.recipes.stage_folder import (
+    SET_ASIDE,
+    Result,
+    check_whole,
+    copy_stage,
+    find_set_aside,
+    identity_of,
+    move_folder,
+    read_result,
+    set_aside,
+)
+from multiprompt.training import Progress
+
+
+@dataclass(frozen=True)
+class Found:
+    """A stage that a run needs and that lies elsewhere.
+
+    Attributes:
+        folder: where.
+        run: the run folder that it is in.
+        result: of the stage; None for one that is half trained, which only the run itself can have set aside.
+    """
+
+    folder: Path
+    run: Path
+    result: Result | None
+
+
+def find_stages(nodes: Mapping[str, Node], run: Path, reuse: Sequence[Path], progress: Progress) -> dict[str, Found]:
+    """Look for the stages of a run that are not in their place. Finished ones are checked; nothing is changed.
+
+    Args:
+        nodes: by key.
+        run: folder of the run.
+        reuse: folders of other runs.
+        progress: told about stages of other runs that cannot be used.
+
+    Returns:
+        What was set aside or is in another run, by key.
+
+    Raises:
+        CheckpointError: a finished stage of this run is not whole.
+    """
+    found = {}
+    for key, node in nodes.items():
+        place = run / key
+        here = place if identity_of(place) == node.identity else find_set_aside(run, key, node.identity)
+        result = None if here is None else read_result(here)
+        if here is not None and result is not None:
+            check_whole(here, result)
+        else:
+            elsewhere = _find_finished(node, reuse, progress)
+            if elsewhere is not None:
+                found[key] = elsewhere
+                continue
+        if here is not None and here != place:
+            found[key] = Found(here, run, result)
+    return found
+
+
+def _find_finished(node: Node, reuse: Sequence[Path], progress: Progress) -> Found | None:
+    """A finished stage in other runs, or among what they have set aside."""
+    for run in reuse:
+        try:
+            place = run / node.key
+            folder = place if identity_of(place) == node.identity else find_set_aside(run, node.key, node.identity)
+            result = None if folder is None else read_result(folder)
+            if folder is not None and result is not None and result.files:
+                check_whole(folder, result)
+                return Found(folder, run, result)
+        except CheckpointError as error:
+            progress.message(f"not reused: {error}")
+    return None
+
+
+def put_aside(nodes: Mapping[str, Node], found: Mapping[str, Found], run: Path, progress: Progress) -> None:
+    """Move every stage that is not one of the nodes out of its place.
+
+    Args:
+        nodes: by key.
+        found: what will come to its place; whatever is there and does not say whose it is goes aside too.
+        run: folder of the run.
+        progress: told how many were moved.
+
+    Raises:
+        CheckpointError: another process works on one of them, or it cannot be moved.
+    """
+    moved = 0
+    for place in sorted(path for path in run.glob("seed-*/*") if path.is_dir()):
+        key = f"{place.parent.name}/{place.name}"
+        try:
+            identity = identity_of(place)
+        except CheckpointError:  # not one of the nodes: those have been looked at
+            continue
+        if identity is None and key not in found:
+            continue
+        if identity is not None and key in nodes and nodes[key].identity == identity:
+            continue
+        with only_process(place):
+            pass  # a process that outlived its run may still be at it
+        if any(not path.name.startswith(".") for path in place.iterdir()):
+            set_aside(run, key, identity or "unknown")
+            moved += 1
+        else:  # it was ended before anything was written
+            shutil.rmtree(place)
+    if moved:
+        progress.message(f"{_stages(moved)} of another configuration: moved to {run / SET_ASIDE}")
+
+
+def bring_in(found: Mapping[str, Found], run: Path, progress: Progress) -> None:
+    """Bring stages to their place: move those that the run has set aside, copy those of other runs.
+
+    Raises:
+        CheckpointError: one cannot be moved or copied; the others stay where they are.
+    """
+    counts: Counter[Path] = Counter()
+    for key, each in found.items():
+        counts[each.run] += 1
+        if each.run == run:
+            move_folder(each.folder, run / key)
+        else:
+            assert each.result is not None, "only finished stages are taken from other runs"
+            copy_stage(each.folder, each.result, run / key)
+    for place, count in counts.items():
+        how = "set aside before: moved back" if place == run else f"copied from {place}"
+        progress.message(f"{_stages(count)} {how}")
+
+
+def finished_stages(nodes: Mapping[str, Node], run: Path) -> dict[str, list[Score]]:
+    """The scores of the nodes that are done, by key.
+
+    Raises:
+        CheckpointError: a record is damaged.
+    """
+    done = {}
+    for key, node in nodes.items():
+        result = read_result(run / key)
+        if result is not None and result.identity == node.identity:
+            done[key] = list(result.scores)
+    return done
+
+
+def _stages(number: int) -> str:
+    return "1 stage" if number == 1 else f"{number} stages"
