@@ -2,15 +2,14 @@
 
 Each held-out source task plays the target in turn: the teachers and source prompts of the other five are what methods
 start from. Every method of the recipe has the same number of tries, each three times the one before, and the recipe's
-budget of steps; a try counts by its dev scores over held-out tasks and shots. Stages that a try has in common with an
-earlier one are taken from its folder, and an interrupted search goes on where it was.
+budget of steps; a try counts by its dev scores over held-out tasks and shots. Stages that a try has in common with the
+first one are taken from its folder, and an interrupted search goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import shutil
 import statistics
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from multiprompt.config import load_experiment
 from multiprompt.evaluation.results import read_results
 from multiprompt.options import Experiment, Methods
 from multiprompt.recipes import recipe_path, run_experiment
-from multiprompt.recipes.run_folder import open_run_folder
 
 FACTORS = (1, 3, 10, 30)
 LOWEST: dict[str, dict[str, float]] = {
@@ -60,14 +58,6 @@ def try_of(base: Experiment, held_out: str, factor: int) -> Experiment:
     )
 
 
-def take_over(earlier: Path, folder: Path) -> None:
-    """Finished teachers and source prompts of an earlier try with the same source tasks."""
-    for stage in earlier.glob("seed-*/*"):
-        shared = stage.name.startswith("teacher-") or stage.name in ("source", "source-mixture")
-        if shared and not (folder / stage.relative_to(earlier)).exists():
-            shutil.copytree(stage, folder / stage.relative_to(earlier))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="for the runs; goes on with what is there")
@@ -80,10 +70,8 @@ def main() -> None:
         for factor in FACTORS:
             folder = arguments.folder / f"{held_out}-{factor}"
             experiment = try_of(base, held_out, factor)
-            if factor != FACTORS[0] and not folder.exists():
-                open_run_folder(experiment, folder)
-                take_over(arguments.folder / f"{held_out}-{FACTORS[0]}", folder)
-            run_experiment(experiment, folder, resume=folder.exists())
+            first = arguments.folder / f"{held_out}-{FACTORS[0]}"
+            run_experiment(experiment, folder, resume=folder.exists(), reuse=() if folder == first else (first,))
             for score in read_results(folder / "results.json")[1]:
                 if score.task == held_out and score.dev_value is not None:
                     dev.setdefault(score.method, {}).setdefault(factor, []).append(score.dev_value)

@@ -208,18 +208,19 @@ def test_params_of_all_methods():
 def test_run_writes_the_report_and_prints_the_tables(monkeypatch):
     seen = {}
 
-    def run_experiment(experiment, folder, *, resume, progress):
-        seen.update(experiment=experiment, folder=folder, resume=resume)
+    def run_experiment(experiment, folder, *, resume, reuse, progress):
+        seen.update(experiment=experiment, folder=folder, resume=resume, reuse=reuse)
         progress.begin("source", 10)
         progress.step(10, 0.5, 99.0)
         progress.end("accuracy 71.2")
         write_fake_run(folder)
 
     monkeypatch.setattr(recipes, "run_experiment", run_experiment)
-    result = call("run", "small.yaml", "prompt.length=7", "--resume")
+    result = call("run", "small.yaml", "prompt.length=7", "--resume", "--reuse", "one", "--reuse", "two")
     assert result.exit_code == 0, result.stderr
     assert (seen["experiment"].prompt.length, seen["resume"]) == (7, True)
     assert str(seen["folder"]) == "runs/a-small-one"
+    assert list(map(str, seen["reuse"])) == ["one", "two"]
     assert "76.5 ± 0.7" in result.stdout
     assert "report: runs/a-small-one/report.html" in result.stdout
     assert "source: accuracy 71.2" in result.stderr
@@ -395,6 +396,10 @@ def test_a_real_run_from_start_to_answers(tiny_folder, tmp_path):
     assert call("run", "small.yaml", f"backbone.name={tiny_folder}", *small, "--resume").exit_code == 0
     other = call("run", "small.yaml", f"backbone.name={tiny_folder}", *small, "prompt.length=4", "--resume")
     assert "prompt.length: the folder has 3, asked for is 4" in other.stderr
+    assert (other.exit_code, read_results(tmp_path / folder / "results.json")[1][0].parameters) == (0, 4 * 16)
+    back = call("run", "small.yaml", f"backbone.name={tiny_folder}", *small, "--resume")
+    assert "1 of 1 stages are done already" in back.stderr
+    assert read_results(tmp_path / folder / "results.json")[1] == stored
 
     assert call("evaluate", folder, "--out", "again.json").exit_code == 0
     assert read_results(tmp_path / "again.json")[1][0].metrics == stored[0].metrics

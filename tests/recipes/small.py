@@ -66,3 +66,22 @@ class KillAt:
         self.left -= 1
         if self.left == 0:
             raise Killed
+
+
+class Listener:
+    """Notes which stages were trained, and what was said."""
+
+    def __init__(self) -> None:
+        self.trained: list[str] = []
+        self.messages: list[str] = []
+
+    def begin(self, stage, total):
+        self.trained.append(stage)
+
+    def step(self, step, loss, speed): ...
+    def end(self, summary): ...
+    def message(self, text):
+        self.messages.append(text)
+
+    def said(self, text: str) -> bool:
+        return any(text in message for message in self.messages)

@@ -23,22 +23,32 @@ def run(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/<name>.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the folder; what changed options touch is redone.")
+    ] = False,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="Copy finished stages that fit from this run; may be given several times."),
+    ] = None,
 ) -> None:
     """Run an experiment: teachers, source training, target tasks, report.
 
-    The run goes into a folder of its own. One that was stopped goes on with --resume, to the same numbers.
+    The run goes into a folder of its own. One that was stopped goes on with --resume, to the same numbers. With other
+    options, --resume keeps the stages that they do not touch, and --reuse takes such stages from other runs.
 
     \b
     Example:
         multiprompt run quickstart prompt.length=20 --out runs/short-prompt
         multiprompt run my-experiment.yaml 'seeds=[1, 2, 3]'
         multiprompt run my-experiment.yaml --resume
+        multiprompt run my-experiment.yaml source.learning_rate=0.1 --out runs/other --reuse runs/my-experiment
     """
-    run_and_report(config, overrides, out, resume)
+    run_and_report(config, overrides, out, resume, reuse or ())
 
 
-def run_and_report(config: str, overrides: Sequence[str] | None, out: Path | None, resume: bool) -> None:
+def run_and_report(
+    config: str, overrides: Sequence[str] | None, out: Path | None, resume: bool, reuse: Sequence[Path] = ()
+) -> None:
     """Run an experiment, write its report, print the tables and where the page is."""
     experiment = load_checked(config, overrides)
     folder = out or Path("runs") / folder_name(experiment.name)
@@ -49,7 +59,7 @@ def run_and_report(config: str, overrides: Sequence[str] | None, out: Path | Non
     from multiprompt.reports import read_run, write_report
 
     with terminal_progress() as progress:
-        recipes.run_experiment(experiment, folder, resume=resume, progress=progress)
+        recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse, progress=progress)
     page = write_report(folder)
     print_tables({experiment.name: read_run(folder).scores})
     typer.echo(f"report: {page}")

@@ -129,7 +129,7 @@ def read_run(folder: Path) -> Run:
 def _read_log(path: Path) -> tuple[Points, Points]:
     """Losses and dev values of a log; none if it is not there. A last line may be half written."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return (), ()
     except (OSError, ValueError) as error:

@@ -89,7 +89,10 @@ def load_checkpoint(
     Raises:
         CheckpointError: the file is damaged, of another version, or of another run.
     """
-    tensors, metadata = read_tensors(path)
+    try:
+        tensors, metadata = read_tensors(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}; delete this file to begin the stage anew") from error
     try:
         record = json.loads(metadata["multiprompt"])
     except (KeyError, ValueError):

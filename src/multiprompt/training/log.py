@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from multiprompt.errors import CheckpointError
 from multiprompt.files import cannot_write, write_text
 
 
@@ -24,7 +25,11 @@ class JsonLog:
         if self.path is None or not self.path.exists():
             return
         kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        try:  # a line that was cut by a full disk may end within a character
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+        except OSError as error:
+            raise CheckpointError(f"{self.path} cannot be read: {error}") from error
+        for line in text.splitlines():
             try:
                 record = json.loads(line)
             except ValueError:

@@ -1,0 +1,192 @@
+"""The graph of an experiment: its nodes and identities, which are ready, and a node on its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
+from multiprompt.evaluation.results import read_results
+from multiprompt.files import read_json
+from multiprompt.options import Experiment
+from multiprompt.plan import PlannedStage, plan_stages
+from multiprompt.recipes import run_experiment, run_node
+from multiprompt.recipes.execute import finish_node, open_node, train_node
+from multiprompt.recipes.graph import Node, build_graph, digest, ready_nodes, run_graph
+from multiprompt.recipes.inputs import load_inputs
+from multiprompt.recipes.run_folder import write_config
+from multiprompt.training import SILENT
+from recipes.small import Listener, small_experiment, stored_tensors
+
+
+def two_sources(backbone, **changes) -> Experiment:
+    source = {"tasks": ["mini-sst2", "mini-qqp"]}
+    targets = {"tasks": ["mini-rte"], "methods": {"mpt": {}, "prompt_tuning": {}}}
+    return small_experiment(backbone, **({"source": source, "targets": targets} | changes))
+
+
+def graph_of(experiment: Experiment) -> dict[str, Node]:
+    stages = plan_stages(experiment)
+    return build_graph(load_inputs(experiment, stages, SILENT), experiment.seeds, stages)
+
+
+def identities(experiment: Experiment) -> dict[str, str]:
+    return {key: node.identity for key, node in graph_of(experiment).items()}
+
+
+def node(name: str, *needs: str) -> Node:
+    return Node(
+        1, PlannedStage("teacher", (name,), "teacher"), name, tuple(f"seed-1/teacher-{n}" for n in needs), "", {}
+    )
+
+
+def test_the_nodes_are_those_of_all_seeds_in_plan_order(tiny_folder):
+    nodes = graph_of(two_sources(tiny_folder, seeds=[3, 4]))
+    names = ["teacher-mini-sst2", "teacher-mini-qqp", "source", "target-mini-rte-mpt-all"]
+    names.append("target-mini-rte-prompt_tuning-all")
+    assert list(nodes) == [f"seed-{seed}/{name}" for seed in (3, 4) for name in names]
+    assert nodes["seed-4/source"].needs == ("seed-4/teacher-mini-sst2", "seed-4/teacher-mini-qqp")
+    assert nodes["seed-3/target-mini-rte-mpt-all"].needs == ("seed-3/source",)
+    assert nodes["seed-3/source"].title == "seed 3, source"
+    assert len({each.identity for each in nodes.values()}) == len(nodes)
+    assert all(each.identity == digest(each.made_from) for each in nodes.values())
+
+
+def test_an_identity_changes_with_what_a_stage_depends_on_and_with_nothing_else(tiny_folder):
+    experiment = two_sources(tiny_folder)
+    before = identities(experiment)
+
+    def changed(other: Experiment) -> set[str]:
+        after = identities(other)
+        assert after.keys() == before.keys()
+        return {key.removeprefix("seed-1/") for key in before if before[key] != after[key]}
+
+    source, mpt = {"source"}, {"target-mini-rte-mpt-all"}
+    tuning = {"target-mini-rte-prompt_tuning-all"}
+    teachers = {"teacher-mini-sst2", "teacher-mini-qqp"}
+    assert changed(replace(experiment, name="another")) == set()
+    assert changed(replace(experiment, teachers=replace(experiment.teachers, learning_rate=0.7))) == (
+        teachers | source | mpt
+    )
+    assert changed(replace(experiment, source=replace(experiment.source, learning_rate=0.7))) == source | mpt
+    methods = replace(experiment.targets.methods, prompt_tuning=replace(experiment.targets.methods.prompt_tuning))
+    assert changed(replace(experiment, targets=replace(experiment.targets, methods=methods))) == set()
+    training = replace(experiment.targets.training, steps=3)
+    assert changed(replace(experiment, targets=replace(experiment.targets, training=training))) == mpt | tuning
+    data = replace(experiment.data, max_train=15)
+    assert changed(replace(experiment, data=data)) == teachers | source | mpt | tuning
+
+
+def test_identities_are_known_before_anything_is_trained_and_so_are_few_shot_draws(tiny_folder, tmp_path):
+    shots = {"tasks": ["mini-rte"], "methods": {"mpt": {}}, "shots": [21]}
+    listener = Listener()
+    with pytest.raises(ConfigError, match="k is 21; expected from 1 to 20"):
+        run_experiment(two_sources(tiny_folder, targets=shots), tmp_path / "run", progress=listener)
+    assert listener.trained == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_ready_are_nodes_that_nobody_has_begun_and_whose_needs_are_done():
+    nodes = {each.key: each for each in (node("a"), node("b"), node("c", "a", "b"), node("d", "a"), node("e", "c"))}
+
+    def ready(done: str, begun: str = "") -> str:
+        keys = [{f"seed-1/teacher-{name}" for name in names} for names in (done, begun)]
+        return "".join(each.identity for each in ready_nodes(nodes, *keys))
+
+    assert ready("") == "ab"
+    assert ready("", "a") == "b"
+    assert ready("a") == "bd"
+    assert ready("ab") == "cd"
+    assert ready("abd", "c") == ""
+    assert ready("abcd") == "e"
+    assert ready("abcde") == ""
+    order: list[str] = []
+    run_graph(nodes, {"seed-1/teacher-b"}, lambda each: order.append(each.identity))
+    assert "".join(order) == "acde"
+
+
+def test_what_stops_a_node_stops_the_graph():
+    nodes = {each.key: each for each in (node("a"), node("b", "a"))}
+    seen: list[str] = []
+
+    def fail(each: Node) -> None:
+        seen.append(each.identity)
+        raise ConfigError("no")
+
+    with pytest.raises(ConfigError, match="no"):
+        run_graph(nodes, (), fail)
+    assert seen == ["a"]
+
+
+def test_nodes_on_their_own_give_what_the_experiment_gives(tiny_folder, tmp_path):
+    experiment = two_sources(tiny_folder)
+    run_experiment(experiment, tmp_path / "whole")
+    folder = tmp_path / "apart"
+    write_config(experiment, folder)
+    with pytest.raises(CheckpointError, match=r"teacher-mini-sst2 is not finished, and seed-1/source starts from it"):
+        run_node(experiment, folder, "seed-1/source")
+    with pytest.raises(UnknownNameError, match="did you mean 'seed-1/source'"):
+        run_node(experiment, folder, "seed-1/sourc")
+    with pytest.raises(CheckpointError, match="prompt.length: the folder has 4, asked for is 5"):
+        run_node(replace(experiment, prompt=replace(experiment.prompt, length=5)), folder, "seed-1/source")
+    scores = []
+    for key in graph_of(experiment):
+        listener = Listener()
+        scores += run_node(experiment, folder, key, progress=listener)
+        assert listener.trained == [key.removeprefix("seed-1/")]
+    again = Listener()
+    assert run_node(experiment, folder, key, progress=again)[0] == scores[-1]
+    assert again.trained == []
+    expected, tensors = stored_tensors(tmp_path / "whole"), stored_tensors(folder)
+    assert expected.keys() == tensors.keys()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
+    stored = read_results(tmp_path / "whole" / "results.json")[1]
+    assert [(s.task, s.method, s.value) for s in scores] == [(s.task, s.method, s.value) for s in stored]
+    # a run takes what processes have done
+    whole = Listener()
+    run_experiment(experiment, folder, resume=True, progress=whole)
+    assert whole.trained == []
+    assert whole.said("5 of 5 stages are done already")
+
+
+def test_the_parts_of_several_nodes_can_be_interleaved(tiny_folder, tmp_path):
+    """As a loop does that trains several nodes together."""
+    experiment = two_sources(tiny_folder)
+    run_experiment(experiment, tmp_path / "whole")
+    stages = plan_stages(experiment)
+    inputs = load_inputs(experiment, stages, SILENT)
+    nodes = build_graph(inputs, experiment.seeds, stages)
+    done: set[str] = set()
+    while together := ready_nodes(nodes, done):
+        opened = [open_node(inputs, each, tmp_path / "joint", SILENT) for each in together]
+        reports = [train_node(each) for each in opened]
+        for each, report in zip(opened, reports, strict=True):
+            finish_node(each, report)
+        done |= {each.key for each in together}
+    expected, tensors = stored_tensors(tmp_path / "whole"), stored_tensors(tmp_path / "joint")
+    assert expected.keys() == tensors.keys()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_stage_says_whose_it_is_before_it_is_trained(tiny_folder, tmp_path):
+    experiment = two_sources(
+        tiny_folder, source=None, targets={"tasks": ["mini-rte"], "methods": {"prompt_tuning": {}}}
+    )
+    folder = tmp_path / "run"
+
+    class Look(Listener):
+        def begin(self, stage, total):
+            self.record = read_json(folder / "seed-1" / stage / "stage.json")
+
+    look = Look()
+    run_experiment(experiment, folder, progress=look)
+    assert digest(look.record["made_from"]) == look.record["identity"]
+    depends_on = look.record["made_from"]["depends_on"]
+    assert depends_on["prompt"]["length"] == 4
+    assert depends_on["training"]["steps"] == 4
+    result = read_json(folder / "seed-1/target-mini-rte-prompt_tuning-all/result.json")
+    assert result["identity"] == look.record["identity"]
+    names = {"log.jsonl", "prompt.safetensors", "merged.safetensors", "predictions-mini-rte.jsonl"}
+    assert set(result["files"]) == names
