@@ -1,0 +1,185 @@
+"""A configuration that changes between two runs, and stages of other runs: what is kept, set aside, taken, made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from multiprompt.config import load_experiment
+from multiprompt.errors import CheckpointError
+from multiprompt.evaluation.results import read_results
+from multiprompt.files import read_json
+from multiprompt.options import Experiment
+from multiprompt.recipes import evaluate_run, predict, run_experiment, stored_scores
+from multiprompt.reports import read_run, write_report
+from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
+
+SOURCES = ["teacher-mini-sst2", "teacher-mini-qqp", "source"]
+MPT, TUNING = "target-mini-rte-mpt-all", "target-mini-rte-prompt_tuning-all"
+
+
+def experiment_of(backbone: Path, **changes) -> Experiment:
+    values = {
+        "source": {"tasks": ["mini-sst2", "mini-qqp"]},
+        "targets": {"tasks": ["mini-rte"], "methods": {"mpt": {}, "prompt_tuning": {}}},
+    }
+    return small_experiment(backbone, **(values | changes))
+
+
+def with_source_rate(experiment: Experiment, rate: float) -> Experiment:
+    assert experiment.source is not None
+    return replace(experiment, source=replace(experiment.source, learning_rate=rate))
+
+
+def run(experiment: Experiment, folder: Path, **options) -> Listener:
+    listener = Listener()
+    run_experiment(experiment, folder, progress=listener, **options)
+    return listener
+
+
+def assert_same(folder: Path, other: Path) -> None:
+    """Both hold the same stages with the same tensors, bit by bit, and the same scores."""
+    one, two = ({name: t for name, t in stored_tensors(f).items() if name.startswith("seed-")} for f in (folder, other))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(two[name], tensor) for name, tensor in one.items())
+    values = [
+        [(s.task, s.method, s.seed, s.value) for s in read_results(f / "results.json")[1]] for f in (folder, other)
+    ]
+    assert values[0] == values[1]
+
+
+def test_a_change_redoes_what_it_touches_and_back_again_redoes_nothing(tiny_folder, tmp_path):
+    folder, first = tmp_path / "run", experiment_of(tiny_folder)
+    run(first, folder)
+    before = read_results(folder / "results.json")[1]
+    second = replace(with_source_rate(first, 0.01), name="second")
+    listener = run(second, folder, resume=True)
+    assert listener.trained == ["source", MPT]
+    assert listener.said("source.learning_rate: the folder has 0.3, asked for is 0.01")
+    assert listener.said("2 stages of another configuration: moved to ")
+    assert listener.said("3 of 5 stages are done already")
+    assert load_experiment(folder / "config.yaml") == second
+    run(second, tmp_path / "alone")
+    assert_same(folder, tmp_path / "alone")
+    aside = sorted(path.name[:-13] for path in (folder / "set-aside" / "seed-1").iterdir())
+    assert aside == ["source", MPT]
+
+    # what reads a run sees the new one
+    now = read_results(folder / "results.json")[1]
+    assert [entry.score for entry in stored_scores(folder)] == now
+    assert [score.value for score in evaluate_run(folder)] == [score.value for score in now]
+    assert len(predict(folder, "mini-rte", ["a text"])) == 1
+    write_report(folder)
+    read = read_run(folder)
+    assert (read.label, read.missing, list(read.scores)) == ("second", (), now)
+
+    back = run(first, folder, resume=True)
+    assert back.trained == []
+    assert back.said("2 stages set aside before: moved back")
+    assert back.said("5 of 5 stages are done already")
+    assert read_results(folder / "results.json")[1] == before
+    assert {path.name[:-13] for path in (folder / "set-aside" / "seed-1").iterdir()} == {"source", MPT}
+
+
+def test_stages_and_seeds_that_are_added_or_left_out(tiny_folder, tmp_path):
+    folder = tmp_path / "run"
+    only = {"tasks": ["mini-rte"], "methods": {"prompt_tuning": {}}}
+    one = small_experiment(tiny_folder, source=None, targets=only)
+    run(one, folder)
+    more = small_experiment(
+        tiny_folder, seeds=[1, 2], source=None, targets=only | {"methods": {"prompt_tuning": {}, "bitfit": {}}}
+    )
+    listener = run(more, folder, resume=True)
+    bitfit = "target-mini-rte-bitfit-all"
+    assert listener.trained == [f"seed 1, {bitfit}", f"seed 2, {TUNING}", f"seed 2, {bitfit}"]
+    assert len(read_results(folder / "results.json")[1]) == 4
+    assert read_json(folder / "environment.json")["seeds"] == [1, 2]
+    assert run(one, folder, resume=True).trained == []
+    assert [(score.seed, score.method) for score in read_results(folder / "results.json")[1]] == [(1, "prompt_tuning")]
+    assert [path.name for path in folder.glob("seed-*/*")] == [TUNING]
+    assert run(more, folder, resume=True).trained == []
+
+
+def test_a_stage_that_is_half_trained_goes_on_when_it_is_asked_for_again(tiny_folder, tmp_path):
+    folder, first = tmp_path / "run", experiment_of(tiny_folder)
+    with pytest.raises(Killed):  # teachers take 8 steps: in the source
+        run_experiment(first, folder, progress=KillAt(10))
+    identity = read_json(folder / "seed-1" / "source" / "stage.json")["identity"]
+    second = with_source_rate(first, 0.01)
+    run(second, folder, resume=True)
+    kept = folder / "set-aside" / "seed-1" / f"source-{identity[:12]}"
+    assert (kept / "checkpoint.safetensors").exists()
+    steps: list[int] = []
+
+    class Steps(Listener):
+        def step(self, step, loss, speed):
+            steps.append(step)
+
+    run_experiment(first, folder, resume=True, progress=Steps())
+    assert steps == [2, 3, 4, *range(1, 5)], "the source goes on after its first step; then mpt"
+    assert not kept.exists()
+    run(first, tmp_path / "whole")
+    assert_same(folder, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("where", ["put_aside", "write_config", "bring_in"])
+@pytest.mark.parametrize("then", ["first", "second"])
+def test_a_change_that_is_killed_while_stages_are_moved(tiny_folder, tmp_path, monkeypatch, where, then):
+    from multiprompt.recipes import experiment as module
+
+    methods = {"methods": {"prompt_tuning": {}}, "tasks": ["mini-rte", "mini-boolq"]}
+    first = small_experiment(tiny_folder, source=None, targets=methods)
+    second = replace(first, prompt=replace(first.prompt, length=5))
+    folder = tmp_path / "run"
+    run(first, folder)
+    done = getattr(module, where)
+
+    def killed(*arguments):
+        done(*arguments)
+        raise Killed
+
+    monkeypatch.setattr(module, where, killed)
+    with pytest.raises(Killed):
+        run_experiment(second, folder, resume=True)
+    monkeypatch.undo()
+    wanted = {"first": first, "second": second}[then]
+    assert len(run(wanted, folder, resume=True).trained) == (0 if then == "first" else 2)
+    run(wanted, tmp_path / "alone")
+    assert_same(folder, tmp_path / "alone")
+
+
+def test_stages_of_other_runs_are_copied_from_where_they_are_too_when_set_aside(tiny_folder, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    first = experiment_of(tiny_folder)
+    run(first, one)
+    other_targets = replace(first, targets=replace(first.targets, tasks=("mini-boolq",)))
+    listener = run(other_targets, two, reuse=[one])
+    assert listener.trained == ["target-mini-boolq-mpt-all", "target-mini-boolq-prompt_tuning-all"]
+    assert listener.said(f"3 stages copied from {one}")
+    assert (two / "seed-1" / "source" / "log.jsonl").exists(), "the report draws it"
+    run(other_targets, tmp_path / "alone")
+    assert_same(two, tmp_path / "alone")
+    run(with_source_rate(first, 0.01), one, resume=True)  # sets the source aside
+    assert run(first, tmp_path / "three", reuse=[two, one]).trained == []
+    # in a run that exists, half trained
+    with pytest.raises(Killed):
+        run_experiment(first, tmp_path / "four", progress=KillAt(10))
+    assert run(first, tmp_path / "four", resume=True, reuse=[one]).trained == []
+    assert_same(tmp_path / "four", tmp_path / "three")
+    assert not list((tmp_path / "four").rglob("checkpoint.safetensors"))
+
+
+def test_what_cannot_be_reused_is_made(tiny_folder, tmp_path):
+    one, experiment = tmp_path / "one", experiment_of(tiny_folder)
+    run(experiment, one)
+    prompt = one / "seed-1" / "source" / "prompt.safetensors"
+    prompt.write_bytes(prompt.read_bytes()[:-1] + b"!")
+    listener = run(experiment, tmp_path / "two", reuse=[one])
+    assert listener.trained == ["source"]
+    assert listener.said(f"not reused: {prompt} is not as it was written")
+    with pytest.raises(CheckpointError, match="nowhere is not a run folder"):
+        run(experiment, tmp_path / "three", reuse=[tmp_path / "nowhere"])
+    assert not (tmp_path / "three").exists()
