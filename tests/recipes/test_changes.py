@@ -59,7 +59,7 @@ def test_a_change_redoes_what_it_touches_and_back_again_redoes_nothing(tiny_fold
     listener = run(second, folder, resume=True)
     assert listener.trained == ["source", MPT]
     assert listener.said("source.learning_rate: the folder has 0.3, asked for is 0.01")
-    assert listener.said("2 stages of another configuration: moved to ")
+    assert listener.said("2 stages of another configuration or other data: moved to ")
     assert listener.said("3 of 5 stages are done already")
     assert load_experiment(folder / "config.yaml") == second
     run(second, tmp_path / "alone")
@@ -163,7 +163,9 @@ def test_stages_of_other_runs_are_copied_from_where_they_are_too_when_set_aside(
     run(other_targets, tmp_path / "alone")
     assert_same(two, tmp_path / "alone")
     run(with_source_rate(first, 0.01), one, resume=True)  # sets the source aside
-    assert run(first, tmp_path / "three", reuse=[two, one]).trained == []
+    (one / "seed-1" / "teacher-mini-qqp" / "stage.json").unlink()  # its result says enough
+    assert run(first, tmp_path / "three", reuse=[one, two]).trained == []
+    assert (tmp_path / "three" / "seed-1" / "teacher-mini-qqp" / "stage.json").exists()
     # in a run that exists, half trained
     with pytest.raises(Killed):
         run_experiment(first, tmp_path / "four", progress=KillAt(10))

@@ -378,6 +378,22 @@ def test_a_stage_depends_on_the_texts_of_its_task(tiny_folder: Path, tmp_path: P
     assert identity("other") != first
 
 
+def test_rows_that_change_make_a_stage_anew_and_set_the_old_one_aside(tiny_folder: Path, tmp_path: Path) -> None:
+    write_task(tmp_path / "tasks")
+    experiment, folder = load_experiment(write_experiment(tmp_path, tiny_folder)), tmp_path / "run"
+    run_experiment(experiment, folder)
+    rows = tmp_path / "tasks" / "reviews.csv"
+    before = rows.read_text()
+    rows.write_text(before.replace("soup", "salad"))
+    run_experiment(experiment, folder, resume=True)
+    prints = [score.fingerprint for score in read_results(folder / "results.json")[1]]
+    assert len(list((folder / "set-aside" / "seed-42").iterdir())) == 1
+    rows.write_text(before)
+    run_experiment(experiment, folder, resume=True)
+    assert [score.fingerprint for score in read_results(folder / "results.json")[1]] != prints
+    assert len(list((folder / "set-aside" / "seed-42").iterdir())) == 1
+
+
 def test_a_path_works_from_python(tiny_backbone: Any, tmp_path: Path) -> None:
     path = write_task(tmp_path, gather=False)
     task = load_task(str(path), tiny_backbone, DataOptions(max_train=3))

@@ -74,7 +74,7 @@ def run_experiment(
             {name: task.data.fingerprint for name, task in inputs.tasks.items()},
             inputs.backbone.facts() | {"fingerprint": inputs.backbone_digest},
         )
-        bring_in(found, folder, progress)
+        bring_in(nodes, found, folder, progress)
         scores = finished_stages(nodes, folder)
         if scores:
             progress.message(f"{len(scores)} of {len(nodes)} stages are done already")

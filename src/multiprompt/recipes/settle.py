@@ -15,6 +15,7 @@ from multiprompt.recipes.run_folder import only_process
 from multiprompt.recipes.stage_folder import (
     SET_ASIDE,
     Result,
+    begin_stage,
     check_whole,
     copy_stage,
     find_set_aside,
@@ -119,11 +120,17 @@ def put_aside(nodes: Mapping[str, Node], found: Mapping[str, Found], run: Path, 
         else:  # it was ended before anything was written
             shutil.rmtree(place)
     if moved:
-        progress.message(f"{_stages(moved)} of another configuration: moved to {run / SET_ASIDE}")
+        progress.message(f"{_stages(moved)} of another configuration or other data: moved to {run / SET_ASIDE}")
 
 
-def bring_in(found: Mapping[str, Found], run: Path, progress: Progress) -> None:
+def bring_in(nodes: Mapping[str, Node], found: Mapping[str, Found], run: Path, progress: Progress) -> None:
     """Bring stages to their place: move those that the run has set aside, copy those of other runs.
+
+    Args:
+        nodes: by key.
+        found: of some of them.
+        run: folder of the run.
+        progress: told how many came from where.
 
     Raises:
         CheckpointError: one cannot be moved or copied; the others stay where they are.
@@ -135,6 +142,7 @@ def bring_in(found: Mapping[str, Found], run: Path, progress: Progress) -> None:
             move_folder(each.folder, run / key)
         else:
             assert each.result is not None, "only finished stages are taken from other runs"
+            begin_stage(run / key, nodes[key].identity, nodes[key].made_from)
             copy_stage(each.folder, each.result, run / key)
     for place, count in counts.items():
         how = "set aside before: moved back" if place == run else f"copied from {place}"

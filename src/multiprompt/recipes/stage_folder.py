@@ -194,12 +194,14 @@ def move_folder(source: Path, target: Path) -> None:
 
 
 def copy_stage(source: Path, result: Result, target: Path) -> None:
-    """Copy a finished stage; its result comes last, so that a copy that was interrupted is none.
+    """Copy what a finished stage holds into a folder that was begun.
+
+    The result comes last, so that a copy that was interrupted is none.
 
     Raises:
         CheckpointError: a file cannot be read or written.
     """
-    for name in (STAGE, *result.files, RESULT):
+    for name in (*result.files, RESULT):
         write_atomically(target / name, _copier(source / name))
     (target / CHECKPOINT).unlink(missing_ok=True)
 
