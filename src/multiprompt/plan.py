@@ -17,6 +17,10 @@ GROUPED = ("mpt", "fine_tuning", "attempt", "adapters", "hyperformer", "hyperdec
 """Methods that can share something among the tasks of a group; the others adapt to one task at a time."""
 
 
+JOINED = ("teacher", "attention", "mpt", "prompt_tuning", "spot", "attempt", "dept", "decomposed_prompt_tuning")
+"""What stages train that can go through the backbone together: all that they add is in front of its inputs."""
+
+
 @dataclass(frozen=True)
 class PlannedStage:
     """One training and the evaluation after it.

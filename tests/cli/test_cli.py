@@ -212,7 +212,7 @@ def test_run_writes_the_report_and_prints_the_tables(monkeypatch):
         seen.update(experiment=experiment, folder=folder, resume=resume, reuse=reuse)
         progress.begin("source", 10)
         progress.step(10, 0.5, 99.0)
-        progress.end("accuracy 71.2")
+        progress.end("source", "accuracy 71.2")
         write_fake_run(folder)
 
     monkeypatch.setattr(recipes, "run_experiment", run_experiment)

@@ -25,7 +25,7 @@ def test_lines_come_every_ten_seconds_and_at_the_end(clock):
         for step in range(1, 26):
             clock[0] += 1
             lines.step(step, 0.5, 1234.5)
-        lines.end("accuracy 71.2")
+        lines.end("source", "accuracy 71.2")
     assert out.getvalue().splitlines() == [
         "note: 3 [sources] cut",
         "source: step 10 of 1,000, loss 0.5000, 1,234 examples/s",
@@ -44,7 +44,7 @@ def test_bars_leave_one_line_for_each_stage():
             bars.step(7, 0.5, 10.0)
             bars.step(10, 0.4, 10.0)
             bars.message("a note")
-            bars.end("accuracy 71.2")
+            bars.end(stage, "accuracy 71.2")
         bars.begin("interrupted", 5)
     text = out.getvalue()
     assert "✓ teacher-[a]  accuracy 71.2  0 s" in text

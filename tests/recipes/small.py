@@ -60,7 +60,7 @@ class KillAt:
         self.left = step
 
     def begin(self, stage, total): ...
-    def end(self, summary): ...
+    def end(self, stage, summary): ...
     def message(self, text): ...
     def step(self, step, loss, speed):
         self.left -= 1
@@ -69,17 +69,20 @@ class KillAt:
 
 
 class Listener:
-    """Notes which stages were trained, and what was said."""
+    """Notes which trainings were begun, which stages were trained to their end, and what was said."""
 
     def __init__(self) -> None:
+        self.begun: list[str] = []
         self.trained: list[str] = []
         self.messages: list[str] = []
 
     def begin(self, stage, total):
-        self.trained.append(stage)
+        self.begun.append(stage)
 
     def step(self, step, loss, speed): ...
-    def end(self, summary): ...
+    def end(self, stage, summary):
+        self.trained.append(stage)
+
     def message(self, text):
         self.messages.append(text)
 

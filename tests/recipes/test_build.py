@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from conftest import Again, build_tiny_model, random_batch, run_on, step_of
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
-from multiprompt.methods import Method
+from multiprompt.methods import Method, can_join
 from multiprompt.options import (
     AdapterOptions,
     AttemptOptions,
@@ -30,7 +30,7 @@ from multiprompt.options import (
     SpotOptions,
     TrainingOptions,
 )
-from multiprompt.plan import GROUPED
+from multiprompt.plan import GROUPED, JOINED
 from multiprompt.prompts import DecomposedPrompt, SoftPrompt, StoredPrompt, save_prompt, start_task_factors
 from multiprompt.recipes.build import Start, build_method
 
@@ -202,6 +202,11 @@ def test_a_batch_can_be_learned_by_heart(tiny_backbone, name, tasks):
             if torch.equal(answers(), wanted):
                 break
         assert torch.equal(answers(), wanted)
+
+
+@pytest.mark.parametrize("name", list(OPTIONS))
+def test_the_plan_knows_which_methods_can_join(tiny_backbone, name):
+    assert can_join([build_method(name, start_of(name, tiny_backbone))]) == (name in JOINED)
 
 
 @pytest.mark.parametrize("name", GROUPED)

@@ -104,7 +104,7 @@ def test_stages_and_seeds_that_are_added_or_left_out(tiny_folder, tmp_path):
 
 
 def test_a_stage_that_is_half_trained_goes_on_when_it_is_asked_for_again(tiny_folder, tmp_path):
-    folder, first = tmp_path / "run", experiment_of(tiny_folder)
+    folder, first = tmp_path / "run", replace(experiment_of(tiny_folder), together=False)
     with pytest.raises(Killed):  # teachers take 8 steps: in the source
         run_experiment(first, folder, progress=KillAt(10))
     identity = read_json(folder / "seed-1" / "source" / "stage.json")["identity"]

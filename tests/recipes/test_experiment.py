@@ -134,10 +134,11 @@ def test_the_merged_prompt_is_the_product(tiny_folder, tmp_path):
         assert torch.equal(merged.prompt.all_tasks(), product)
 
 
-@pytest.mark.parametrize("kills", [(2, 5, 9), (4, 8, 1, 3, 2, 2, 7)])
-def test_a_run_that_is_killed_again_and_again_ends_bitwise_the_same(tiny_folder, tmp_path, kills):
-    # Teachers take steps 1 to 12, the source 13 to 16, the targets the rest.
-    experiment = small_experiment(tiny_folder)
+@pytest.mark.parametrize(("kills", "together"), [((2, 5, 9), False), ((4, 8, 1, 3, 2, 2, 7), False), ((2, 3, 4), True)])
+def test_a_run_that_is_killed_again_and_again_ends_bitwise_the_same(tiny_folder, tmp_path, kills, together):
+    # One after the other teachers take steps 1 to 12, the source 13 to 16, the targets the rest. Side by side they take
+    # 4 steps, and runs that are killed before any of them ends go through the same joint passes again.
+    experiment = small_experiment(tiny_folder, together=together)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_experiment(experiment, whole)
     for number, kill in enumerate(kills):

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 
-from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
+from multiprompt.errors import CheckpointError, ConfigError, TrainingError, UnknownNameError
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json
-from multiprompt.options import Experiment
+from multiprompt.options import Experiment, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.recipes import run_experiment, run_node
-from multiprompt.recipes.execute import finish_node, open_node, train_node
-from multiprompt.recipes.graph import Node, build_graph, digest, ready_nodes, run_graph
+from multiprompt.recipes.execute import finish_node, open_node
+from multiprompt.recipes.graph import Node, build_graph, company, digest, ready_nodes, run_graph
 from multiprompt.recipes.inputs import load_inputs
 from multiprompt.recipes.run_folder import write_config
-from multiprompt.training import SILENT
+from multiprompt.training import SILENT, train
 from recipes.small import Listener, small_experiment, stored_tensors
 
 
@@ -37,9 +38,8 @@ def identities(experiment: Experiment) -> dict[str, str]:
 
 
 def node(name: str, *needs: str) -> Node:
-    return Node(
-        1, PlannedStage("teacher", (name,), "teacher"), name, tuple(f"seed-1/teacher-{n}" for n in needs), "", {}
-    )
+    needed = tuple(f"seed-1/teacher-{n}" for n in needs)
+    return Node(1, PlannedStage("teacher", (name,), "teacher"), name, needed, "", 32, False, {})
 
 
 def test_the_nodes_are_those_of_all_seeds_in_plan_order(tiny_folder):
@@ -103,16 +103,68 @@ def test_ready_are_nodes_that_nobody_has_begun_and_whose_needs_are_done():
     assert ready("abcd") == "e"
     assert ready("abcde") == ""
     order: list[str] = []
-    run_graph(nodes, {"seed-1/teacher-b"}, lambda each: order.append(each.identity))
-    assert "".join(order) == "acde"
+    run_graph(nodes, {"seed-1/teacher-b"}, lambda chosen: order.append("".join(n.identity for n in chosen)))
+    assert order == ["a", "cd", "e"]
+    alone: list[str] = []
+    run_graph(nodes, (), lambda chosen: alone.extend(n.identity for n in chosen), lambda ready: [ready[0]])
+    assert "".join(alone) == "abcde"
+
+
+def test_company_trains_the_same_way_and_fills_a_pass():
+    def named(name: str, method: str = "prompt_tuning", batch_size: int = 32, dropout: bool = False) -> Node:
+        stage = PlannedStage("target", (name,), method)
+        return Node(1, stage, name, (), "", batch_size, dropout, {})
+
+    def chosen(*nodes: Node) -> str:
+        return "".join(each.identity for each in company(nodes))
+
+    assert chosen(named("a"), named("b", "mpt"), named("c", "fine_tuning"), named("d", "spot")) == "abd"
+    assert chosen(named("c", "fine_tuning"), named("a")) == "c"
+    assert chosen(named("a"), named("b", dropout=True), named("c")) == "ac"
+    assert chosen(named("a"), named("b", batch_size=97), named("c", batch_size=96), named("d")) == "ac"
+    assert chosen(named("a", batch_size=500), named("b", batch_size=1)) == "a"
+
+
+def test_stages_that_train_together_end_as_each_does_alone(tiny_folder, tmp_path):
+    experiment = two_sources(tiny_folder, seeds=[3, 4])
+    listener = Listener()
+    run_experiment(experiment, tmp_path / "joint", progress=listener)
+    assert listener.begun == [
+        "6 together, seed 3, teacher-mini-sst2 and others",  # prompt tuning needs no source prompt
+        "seed 3, source",
+        "seed 3, target-mini-rte-mpt-all",
+        "seed 4, source",
+        "seed 4, target-mini-rte-mpt-all",
+    ]
+    run_experiment(replace(experiment, together=False), tmp_path / "alone")
+    joint, alone = stored_tensors(tmp_path / "joint"), stored_tensors(tmp_path / "alone")
+    assert joint.keys() == alone.keys()
+    for name, tensor in alone.items():
+        assert float((joint[name] - tensor).norm() / tensor.norm()) < 1e-5, name
+    run_experiment(replace(experiment, together=False), tmp_path / "joint", resume=True)  # not another experiment
+
+
+def test_a_stage_that_breaks_lets_those_beside_it_end(tiny_folder, tmp_path):
+    breaks = {"prompt_tuning": {"learning_rate": 1e30}, "decomposed_prompt_tuning": {"rank": 2}}
+    experiment = two_sources(tiny_folder, source=None, targets={"tasks": ["mini-rte"], "methods": breaks})
+    folder = tmp_path / "run"
+    with pytest.raises(TrainingError, match="not finite .* in target-mini-rte-prompt_tuning-all, step 3"):
+        run_experiment(experiment, folder)
+    assert (folder / "seed-1/target-mini-rte-decomposed_prompt_tuning-all/result.json").exists()
+    assert [score.method for score in read_results(folder / "results.json")[1]] == ["decomposed_prompt_tuning"]
+    mended = replace(experiment.targets.methods, prompt_tuning=PromptTuningOptions(0.1))
+    listener = Listener()
+    targets = replace(experiment.targets, methods=mended)
+    run_experiment(replace(experiment, targets=targets), folder, resume=True, progress=listener)
+    assert listener.trained == ["target-mini-rte-prompt_tuning-all"]
 
 
 def test_what_stops_a_node_stops_the_graph():
     nodes = {each.key: each for each in (node("a"), node("b", "a"))}
     seen: list[str] = []
 
-    def fail(each: Node) -> None:
-        seen.append(each.identity)
+    def fail(chosen: Sequence[Node]) -> None:
+        seen.extend(each.identity for each in chosen)
         raise ConfigError("no")
 
     with pytest.raises(ConfigError, match="no"):
@@ -161,7 +213,7 @@ def test_the_parts_of_several_nodes_can_be_interleaved(tiny_folder, tmp_path):
     done: set[str] = set()
     while together := ready_nodes(nodes, done):
         opened = [open_node(inputs, each, tmp_path / "joint", SILENT) for each in together]
-        reports = [train_node(each) for each in opened]
+        reports = [train(each.training()) for each in opened]
         for each, report in zip(opened, reports, strict=True):
             finish_node(each, report)
         done |= {each.key for each in together}

@@ -103,7 +103,8 @@ def test_a_stage_stores_what_it_trained_and_nothing_else(run):
 
 def test_stages_that_are_killed_again_and_again_end_bitwise_the_same(backbone, tmp_path):
     methods = {name: METHODS[name] for name in ("adapters", "hyperdecoder")} | {"spot": MIXTURE, "attempt": PRETRAINED}
-    experiment = experiment_of(backbone, {"tasks": TARGETS, "group": True, "methods": methods})
+    targets = {"tasks": TARGETS, "group": True, "methods": methods}
+    experiment = experiment_of(backbone, targets, together=False)
     stages = [stage.name for stage in plan_stages(experiment)]
     assert {"source-mixture", "source-attention", "target-group-attempt-all"} < set(stages)
     whole, killed = tmp_path / "whole", tmp_path / "killed"

@@ -55,8 +55,8 @@ class LineProgress(AbstractContextManager["LineProgress"]):
                 f"{examples_per_second:,.0f} examples/s"
             )
 
-    def end(self, summary: str) -> None:
-        self._say(f"{self._stage}: {summary} ({span(time.monotonic() - self._began)})")
+    def end(self, stage: str, summary: str) -> None:
+        self._say(f"{stage}: {summary} ({span(time.monotonic() - self._began)})")
 
     def message(self, text: str) -> None:
         self._say(f"note: {text}")
@@ -94,7 +94,6 @@ class BarProgress(AbstractContextManager["BarProgress"]):
             console=console,
             transient=True,
         )
-        self._stage = ""
         self._began = 0.0
         self._moved = False
         self._current: TaskID | None = None
@@ -110,7 +109,7 @@ class BarProgress(AbstractContextManager["BarProgress"]):
 
     def begin(self, stage: str, total: int) -> None:
         self._remove()
-        self._stage, self._began, self._moved = stage, time.monotonic(), False
+        self._began, self._moved = time.monotonic(), False
         self._current = self._bars.add_task(stage, total=total, numbers="")
 
     def step(self, step: int, loss: float, examples_per_second: float) -> None:
@@ -122,12 +121,12 @@ class BarProgress(AbstractContextManager["BarProgress"]):
         self._moved = True
         self._bars.update(self._current, completed=step, numbers=numbers)
 
-    def end(self, summary: str) -> None:
+    def end(self, stage: str, summary: str) -> None:
         from rich.text import Text
 
         self._remove()
         line = Text.assemble(
-            ("✓ ", "green"), (self._stage, "bold"), f"  {summary}", (f"  {span(time.monotonic() - self._began)}", "dim")
+            ("✓ ", "green"), (stage, "bold"), f"  {summary}", (f"  {span(time.monotonic() - self._began)}", "dim")
         )
         self._console.print(line)
 

@@ -264,6 +264,9 @@ class Experiment:
     """Shown in reports."""
     seeds: tuple[int, ...] = (42,)
     """Every stage runs once per seed."""
+    together: bool = True
+    """Train stages of prompt methods side by side, in joint passes through the backbone. Each ends as it would alone up
+    to the rounding of float32; False trains one after the other, and a run that is stopped ends bitwise the same."""
     backbone: BackboneOptions = BackboneOptions()
     data: DataOptions = DataOptions()
     tasks: dict[str, TaskDefinition] = field(default_factory=dict)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from multiprompt.errors import TrainingError
 from multiprompt.evaluation.results import Score
 from multiprompt.methods import Method
 from multiprompt.recipes.build import Learned, Start, build_method, load_learned
@@ -14,10 +16,10 @@ from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.outcome import outcomes_of, write_predictions
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.run_folder import only_process
-from multiprompt.recipes.stage import Place, train_stage
+from multiprompt.recipes.stage import Place, stage_training
 from multiprompt.recipes.stage_folder import begin_stage, finish_stage
 from multiprompt.recipes.stage_options import StageOptions, stage_options
-from multiprompt.training import Progress, TrainingReport
+from multiprompt.training import Progress, Training, TrainingReport, train_together
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class OpenNode:
         node: of the graph.
         method: as it stands before its training. Train and finish inside its ``with`` block.
         tasks: in the order of the task ids, cut to the shots.
-        options: what ``train_stage`` needs of the experiment.
+        options: what its training needs of the experiment.
         place: folder, identity, progress.
     """
 
@@ -37,6 +39,12 @@ class OpenNode:
     tasks: list[PreparedTask]
     options: StageOptions
     place: Place
+
+    def training(self) -> Training:
+        """What the training loop does with it."""
+        options = self.options
+        rest = options.training, options.mixing, options.default_epochs, self.node.seed, self.place
+        return stage_training(self.method, self.tasks, *rest)
 
 
 def open_node(inputs: Inputs, node: Node, run: Path, progress: Progress) -> OpenNode:
@@ -85,25 +93,6 @@ def _earlier(inputs: Inputs, node: Node, run: Path) -> Mapping[str, Learned]:
     return earlier
 
 
-def train_node(opened: OpenNode) -> TrainingReport:
-    """Train an open node on its own.
-
-    Raises:
-        TrainingError: the loss is not finite.
-        CheckpointError: its checkpoint cannot be read or written.
-    """
-    options = opened.options
-    return train_stage(
-        opened.method,
-        opened.tasks,
-        options.training,
-        options.mixing,
-        options.default_epochs,
-        opened.node.seed,
-        opened.place,
-    )
-
-
 def finish_node(opened: OpenNode, report: TrainingReport) -> list[Score]:
     """Store what a node has trained, score it, write its answers, and its result last.
 
@@ -120,17 +109,32 @@ def finish_node(opened: OpenNode, report: TrainingReport) -> list[Score]:
     if node.stage.shots != "all":
         drawn = {task.name: [each.row_id for each in task.data.train] for task in opened.tasks}
     finish_stage(place.folder, node.identity, scores, drawn)
-    place.progress.end(", ".join(f"{s.task} {s.metric} {s.value:.1f}" for s in scores))
+    place.progress.end(node.title, ", ".join(f"{s.task} {s.metric} {s.value:.1f}" for s in scores))
     return scores
 
 
-def execute_node(inputs: Inputs, node: Node, run: Path, progress: Progress) -> list[Score]:
-    """All three parts, on one node; no other process works on it meanwhile.
+def execute_nodes(
+    inputs: Inputs, nodes: Sequence[Node], run: Path, progress: Progress
+) -> Iterator[tuple[Node, list[Score]]]:
+    """All three parts, on one node or on several that train together; no other process works on them meanwhile.
+
+    Yields:
+        Every node that is finished, with its scores.
 
     Raises:
-        MultipromptError: any of its kinds; what is in the folder stays, and the next execution goes on from there.
+        TrainingError: a node cannot go on; the others are finished first.
+        MultipromptError: any of its kinds; what is in the folders stays, and the next execution goes on from there.
     """
-    with only_process(run / node.key):
-        opened = open_node(inputs, node, run, progress)
-        with opened.method:
-            return finish_node(opened, train_node(opened))
+    with ExitStack() as stack:
+        opened = []
+        for node in nodes:
+            stack.enter_context(only_process(run / node.key))
+            opened.append(open_node(inputs, node, run, progress))
+            stack.enter_context(opened[-1].method)
+        reports = train_together([each.training() for each in opened], progress)
+        for each, report in zip(opened, reports, strict=True):
+            if isinstance(report, TrainingReport):
+                yield each.node, finish_node(each, report)
+        for report in reports:
+            if isinstance(report, TrainingError):
+                raise report

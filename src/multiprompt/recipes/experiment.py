@@ -11,8 +11,8 @@ from multiprompt.evaluation.results import Score, write_results
 from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
-from multiprompt.recipes.execute import execute_node
-from multiprompt.recipes.graph import Node, build_graph, plan_of_node, run_graph
+from multiprompt.recipes.execute import execute_nodes
+from multiprompt.recipes.graph import Node, build_graph, company, plan_of_node, run_graph
 from multiprompt.recipes.inputs import load_inputs
 from multiprompt.recipes.run_folder import (
     check_run_folder,
@@ -80,11 +80,12 @@ def run_experiment(
             progress.message(f"{len(scores)} of {len(nodes)} stages are done already")
         _write_scores(experiment, folder, nodes, scores)
 
-        def execute(node: Node) -> None:
-            scores[node.key] = execute_node(inputs, node, folder, progress)
-            _write_scores(experiment, folder, nodes, scores)
+        def execute(chosen: Sequence[Node]) -> None:
+            for node, of_node in execute_nodes(inputs, chosen, folder, progress):
+                scores[node.key] = of_node
+                _write_scores(experiment, folder, nodes, scores)
 
-        run_graph(nodes, set(scores), execute)
+        run_graph(nodes, set(scores), execute, company if experiment.together else lambda ready: [ready[0]])
 
 
 def run_node(experiment: Experiment, folder: Path, key: str, *, progress: Progress = SILENT) -> list[Score]:
@@ -124,7 +125,8 @@ def run_node(experiment: Experiment, folder: Path, key: str, *, progress: Progre
     if result is not None and result.identity == node.identity:
         check_whole(folder / key, result)
         return list(result.scores)
-    return execute_node(inputs, node, folder, progress)
+    ((_, scores),) = execute_nodes(inputs, [node], folder, progress)
+    return scores
 
 
 def _write_scores(

@@ -10,12 +10,17 @@ from typing import Any
 
 from multiprompt.errors import unknown_name
 from multiprompt.options import Experiment
-from multiprompt.plan import PlannedStage, plan_stages
+from multiprompt.plan import JOINED, PlannedStage, plan_stages
 from multiprompt.recipes.inputs import Inputs
+from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage_options import stage_options
 
 STAGE_VERSION = 3
 """Raised when a stage would give other tensors from the same inputs."""
+
+
+JOINT_EXAMPLES = 128
+"""Examples of a joint step beyond which more company saves little; see docs/performance.md."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Node:
         identity: digest of ``made_from``; two stages of one identity hold the same tensors, bit by bit.
         needs: keys of the nodes that it starts from.
         title: for progress and errors.
+        batch_size: examples of a step.
+        dropout: whether the backbone drops out while it trains.
         made_from: all that the stage depends on, as plain values: options, data, backbone, identities of the stages
             that it starts from.
     """
@@ -37,6 +44,8 @@ class Node:
     identity: str
     needs: tuple[str, ...]
     title: str
+    batch_size: int
+    dropout: bool
     made_from: Mapping[str, Any] = field(compare=False, repr=False)
 
     @property
@@ -75,18 +84,28 @@ def build_graph(inputs: Inputs, seeds: Iterable[int], stages: Sequence[PlannedSt
     for seed in seeds:
         identities = dict(given)
         for stage in stages:
-            made_from = _made_from(inputs, seed, stage, identities)
+            tasks = inputs.tasks_of(stage, seed)
+            options = stage_options(inputs.experiment, stage, tasks)
+            made_from = _made_from(inputs, seed, stage, tasks, options.plain, identities)
             identities[stage.name] = digest(made_from)
             needs = tuple(key for name in stage.needs if (key := f"seed-{seed}/{name}") in nodes)
             title = stage.name if one_seed else f"seed {seed}, {stage.name}"
-            node = Node(seed, stage, identities[stage.name], needs, title, made_from)
+            training = options.training
+            batch_size = min(training.batch_size, sum(len(task.train) for task in tasks))
+            node = Node(seed, stage, identities[stage.name], needs, title, batch_size, training.dropout, made_from)
             nodes[node.key] = node
     return nodes
 
 
-def _made_from(inputs: Inputs, seed: int, stage: PlannedStage, identities: Mapping[str, str]) -> dict[str, Any]:
-    tasks = inputs.tasks_of(stage, seed)
-    depends_on = dict(stage_options(inputs.experiment, stage, tasks).plain)
+def _made_from(
+    inputs: Inputs,
+    seed: int,
+    stage: PlannedStage,
+    tasks: Sequence[PreparedTask],
+    options: Mapping[str, Any],
+    identities: Mapping[str, str],
+) -> dict[str, Any]:
+    depends_on = dict(options)
     own = [repr(inputs.experiment.tasks[name]) for name in stage.tasks if name in inputs.experiment.tasks]
     if own:  # the version of a registered task says the same
         depends_on["own_tasks"] = own
@@ -112,18 +131,42 @@ def ready_nodes(nodes: Mapping[str, Node], done: Collection[str], begun: Collect
     return [node for node in open_nodes if all(key in done for key in node.needs)]
 
 
-def run_graph(nodes: Mapping[str, Node], done: Iterable[str], execute: Callable[[Node], None]) -> None:
-    """Execute what is not done, one node at a time, always the first one that is ready.
+def company(ready: Sequence[Node], most_examples: int = JOINT_EXAMPLES) -> list[Node]:
+    """The first node, and those that can train side by side with it: as many as fill the joint passes.
+
+    Args:
+        ready: nodes that can be executed now.
+        most_examples: of the joint steps; the first node may have more.
+    """
+    first = ready[0]
+    chosen, examples = [first], first.batch_size
+    for node in ready[1:]:
+        joins = first.stage.method in JOINED and node.stage.method in JOINED and node.dropout == first.dropout
+        if joins and examples + node.batch_size <= most_examples:
+            chosen.append(node)
+            examples += node.batch_size
+    return chosen
+
+
+def run_graph(
+    nodes: Mapping[str, Node],
+    done: Iterable[str],
+    execute: Callable[[Sequence[Node]], None],
+    choose: Callable[[Sequence[Node]], list[Node]] = company,
+) -> None:
+    """Execute what is not done, in plan order as far as it goes.
 
     Args:
         nodes: by key, in plan order.
         done: keys of the nodes that are done already.
-        execute: does the work of a node; what it raises ends the run.
+        execute: does the work of some nodes; what it raises ends the run.
+        choose: which of the nodes that are ready come next.
     """
     finished = set(done)
     while ready := ready_nodes(nodes, finished):
-        execute(ready[0])
-        finished.add(ready[0].key)
+        chosen = choose(ready)
+        execute(chosen)
+        finished |= {node.key for node in chosen}
 
 
 def plan_of_node(experiment: Experiment, key: str) -> tuple[int, list[PlannedStage]]:

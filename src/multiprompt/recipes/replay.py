@@ -116,7 +116,8 @@ def evaluate_run(
     scores = []
     for entry in stored:
         task = prepared[entry.score.task]
-        progress.begin(f"evaluate-{entry.folder.name} {task.name}", 1)
+        title = f"evaluate-{entry.folder.name} {task.name}"
+        progress.begin(title, 1)
         with ExitStack() as stack:
             method, task_id = _restore(stack, backbone, experiment, entry)
             evaluation = evaluate_method(method, task, task_id)
@@ -132,7 +133,7 @@ def evaluate_run(
                 fingerprint=task.data.fingerprint,
             )
         )
-        progress.end(f"{scores[-1].metric} {evaluation.value:.1f}")
+        progress.end(title, f"{scores[-1].metric} {evaluation.value:.1f}")
     return scores
 
 

@@ -62,8 +62,10 @@ def train_together(trainings: Sequence[Training], progress: Progress = SILENT) -
         if results:
             loss = sum(result.loss for result in results.values()) / len(results)
             progress.step(max(run.state.step for run in active), loss, sum(run.speed for run in results))
-        for run in results:
-            run.save_if_due()
+        # All at once: runs that go on from the same step go through the same joint passes again.
+        if any(run.is_due for run in results):
+            for run in results:
+                run.save()
     return [run.error or run.report() for run in runs]
 
 

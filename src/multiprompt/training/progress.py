@@ -16,8 +16,8 @@ class Progress(Protocol):
         """``step`` steps of the stage are done."""
         ...
 
-    def end(self, summary: str) -> None:
-        """The stage is done."""
+    def end(self, stage: str, summary: str) -> None:
+        """A stage is done: the one that has begun, or one of several that were trained together."""
         ...
 
     def message(self, text: str) -> None:
@@ -32,7 +32,7 @@ class _Silent:
     def step(self, step: int, loss: float, examples_per_second: float) -> None:
         pass
 
-    def end(self, summary: str) -> None:
+    def end(self, stage: str, summary: str) -> None:
         pass
 
     def message(self, text: str) -> None:

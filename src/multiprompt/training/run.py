@@ -155,13 +155,16 @@ class Run:
                 state.best_value, state.best_step = value, state.step
                 state.best = {name: tensor.clone() for name, tensor in training.method.tensors().items()}
 
-    def save_if_due(self) -> None:
-        """Write the checkpoint after the last step, and when the last one is old enough."""
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time for a checkpoint: after the last step, and when the last one is old enough."""
+        old = time.monotonic() - self.last_saved >= self.training.options.checkpoint_seconds
+        return old or self.state.step == self.training.steps
+
+    def save(self) -> None:
+        """Write the checkpoint."""
         training, state = self.training, self.state
-        if training.checkpoint is None:
-            return
-        due = time.monotonic() - self.last_saved >= training.options.checkpoint_seconds
-        if due or state.step == training.steps:
+        if training.checkpoint is not None:
             state.stream = training.stream.state()
             save_checkpoint(training.checkpoint, training.identity, state, training.method.tensors(), self.optimiser)
             self.last_saved = time.monotonic()
