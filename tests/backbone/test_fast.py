@@ -8,8 +8,8 @@ from torch.testing import assert_close
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
 from multiprompt.backbone import FrozenT5, load_backbone
-from multiprompt.backbone.fast import accelerate, restore
-from multiprompt.backbone.packing import can_pack
+from multiprompt.backbone.fast import accelerate, is_fast, restore
+from multiprompt.backbone.packing import at_the_end
 from multiprompt.batch import IGNORED, Batch
 
 RELU = {}
@@ -201,10 +201,10 @@ def test_dropout_has_the_mean_and_the_spread_of_torch(changes):
 def test_padding_in_front_is_left_to_transformers():
     batch = random_batch()
     flipped = batch.attention_mask.flip(1)
-    backbone = backbone_of(RELU, fast=True)
-    assert can_pack(backbone.model, batch.attention_mask, batch.target_mask)
-    assert not can_pack(backbone.model, flipped)
-    assert not can_pack(backbone.model, torch.zeros_like(flipped))
+    assert at_the_end(batch.attention_mask)
+    assert at_the_end(batch.target_mask)
+    assert not at_the_end(flipped)
+    assert not at_the_end(torch.zeros_like(flipped))
     labels = batch.labels.clone()
     labels[0, 1] = IGNORED
     holed = Batch(batch.input_ids, flipped, labels, batch.task_ids)
@@ -219,7 +219,6 @@ def test_a_failure_inside_leaves_the_model_usable():
     before = backbone.forward(batch, fresh_prompts(batch)).logits
     with pytest.raises(RuntimeError):
         backbone.forward(batch, torch.randn(len(batch), 5, 17))
-    assert backbone.model._packing is None
     assert torch.equal(backbone.forward(batch, fresh_prompts(batch)).logits, before)
 
 
@@ -232,6 +231,6 @@ def test_an_unusual_model_is_left_alone(changes):
 
 def test_a_loaded_backbone_is_accelerated(tiny_folder):
     model = load_backbone(str(tiny_folder), device="cpu").model
-    assert can_pack(model, torch.ones(1, 3))
+    assert is_fast(model)
     restore(model)
-    assert not can_pack(model, torch.ones(1, 3))
+    assert not is_fast(model)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -14,14 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from multiprompt.backbone.dropout import Part, PartedDropout
-from multiprompt.backbone.fast import accelerate, is_accelerated, restore
-from multiprompt.backbone.packing import Packing, can_pack
+from multiprompt.backbone.fast import accelerate, is_accelerated, is_fast, restore
+from multiprompt.backbone.passes import HiddenStates, encode, encode_and_decode
 from multiprompt.batch import IGNORED, Batch
 
 PACKING_WIDTH = 256
 """Narrower models do not pack: going through the examples one by one costs them more than padding does."""
-
-HiddenStates = Literal["none", "last", "all"]
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ class FrozenT5:
     @property
     def pads(self) -> bool:
         """Whether a batch runs through the model with its padding, so that examples of like length belong together."""
-        return not (self.packs and can_pack(self.model))
+        return not (self.packs and is_fast(self.model))
 
     @property
     def width(self) -> int:
@@ -191,15 +189,15 @@ class FrozenT5:
             if self.model.training:
                 dropping = self._parted_dropout(inputs, [mask for _, mask in pairs], (mask.shape[1], labels.shape[1]))
         counted = labels != IGNORED
-        packed = self.packs and can_pack(self.model, mask, counted)
-        passes = self._packed_passes if packed else self._padded_passes
-        encoder_states, decoder_states, last = passes(
-            embedded, mask, self.model._shift_right(labels), counted, hidden, dropping
-        )
+        with dropping or nullcontext():
+            passed = encode_and_decode(
+                self.model, embedded, mask, self.model._shift_right(labels), counted, hidden, dropping, self.packs
+            )
         # The output layer is the widest of the model: it is computed only where a target token is waiting.
-        logits = self.model.lm_head(self._scaled(last))
+        logits = self.model.lm_head(self._scaled(passed.last))
         example_ids, _ = counted.nonzero(as_tuple=True)
-        return BackboneOutput(logits.float(), labels[counted], example_ids, encoder_states, decoder_states, mask)
+        states = passed.encoder_states, passed.decoder_states
+        return BackboneOutput(logits.float(), labels[counted], example_ids, *states, mask)
 
     def _parted_dropout(
         self, inputs: Sequence[Inputs], masks: Sequence[Tensor], widths: tuple[int, int]
@@ -213,63 +211,6 @@ class FrozenT5:
             parts.append(Part(rows, (mask.shape[1], counted.shape[1]), tokens, each.random_state))
             start = rows.stop
         return PartedDropout(parts, widths, self.device)
-
-    def _padded_passes(
-        self,
-        embedded: Tensor,
-        mask: Tensor,
-        shifted: Tensor,
-        counted: Tensor,
-        hidden: HiddenStates,
-        dropping: PartedDropout | None,
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
-        """The states that are kept, and the last decoder state of the positions that count."""
-        # A mask without padding changes nothing, and attention without a mask is faster.
-        needed = None if bool(mask.all()) else mask
-        with dropping or nullcontext():
-            encoded = self.model.encoder(
-                inputs_embeds=embedded, attention_mask=needed, output_hidden_states=hidden == "all"
-            )
-            if dropping:
-                dropping.in_decoder = True
-            decoded = self.model.decoder(
-                input_ids=shifted,
-                encoder_hidden_states=encoded.last_hidden_state,
-                encoder_attention_mask=needed,
-                use_cache=False,
-                output_hidden_states=hidden == "all",
-            )
-        return _kept(encoded, hidden), _kept(decoded, hidden), decoded.last_hidden_state[counted]
-
-    def _packed_passes(
-        self,
-        embedded: Tensor,
-        mask: Tensor,
-        shifted: Tensor,
-        counted: Tensor,
-        hidden: HiddenStates,
-        dropping: PartedDropout | None,
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...], Tensor]:
-        """The same without padding: all real tokens of the batch in one row (see ``Packing``)."""
-        with dropping or nullcontext(), Packing(self.model, mask, counted) as packing:
-            encoded = self.model.encoder(
-                inputs_embeds=packing.sources.pack(embedded),
-                attention_mask=packing.no_mask,
-                output_hidden_states=hidden == "all",
-            )
-            if dropping:
-                dropping.in_decoder = True
-            decoded = self.model.decoder(
-                input_ids=packing.targets.pack(shifted),
-                attention_mask=packing.no_mask,
-                encoder_hidden_states=encoded.last_hidden_state,
-                encoder_attention_mask=packing.no_mask,
-                use_cache=False,
-                output_hidden_states=hidden == "all",
-            )
-        encoder_states = tuple(packing.sources.unpack(state) for state in _kept(encoded, hidden))
-        decoder_states = tuple(packing.targets.unpack(state) for state in _kept(decoded, hidden))
-        return encoder_states, decoder_states, decoded.last_hidden_state[0]
 
     def _scaled(self, decoder_states: Tensor) -> Tensor:
         # T5 v1.0 shares its embedding with the output layer and scales the decoder's output; v1.1 does neither.
@@ -302,13 +243,7 @@ class FrozenT5:
 
         with self.dropout(False):
             embedded, mask = self._encoder_inputs(input_ids, attention_mask, prompts, shift)
-            if self.packs and can_pack(self.model, mask):
-                with Packing(self.model, mask) as packing:
-                    packed = packing.sources.pack(embedded)
-                    encoded = self.model.encoder(inputs_embeds=packed, attention_mask=packing.no_mask)
-                states = packing.sources.unpack(encoded.last_hidden_state)
-            else:
-                states = self.model.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+            states = encode(self.model, embedded, mask, self.packs)
             settings: dict[str, Any] = {"do_sample": False, "num_beams": beams, "max_new_tokens": max_new_tokens}
             if beams > 1:
                 settings |= {"length_penalty": 1.0, "early_stopping": False}
@@ -349,10 +284,3 @@ def _stacked(tensors: Sequence[Tensor], fill: int, wider: int = 0) -> Tensor:
     width = max(tensor.shape[1] for tensor in tensors) + wider
     deeper = (0, 0) * (tensors[0].dim() - 2)
     return torch.cat([F.pad(tensor, (*deeper, 0, width - tensor.shape[1]), value=fill) for tensor in tensors])
-
-
-def _kept(output: Any, hidden: HiddenStates) -> tuple[Tensor, ...]:
-    if hidden == "none":
-        return ()
-    # The first of all states is the input of block one, which is the prompt itself.
-    return (output.last_hidden_state,) if hidden == "last" else output.hidden_states[1:]

@@ -1,20 +1,22 @@
-"""The real tokens of a padded batch in one row: what lets an accelerated model leave out the padding."""
+"""How a padded batch goes through the faster stacks: its real tokens in one row, or as it is."""
 
 from __future__ import annotations
-
-from types import TracebackType
-from typing import Any
 
 import torch
 from torch import Tensor
 
 
 class Rows:
-    """Where the real positions of a padded tensor are."""
+    """The real positions of a padded tensor in one row.
+
+    Args:
+        mask: 1 for them, ``at_the_end`` of which there is padding, ``[B, N]``.
+    """
 
     def __init__(self, mask: Tensor) -> None:
         self.shape = mask.shape
         self.lengths: list[int] = mask.sum(1).tolist()
+        self.width = max(self.lengths)
         self.full = min(self.lengths) == mask.shape[1]
         self.index = mask.flatten().nonzero().squeeze(1)
 
@@ -30,43 +32,46 @@ class Rows:
             rows = rows.new_zeros(self.shape.numel(), *rows.shape[1:]).index_copy(0, self.index, rows)
         return rows.view(*self.shape, *rows.shape[1:])
 
+    def real(self, packed: Tensor) -> Tensor:
+        """(1, total, ...) -> (total, ...)"""
+        return packed[0]
 
-class Packing:
-    """The real tokens of a padded batch in one row, and back. Use the model inside the ``with`` block.
+
+class Grid:
+    """The padded tensor as it is.
 
     Args:
-        model: an accelerated model.
-        source_mask: 1 for the encoder's positions that count, in front of those that do not.
-        target_mask: the same of the decoder; None if it does not run.
+        mask: 1 for real positions, ``[B, N]``.
     """
 
-    no_mask = torch.ones(1, 1, 1, 1)
-    """What the stacks get for a mask; transformers hands a mask of four dimensions on as it is."""
+    def __init__(self, mask: Tensor) -> None:
+        self.mask = mask.bool()
+        self.count, self.width = mask.shape
 
-    def __init__(self, model: Any, source_mask: Tensor, target_mask: Tensor | None = None) -> None:
-        self.model = model
-        self.sources = Rows(source_mask)
-        self.targets = self.sources if target_mask is None else Rows(target_mask)
+    @property
+    def added(self) -> Tensor | None:
+        """What hides padding from attention, added to its scores: ``[B, 1, 1, N]``; None where there is none."""
+        if bool(self.mask.all()):
+            return None
+        # Not minus infinity, which would make an example without a single token not a number.
+        return (~self.mask)[:, None, None] * torch.finfo(torch.float32).min
 
-    def __enter__(self) -> Packing:
-        self.model._packing = self
-        return self
+    def pack(self, padded: Tensor) -> Tensor:
+        """As it is."""
+        return padded
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.model._packing = None
+    def unpack(self, states: Tensor) -> Tensor:
+        """As they are."""
+        return states
 
-
-def can_pack(model: Any, *masks: Tensor) -> bool:
-    """Whether a ``Packing`` of these masks is possible: an accelerated, frozen model, and padding at the end."""
-    if not hasattr(model, "_packing") or not is_frozen(model):
-        return False
-    return all(bool((mask[:, 1:] <= mask[:, :-1]).all() and mask[:, 0].all()) for mask in masks)
+    def real(self, states: Tensor) -> Tensor:
+        """(B, N, ...) -> (total, ...)"""
+        return states[self.mask]
 
 
-def is_frozen(module: Any) -> bool:
-    return all(
-        weight.dtype == torch.float32 and weight.device.type == "cpu" and not weight.requires_grad
-        for weight in module.parameters()
-    )
+Layout = Rows | Grid
+
+
+def at_the_end(mask: Tensor) -> bool:
+    """Whether every row of a mask has ones, and they come before all zeros: what ``Rows`` asks for."""
+    return bool((mask[:, 1:] <= mask[:, :-1]).all() and mask[:, 0].all())

@@ -1,0 +1,145 @@
+"""The passes over whole sequences: through the encoder, and through both stacks with the targets known."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from torch import Tensor
+
+from multiprompt.backbone.attention import Core, Packed, Padded, position_bias
+from multiprompt.backbone.dropout import PartedDropout
+from multiprompt.backbone.fast import is_fast, run_stack
+from multiprompt.backbone.packing import Grid, Layout, Rows, at_the_end
+
+HiddenStates = Literal["none", "last", "all"]
+
+
+class Passed(NamedTuple):
+    """What a pass through both stacks gives.
+
+    Attributes:
+        encoder_states: those that are kept, ``[B, N, D]`` each.
+        decoder_states: the same of the decoder, ``[B, T, D]``.
+        last: the last decoder state of the positions that count, example after example, ``[total, D]``.
+    """
+
+    encoder_states: tuple[Tensor, ...]
+    decoder_states: tuple[Tensor, ...]
+    last: Tensor
+
+
+def encode(model: Any, embedded: Tensor, mask: Tensor, packs: bool) -> Tensor:
+    """The last state of the encoder, ``[B, N, D]``; in the place of padding it means nothing.
+
+    Args:
+        model: a ``T5ForConditionalGeneration``.
+        embedded: input of the encoder, ``[B, N, D]``.
+        mask: 1 for its positions that are not padding, ``[B, N]``.
+        packs: whether real tokens run through the model as one row where that is possible.
+    """
+    if not is_fast(model):
+        states: Tensor = model.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        return states
+    sources, _ = _layouts(mask, mask, packs)
+    return sources.unpack(run_stack(model.encoder, sources.pack(embedded), _own_attention(model.encoder, sources))[-1])
+
+
+def encode_and_decode(
+    model: Any,
+    embedded: Tensor,
+    mask: Tensor,
+    shifted: Tensor,
+    counted: Tensor,
+    hidden: HiddenStates,
+    dropping: PartedDropout | None,
+    packs: bool,
+) -> Passed:
+    """A pass through encoder and decoder.
+
+    Args:
+        model: a ``T5ForConditionalGeneration``.
+        embedded: input of the encoder, ``[B, N, D]``.
+        mask: 1 for its positions that are not padding, ``[B, N]``.
+        shifted: tokens that the decoder reads, ``[B, T]``.
+        counted: true for its positions that count, ``[B, T]``.
+        hidden: which states to keep.
+        dropping: the dropout that is in force, if it is that of several runs.
+        packs: whether real tokens run through the model as one row where that is possible.
+    """
+    if not is_fast(model):
+        return _by_transformers(model, embedded, mask, shifted, counted, hidden, dropping)
+    encoder, decoder, every = model.encoder, model.decoder, hidden == "all"
+    sources, targets = _layouts(mask, counted, packs)
+    encoded = run_stack(encoder, sources.pack(embedded), _own_attention(encoder, sources), every=every)
+    if dropping:
+        dropping.in_decoder = True
+    tokens, cross = decoder.embed_tokens(targets.pack(shifted)), _cross_attention(decoder, targets, sources)
+    decoded = run_stack(decoder, tokens, _own_attention(decoder, targets), encoded[-1], cross, every=every)
+    kept = slice(0 if hidden == "none" else None)
+    return Passed(
+        tuple(sources.unpack(state) for state in encoded[kept]),
+        tuple(targets.unpack(state) for state in decoded[kept]),
+        targets.real(decoded[-1]),
+    )
+
+
+def _by_transformers(
+    model: Any,
+    embedded: Tensor,
+    mask: Tensor,
+    shifted: Tensor,
+    counted: Tensor,
+    hidden: HiddenStates,
+    dropping: PartedDropout | None,
+) -> Passed:
+    # A mask without padding changes nothing, and attention without a mask is faster.
+    needed = None if bool(mask.all()) else mask
+    every = hidden == "all"
+    encoded = model.encoder(inputs_embeds=embedded, attention_mask=needed, output_hidden_states=every)
+    if dropping:
+        dropping.in_decoder = True
+    decoded = model.decoder(
+        input_ids=shifted,
+        encoder_hidden_states=encoded.last_hidden_state,
+        encoder_attention_mask=needed,
+        use_cache=False,
+        output_hidden_states=every,
+    )
+    return Passed(_kept(encoded, hidden), _kept(decoded, hidden), decoded.last_hidden_state[counted])
+
+
+def _kept(output: Any, hidden: HiddenStates) -> tuple[Tensor, ...]:
+    if hidden == "none":
+        return ()
+    # The first of all states is the input of block one, which is the prompt itself.
+    return (output.last_hidden_state,) if hidden == "last" else output.hidden_states[1:]
+
+
+def _layouts(mask: Tensor, counted: Tensor, packs: bool) -> tuple[Layout, Layout]:
+    """Of sources and targets."""
+    kind = Rows if packs and at_the_end(mask) and at_the_end(counted) else Grid
+    return kind(mask), kind(counted)
+
+
+def _own_attention(stack: Any, layout: Layout) -> Core:
+    """The attention within a stack."""
+    attention = stack.block[0].layer[0].SelfAttention
+    bias = position_bias(attention, layout.width)
+    if isinstance(layout, Rows):
+        return Packed(bias, layout.lengths, layout.lengths)
+    added = None if stack.is_decoder else layout.added
+    return Padded(_by_head(bias if added is None else bias + added, layout.count, attention.n_heads))
+
+
+def _cross_attention(decoder: Any, targets: Layout, sources: Layout) -> Core:
+    """The attention from the decoder to the encoder."""
+    if isinstance(sources, Grid):
+        added = sources.added
+        return Padded(None if added is None else _by_head(added, sources.count, decoder.config.num_heads))
+    assert isinstance(targets, Rows)  # as sources are
+    return Packed(None, targets.lengths, sources.lengths)
+
+
+def _by_head(bias: Tensor, count: int, heads: int) -> Tensor:
+    """What is added to the scores, ``[B or 1, H or 1, N or 1, M]``, with all examples and heads in one dimension."""
+    return bias.expand(count, heads, *bias.shape[-2:]).flatten(0, 1)
