@@ -20,35 +20,26 @@ from multiprompt.backbone.sublayers import Bits, drop_and_add, keep, normalise, 
 
 
 class Core(ABC):
-    """``o(dropout(softmax(q(normed) k(states) + bias)) v(states))`` without the scale of the dropout."""
+    """``dropout(softmax(query key + bias)) value`` without the scale of the dropout, for all heads side by side."""
 
     @abstractmethod
     def forward(
-        self, attention: Any, normed: Tensor, states: Tensor, source: Bits | None, rate: float
+        self, query: Tensor, key: Tensor, value: Tensor, heads: int, source: Bits | None, rate: float
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The output, and the tensors that ``backward`` needs.
+        """The mixed values, shaped like the query, and the tensors that ``backward`` needs.
 
         Args:
-            attention: a ``T5Attention``.
-            normed: what queries are made of.
-            states: what keys and values are made of; in self-attention ``normed``.
+            query: ``[..., heads * width]``.
+            key: of the same width.
+            value: shaped like the key.
+            heads: number of heads.
             source: of the dropout; None without.
             rate: of the dropout.
         """
 
     @abstractmethod
-    def backward(
-        self, attention: Any, kept: Sequence[Tensor], grad: Tensor, cross: bool, rate: float
-    ) -> tuple[Tensor, Tensor | None]:
-        """Gradients for ``normed`` and ``states``; their sum, and None, in self-attention.
-
-        Args:
-            attention: as before.
-            kept: what ``forward`` gave.
-            grad: of the output.
-            cross: whether this is no self-attention.
-            rate: as before.
-        """
+    def backward(self, grad: Tensor, kept: Sequence[Tensor], heads: int, rate: float) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients for query, key and value, from that of the mixed values and what ``forward`` has kept."""
 
 
 class _Attention(Function):
@@ -57,8 +48,11 @@ class _Attention(Function):
         rate = rate_of(layer.dropout)
         source = Bits() if rate else None
         normed, inverse = normalise(x, layer.layer_norm)
-        update, kept = core.forward(attention, normed, normed if states is None else states, source, rate)
-        output, bits = drop_and_add(x, update, rate, source)
+        query = products.apply(attention.q.weight, normed)
+        attended = normed if states is None else states
+        key, value = (products.apply(linear.weight, attended) for linear in (attention.k, attention.v))
+        mixed, kept = core.forward(query, key, value, attention.n_heads, source, rate)
+        output, bits = drop_and_add(x, products.apply(attention.o.weight, mixed), rate, source)
         ctx.save_for_backward(x, inverse, bits, *kept)
         ctx.layer, ctx.attention, ctx.core, ctx.rate, ctx.cross = layer, attention, core, rate, states is not None
         return output
@@ -66,12 +60,17 @@ class _Attention(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, inverse, bits, *kept = ctx.saved_tensors
+        attention, scale = ctx.attention, (1 - ctx.rate) ** -2
         update = grad if bits is None else keep(grad, bits, threshold(ctx.rate))
-        normed, states = ctx.core.backward(ctx.attention, kept, update, ctx.cross, ctx.rate)
-        scale = (1 - ctx.rate) ** -2
-        if states is not None and scale != 1:
-            states.mul_(scale)
-        return normalise_backward(normed, x, inverse, ctx.layer.layer_norm, scale).add_(grad), states, None, None, None
+        mixed = products.apply_transposed(attention.o.weight, update)
+        to_query, to_key, to_value = ctx.core.backward(mixed, kept, attention.n_heads, ctx.rate)
+        normed = products.apply_transposed(attention.q.weight, to_query)
+        states = products.apply_transposed(attention.k.weight, to_key, onto=None if ctx.cross else normed)
+        states = products.apply_transposed(attention.v.weight, to_value, onto=states)
+        to_x = normalise_backward(normed, x, inverse, ctx.layer.layer_norm, scale).add_(grad)
+        if not ctx.cross:
+            return to_x, None, None, None, None
+        return to_x, states if scale == 1 else states.mul_(scale), None, None, None
 
 
 def attend(layer: Any, attention: Any, x: Tensor, states: Tensor | None, core: Core) -> Tensor:
@@ -101,11 +100,6 @@ def _spans(lengths: Sequence[int]) -> list[slice]:
     return [slice(start, end) for start, end in pairwise(accumulate(lengths, initial=0))]
 
 
-def _heads(rows: Tensor, heads: int) -> Tensor:
-    """(length, heads * width) -> (heads, length, width), without a copy."""
-    return rows.view(len(rows), heads, -1).transpose(0, 1)
-
-
 class Packed(Core):
     """Attention example by example, over the real tokens of all examples in one row, ``[1, total, D]``.
 
@@ -120,55 +114,38 @@ class Packed(Core):
         self.spans = list(zip(_spans(queries), _spans(keys), strict=True))
 
     def forward(
-        self, attention: Any, normed: Tensor, states: Tensor, source: Bits | None, rate: float
+        self, query: Tensor, key: Tensor, value: Tensor, heads: int, source: Bits | None, rate: float
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        heads, bias = attention.n_heads, self.bias
-        query = products.apply(attention.q.weight, normed[0])
-        key, value = (products.apply(linear.weight, states[0]) for linear in (attention.k, attention.v))
-        mixed = torch.empty_like(query)
+        mixed, bias = torch.empty_like(query), self.bias
         kept: list[Tensor] = []
         for example, (of_query, of_key) in enumerate(self.spans):
-            q, k, v = (_heads(t, heads) for t in (query[of_query], key[of_key], value[of_key]))
+            q, k, v = _heads(query, of_query, heads), _heads(key, of_key, heads), _heads(value, of_key, heads)
             if bias is None:
                 scores = torch.bmm(q, k.transpose(1, 2))
             else:
                 scores = torch.baddbmm(bias[:, : q.shape[1], : k.shape[1]], q, k.transpose(1, 2))
-            weights = torch.softmax(scores, -1, out=scores)
-            dropped = weights
+            weights = dropped = torch.softmax(scores, -1, out=scores)
             if source:
                 dropped = keep(weights, source.for_example(example, weights.shape), threshold(rate))
-            torch.bmm(dropped, v, out=_heads(mixed[of_query], heads))
+            torch.bmm(dropped, v, out=_heads(mixed, of_query, heads))
             kept += [weights, dropped]
-        return products.apply(attention.o.weight, mixed).unsqueeze(0), (query, key, value, *kept)
+        return mixed, (query, key, value, *kept)
 
-    def backward(
-        self, attention: Any, kept: Sequence[Tensor], grad: Tensor, cross: bool, rate: float
-    ) -> tuple[Tensor, Tensor | None]:
+    def backward(self, grad: Tensor, kept: Sequence[Tensor], heads: int, rate: float) -> tuple[Tensor, Tensor, Tensor]:
         query, key, value, *of_examples = kept
-        heads = attention.n_heads
-        mixed = products.apply_transposed(attention.o.weight, grad[0])
         to_query, to_key, to_value = (torch.empty_like(t) for t in (query, key, value))
         for (of_query, of_key), weights, dropped in zip(self.spans, of_examples[::2], of_examples[1::2], strict=True):
-            q, k, v = (_heads(t, heads) for t in (query[of_query], key[of_key], value[of_key]))
-            g = _heads(mixed[of_query], heads)
-            torch.bmm(dropped.transpose(1, 2), g, out=_heads(to_value[of_key], heads))
-            scores = torch.bmm(g, v.transpose(1, 2))
-            if rate:
-                keep(scores, dropped, 0, grad_input=scores)
-            scores = torch._softmax_backward_data(scores, weights, -1, torch.float32)
-            torch.bmm(scores, k, out=_heads(to_query[of_query], heads))
-            torch.bmm(scores.transpose(1, 2), q, out=_heads(to_key[of_key], heads))
-        normed = products.apply_transposed(attention.q.weight, to_query).unsqueeze(0)
-        states = products.apply_transposed(attention.k.weight, to_key)
-        states = states.add_(products.apply_transposed(attention.v.weight, to_value)).unsqueeze(0)
-        return (normed, states) if cross else (normed.add_(states), None)
+            q, k, v = _heads(query, of_query, heads), _heads(key, of_key, heads), _heads(value, of_key, heads)
+            g = _heads(grad, of_query, heads)
+            torch.bmm(dropped.transpose(1, 2), g, out=_heads(to_value, of_key, heads))
+            scores = _to_scores(torch.bmm(g, v.transpose(1, 2)), weights, dropped, rate)
+            torch.bmm(scores, k, out=_heads(to_query, of_query, heads))
+            torch.bmm(scores.transpose(1, 2), q, out=_heads(to_key, of_key, heads))
+        return to_query, to_key, to_value
 
 
 class Padded(Core):
     """Attention over padded examples, ``[B, N, D]``, all at once.
-
-    Queries, keys and values are made as ``[B, H * W, N]``: so the heads of all examples are one batch of matrices as
-    they are, where ``[B, N, H * W]`` would have to be copied before and after every product.
 
     Args:
         bias: added to the scores, padding masked: ``[B * H, N, M]`` or ``[B * H, 1, M]``; None for nothing.
@@ -178,56 +155,45 @@ class Padded(Core):
         self.bias = bias
 
     def forward(
-        self, attention: Any, normed: Tensor, states: Tensor, source: Bits | None, rate: float
+        self, query: Tensor, key: Tensor, value: Tensor, heads: int, source: Bits | None, rate: float
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        count, width = len(normed), attention.key_value_proj_dim
-        key_columns, columns = states.transpose(1, 2), normed.transpose(1, 2)
-        query = _by_head(_product(attention.q.weight, columns), width)
-        key, value = (_by_head(_product(each.weight, key_columns), width) for each in (attention.k, attention.v))
+        q, k, v = (_split(t, heads) for t in (query, key, value))
         if self.bias is None:
-            scores = torch.bmm(query.transpose(1, 2), key)
+            scores = torch.bmm(q, k.transpose(1, 2))
         else:
-            scores = torch.baddbmm(self.bias, query.transpose(1, 2), key)
+            scores = torch.baddbmm(self.bias, q, k.transpose(1, 2))
         weights = dropped = torch.softmax(scores, -1, out=scores)
         if source:
-            bits = source.like(weights.view(count, -1, *weights.shape[1:])).view_as(weights)
+            bits = source.like(weights.view(len(query), heads, *weights.shape[1:])).view_as(weights)
             dropped = keep(weights, bits, threshold(rate))
-        mixed = torch.bmm(value, dropped.transpose(1, 2)).view(count, -1, normed.shape[1])
-        update = _rows(mixed, attention.o.weight.t())
-        return update, (query, key, value, weights, dropped)
+        return _merge(torch.bmm(dropped, v), heads), (q, k, v, weights, dropped)
 
-    def backward(
-        self, attention: Any, kept: Sequence[Tensor], grad: Tensor, cross: bool, rate: float
-    ) -> tuple[Tensor, Tensor | None]:
-        query, key, value, weights, dropped = kept
-        count = len(grad)
-        mixed = _by_head(_product(attention.o.weight.t(), grad.transpose(1, 2)), attention.key_value_proj_dim)
-        to_value = torch.bmm(mixed, dropped)
-        scores = torch.bmm(mixed.transpose(1, 2), value)
-        if rate:
-            keep(scores, dropped, 0, grad_input=scores)
-        torch._softmax_backward_data(scores, weights, -1, torch.float32, grad_input=scores)
-        to_query, to_key = torch.bmm(key, scores.transpose(1, 2)), torch.bmm(query, scores)
-        normed = _rows(_by_example(to_query, count), attention.q.weight)
-        states = _rows(_by_example(to_key, count), attention.k.weight, onto=None if cross else normed)
-        states = _rows(_by_example(to_value, count), attention.v.weight, onto=states)
-        return (normed, states) if cross else (states, None)
+    def backward(self, grad: Tensor, kept: Sequence[Tensor], heads: int, rate: float) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v, weights, dropped = kept
+        g = _split(grad, heads)
+        to_value = torch.bmm(dropped.transpose(1, 2), g)
+        scores = _to_scores(torch.bmm(g, v.transpose(1, 2)), weights, dropped, rate)
+        to_query, to_key = torch.bmm(scores, k), torch.bmm(scores.transpose(1, 2), q)
+        return _merge(to_query, heads), _merge(to_key, heads), _merge(to_value, heads)
 
 
-def _product(weight: Tensor, columns: Tensor) -> Tensor:
-    """``weight @ columns`` for columns ``[B, in, N]``."""
-    return torch.bmm(weight.expand(len(columns), *weight.shape), columns)
+def _to_scores(grad: Tensor, weights: Tensor, dropped: Tensor, rate: float) -> Tensor:
+    """Gradient for scores from that for their weights after dropout, which is overwritten."""
+    if rate:
+        keep(grad, dropped, 0, grad_input=grad)
+    return torch._softmax_backward_data(grad, weights, -1, torch.float32, grad_input=grad)
 
 
-def _rows(columns: Tensor, weight: Tensor, onto: Tensor | None = None) -> Tensor:
-    """``columns.T @ weight``, ``[B, N, out]``, for columns ``[B, in, N]``; added to ``onto`` if that is given."""
-    rows, weights = columns.transpose(1, 2), weight.expand(len(columns), *weight.shape)
-    return torch.bmm(rows, weights) if onto is None else onto.baddbmm_(rows, weights)
+def _heads(rows: Tensor, span: slice, heads: int) -> Tensor:
+    """(1, total, heads * width) -> (heads, length, width) of one example, without a copy."""
+    return rows[0, span].unflatten(1, (heads, -1)).transpose(0, 1)
 
 
-def _by_head(columns: Tensor, width: int) -> Tensor:
-    return columns.view(-1, width, columns.shape[2])
+def _split(states: Tensor, heads: int) -> Tensor:
+    """(B, N, heads * width) -> (B * heads, N, width)"""
+    return states.unflatten(2, (heads, -1)).transpose(1, 2).flatten(0, 1)
 
 
-def _by_example(columns: Tensor, count: int) -> Tensor:
-    return columns.view(count, -1, columns.shape[2])
+def _merge(states: Tensor, heads: int) -> Tensor:
+    """(B * heads, N, width) -> (B, N, heads * width)"""
+    return states.unflatten(0, (-1, heads)).transpose(1, 2).flatten(2)

@@ -85,19 +85,24 @@ def apply(weight: Tensor, rows: Tensor) -> Tensor:
     return _product(rows, tiles.forward)
 
 
-def apply_transposed(weight: Tensor, rows: Tensor) -> Tensor:
+def apply_transposed(weight: Tensor, rows: Tensor, onto: Tensor | None = None) -> Tensor:
     """``rows @ weight``, which the gradient of ``apply`` for its rows is made with; outside of autograd.
 
     Args:
         weight: (out, in).
         rows: (..., out).
+        onto: what the product is added to, in place; contiguous.
     """
     tiles = _tiles(weight)
     if tiles is None:
-        return rows @ weight
+        if onto is None:
+            return rows @ weight
+        onto.view(-1, onto.shape[-1]).addmm_(rows.flatten(0, -2), weight)
+        return onto
     if tiles.backward is None:
         tiles.backward = _onednn._reorder_linear_weight(weight.detach().t().contiguous(), None)
-    return _product(rows, tiles.backward)
+    product = _product(rows, tiles.backward)
+    return product if onto is None else onto.add_(product)
 
 
 def _product(rows: Tensor, tiles: Tensor) -> Tensor:
