@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
 from multiprompt.backbone import FrozenT5, load_backbone
+from multiprompt.backbone.attention import position_bias
 from multiprompt.backbone.fast import accelerate, is_fast, restore
 from multiprompt.backbone.packing import at_the_end
 from multiprompt.batch import IGNORED, Batch
@@ -16,9 +17,12 @@ RELU = {}
 GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 
 
-def backbone_of(changes: dict, fast: bool) -> FrozenT5:
+both_ways = pytest.mark.parametrize("packs", [True, False], ids=["packed", "padded"])
+
+
+def backbone_of(changes: dict, fast: bool, packs: bool = True) -> FrozenT5:
     backbone = FrozenT5(build_tiny_model(**changes), build_tiny_tokenizer(), "tiny")
-    backbone.packs = True  # which a model of this width would not do by itself
+    backbone.packs = packs
     if not fast:
         restore(backbone.model)
     return backbone
@@ -43,32 +47,35 @@ def assert_close_to_scale(ours: torch.Tensor, theirs: torch.Tensor) -> None:
     assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
 
 
+@both_ways
 @pytest.mark.parametrize("changes", [RELU, GATED])
 @pytest.mark.parametrize("hidden", ["none", "last", "all"])
-def test_outputs_states_and_gradients_are_those_of_transformers(changes, hidden):
+def test_outputs_states_and_gradients_are_those_of_transformers(changes, hidden, packs):
     batch = random_batch()
-    ours, theirs = (everything(backbone_of(changes, fast), batch, hidden) for fast in (True, False))
+    ours, theirs = (everything(backbone_of(changes, fast, packs=packs), batch, hidden) for fast in (True, False))
     assert len(ours) == len(theirs) == {"none": 2, "last": 4, "all": 6}[hidden]
     for own, other in zip(ours, theirs, strict=True):
         assert_close_to_scale(own, other)
 
 
+@both_ways
 @pytest.mark.parametrize("changes", [RELU, GATED])
-def test_a_batch_without_padding_and_one_of_a_single_example(changes):
+def test_a_batch_without_padding_and_one_of_a_single_example(changes, packs):
     full = random_batch()
     for batch in (
         Batch(full.input_ids[:1], full.attention_mask[:1], full.labels[:1], full.task_ids[:1]),
         Batch(full.input_ids, torch.ones_like(full.input_ids), full.labels.clamp_min(3), full.task_ids),
     ):
-        ours, theirs = (everything(backbone_of(changes, fast), batch) for fast in (True, False))
+        ours, theirs = (everything(backbone_of(changes, fast, packs=packs), batch) for fast in (True, False))
         for own, other in zip(ours, theirs, strict=True):
             assert_close_to_scale(own, other)
 
 
+@both_ways
 @pytest.mark.parametrize("changes", [RELU, GATED])
-def test_restore_gives_back_transformers_bit_by_bit(changes):
+def test_restore_gives_back_transformers_bit_by_bit(changes, packs):
     batch = random_batch()
-    plain = backbone_of(changes, fast=False)
+    plain = backbone_of(changes, fast=False, packs=packs)
     before = everything(plain, batch)
     weights = {name: tensor.clone() for name, tensor in plain.model.state_dict().items()}
     classes = [type(module) for module in plain.model.modules()]
@@ -84,11 +91,12 @@ def test_restore_gives_back_transformers_bit_by_bit(changes):
     assert not any("forward" in vars(module) for module in plain.model.modules())
 
 
+@both_ways
 @pytest.mark.parametrize("changes", [RELU, GATED])
-def test_generation_and_its_scores_are_those_of_transformers(changes):
+def test_generation_and_its_scores_are_those_of_transformers(changes, packs):
     batch = random_batch()
     outputs = [
-        backbone_of(changes, fast).generate(
+        backbone_of(changes, fast, packs=packs).generate(
             batch.input_ids,
             batch.attention_mask,
             fresh_prompts(batch).detach(),
@@ -102,12 +110,13 @@ def test_generation_and_its_scores_are_those_of_transformers(changes):
     assert_close_to_scale(torch.stack(outputs[0].logits), torch.stack(outputs[1].logits))
 
 
+@both_ways
 @pytest.mark.parametrize("changes", [RELU, GATED])
-def test_fine_tuning_has_the_gradients_of_transformers(changes):
+def test_fine_tuning_has_the_gradients_of_transformers(changes, packs):
     batch = random_batch()
     gradients = []
     for fast in (True, False):
-        backbone = backbone_of(changes, fast)
+        backbone = backbone_of(changes, fast, packs=packs)
         backbone.model.requires_grad_(True)
         backbone.forward(batch, None).logits.sin().sum().backward()
         gradients.append({name: weight.grad for name, weight in backbone.model.named_parameters()})
@@ -116,11 +125,12 @@ def test_fine_tuning_has_the_gradients_of_transformers(changes):
         assert_close_to_scale(gradient, gradients[1][name])
 
 
-def test_training_some_weights_only_is_right_too():
+@both_ways
+def test_training_some_weights_only_is_right_too(packs):
     batch = random_batch()
     gradients = []
     for fast in (True, False):
-        backbone = backbone_of(RELU, fast)
+        backbone = backbone_of(RELU, fast, packs=packs)
         trained = [p for name, p in backbone.model.named_parameters() if "layer_norm" in name]
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -130,9 +140,10 @@ def test_training_some_weights_only_is_right_too():
         assert_close_to_scale(own, other)
 
 
+@both_ways
 @pytest.mark.parametrize("changes", [RELU, GATED])
-def test_dropout_follows_the_seed(changes):
-    backbone = backbone_of(changes, fast=True)
+def test_dropout_follows_the_seed(changes, packs):
+    backbone = backbone_of(changes, fast=True, packs=packs)
     batch = random_batch()
     results = []
     for seed in (1, 1, 2):
@@ -160,10 +171,11 @@ def test_a_dropout_module_drops_at_its_rate_and_keeps_the_mean(rate):
     assert torch.equal(values.grad, dropped.detach())  # the same mask, the same scale
 
 
+@both_ways
 @pytest.mark.parametrize("changes", [RELU, GATED])
-def test_gradients_belong_to_the_masks_of_the_forward_pass(changes):
+def test_gradients_belong_to_the_masks_of_the_forward_pass(changes, packs):
     # In double precision this would be gradcheck; in single precision a directional difference does.
-    backbone = backbone_of(changes, fast=True)
+    backbone = backbone_of(changes, fast=True, packs=packs)
     batch = random_batch()
     direction = torch.randn(len(batch), 5, 16, generator=torch.Generator().manual_seed(5))
 
@@ -181,12 +193,13 @@ def test_gradients_belong_to_the_masks_of_the_forward_pass(changes):
     assert_close(float((prompts.grad * direction).sum()), float(slope), rtol=2e-2, atol=1e-2)
 
 
+@both_ways
 @pytest.mark.parametrize("changes", [RELU, GATED])
-def test_dropout_has_the_mean_and_the_spread_of_torch(changes):
+def test_dropout_has_the_mean_and_the_spread_of_torch(changes, packs):
     batch = random_batch(batch_size=2, max_source=4)
     statistics = []
     for fast in (True, False):
-        backbone = backbone_of(changes, fast)
+        backbone = backbone_of(changes, fast, packs=packs)
         torch.manual_seed(0)
         with backbone.dropout(True), torch.no_grad():
             outputs = [backbone.forward(batch, fresh_prompts(batch)).logits for _ in range(600)]
@@ -198,7 +211,7 @@ def test_dropout_has_the_mean_and_the_spread_of_torch(changes):
     assert abs(float(spread.mean() / other_spread.mean()) - 1) < 0.05
 
 
-def test_padding_in_front_is_left_to_transformers():
+def test_padding_in_front_is_not_packed():
     batch = random_batch()
     flipped = batch.attention_mask.flip(1)
     assert at_the_end(batch.attention_mask)
@@ -234,3 +247,43 @@ def test_a_loaded_backbone_is_accelerated(tiny_folder):
     assert is_fast(model)
     restore(model)
     assert not is_fast(model)
+
+
+@pytest.mark.parametrize("changes", [RELU, GATED])
+def test_an_example_without_a_token_is_that_of_transformers(changes):
+    batch = random_batch()
+    mask = batch.attention_mask.clone()
+    mask[1] = 0
+    empty = Batch(batch.input_ids, mask, batch.labels, batch.task_ids)
+    ours, theirs = (backbone_of(changes, fast, packs=False).forward(empty, None).logits for fast in (True, False))
+    assert_close_to_scale(ours, theirs)
+
+
+@both_ways
+def test_only_frozen_models_leave_the_code_of_transformers(packs):
+    batch = random_batch()
+    backbone = backbone_of(RELU, True, packs)
+    calls = []
+    handle = backbone.model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    backbone.forward(batch, None)
+    backbone.generate(batch.input_ids, batch.attention_mask, None, 2)
+    assert not calls
+    backbone.model.encoder.block[0].layer[0].SelfAttention.q.weight.requires_grad_(True)
+    backbone.forward(batch, None)
+    backbone.model.requires_grad_(False).double()
+    backbone.forward(batch, None)
+    assert len(calls) == 2
+    handle.remove()
+
+
+@pytest.mark.parametrize("longest", [1, 2, 7, 40, 300])
+def test_the_position_bias_is_that_of_transformers(longest):
+    model = build_tiny_model()
+    for stack in (model.encoder, model.decoder):
+        attention = stack.block[0].layer[0].SelfAttention
+        expected = attention.compute_bias(longest, longest)[0]
+        seen = torch.ones(longest, longest).tril().bool() if stack.is_decoder else slice(None)
+        bias = position_bias(attention, longest)
+        assert torch.equal(bias[:, seen], expected[:, seen])
+        if stack.is_decoder:
+            assert (bias[:, ~seen] == -torch.inf).all()

@@ -1,4 +1,4 @@
-"""Products with tiled weights are the products, also after the weights have changed."""
+"""Products with copied weights are the products, also after the weights have changed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from multiprompt.backbone import FrozenT5, products
 from multiprompt.backbone.fast import TILED_WIDTH, restore
 
 
-@pytest.fixture
-def weight():
+@pytest.fixture(params=[products.tile, products.transpose])
+def weight(request):
     matrix = torch.nn.Parameter(torch.randn(48, 32, generator=torch.Generator().manual_seed(0)), requires_grad=False)
-    products.tile([matrix])
+    request.param([matrix])
     yield matrix
-    products.untile([matrix])
+    products.forget([matrix])
 
 
 def rows(*shape: int) -> Tensor:
@@ -26,7 +26,7 @@ def rows(*shape: int) -> Tensor:
 
 @pytest.mark.parametrize("shape", [(1,), (7,), (3, 5), (2, 3, 4)])
 def test_products_are_those_of_double_precision(weight, shape):
-    for _ in range(2):  # the first call makes the tiles, the second finds them
+    for _ in range(2):  # the first call makes the copies, the second finds them
         given = rows(*shape, 32)
         assert_close(products.apply(weight, given), (given.double() @ weight.double().T).float())
         given = rows(*shape, 48)
@@ -38,7 +38,14 @@ def test_rows_need_not_lie_in_order(weight):
     assert_close(products.apply(weight, given), given @ weight.T)
 
 
-def test_a_weight_that_is_written_to_gets_new_tiles(weight):
+def test_products_can_be_added_to_what_is_there(weight):
+    given, sums = rows(2, 3, 48), rows(2, 3, 32)
+    expected = sums + given @ weight
+    assert products.apply_transposed(weight, given, onto=sums) is sums
+    assert_close(sums, expected)
+
+
+def test_a_weight_that_is_written_to_gets_new_copies(weight):
     given = rows(4, 32)
     products.apply(weight, given)
     products.apply_transposed(weight, rows(4, 48))
@@ -49,11 +56,11 @@ def test_a_weight_that_is_written_to_gets_new_tiles(weight):
 
 
 def test_a_model_too_large_for_the_memory_is_left_alone(monkeypatch, weight):
-    products.untile([weight])
+    products.forget([weight])
     monkeypatch.setattr(products, "MEMORY_SHARE", 0.0)
     products.tile([weight])
     assert torch.equal(products.apply(weight, rows(4, 32)), torch.nn.functional.linear(rows(4, 32), weight))
-    assert weight not in products._tiled
+    assert weight not in products._copied
 
 
 @pytest.mark.parametrize("kind", [{}, {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}])
@@ -65,9 +72,11 @@ def test_a_wide_model_gives_what_transformers_gives(kind):
     used = [module.weight for module in backbone.model.modules() if isinstance(module, torch.nn.Linear)]
     for fast in (True, False):
         if not fast:
-            assert any(matrix in products._tiled for matrix in used) == torch.backends.mkldnn.is_available()
+            known = [products._copied[matrix] for matrix in used if matrix in products._copied]
+            assert bool(known) == torch.backends.mkldnn.is_available()
+            assert all(copies.tiled for copies in known)
             restore(backbone.model)
-            assert not any(matrix in products._tiled for matrix in used)
+            assert not any(matrix in products._copied for matrix in used)
         given = prompts.clone().requires_grad_()
         logits = backbone.forward(batch, given).logits
         logits.sin().sum().backward()

@@ -11,7 +11,7 @@ things are saved:
 * Copies. Padded attention makes queries, keys and values in the layout that its products want, and adds masks and
   position biases once per stack.
 * Memory traffic. A sublayer is one autograd function (``sublayers.py``, ``attention.py``).
-* Tiles. The weights of a wide model are kept in the layout of the processor's products (``products.py``).
+* Layout. The weights are kept in the layout that their products read fastest (``products.py``).
 * Random numbers. Dropout masks come from random bits (``sublayers.py``).
 
 Results are those of transformers up to the rounding of float32. Dropout drops with the same probability (to one part
@@ -32,7 +32,7 @@ from multiprompt.backbone import products, sublayers
 from multiprompt.backbone.attention import Core, attend
 
 TILED_WIDTH = 256
-"""Narrower models keep their weights as they are: their products are over before tiles could pay."""
+"""Weights of narrower models are kept transposed only: their products are over before tiles could pay."""
 
 LARGEST_RATE = 0.49
 """Dropout rates above this one are left to torch."""
@@ -86,8 +86,8 @@ def accelerate(model: Any) -> None:
         if type(module).__name__ in faster:
             module.forward = partial(faster[type(module).__name__], module, module.forward)
     model.lm_head.forward = partial(_output, model.lm_head, model.lm_head.forward)
-    if config.d_model >= TILED_WIDTH and is_frozen(model):
-        products.tile(_matrices(model))
+    if is_frozen(model):
+        (products.tile if config.d_model >= TILED_WIDTH else products.transpose)(_matrices(model))
 
 
 def _dropout(module: Any, original: Callable[..., Tensor], x: Tensor) -> Tensor:
@@ -137,4 +137,4 @@ def restore(model: Any) -> None:
     for module in model.modules():
         if isinstance(module.__dict__.get("forward"), partial):
             del module.forward
-    products.untile(_matrices(model))
+    products.forget(_matrices(model))

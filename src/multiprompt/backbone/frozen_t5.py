@@ -115,12 +115,12 @@ class FrozenT5:
         """Switch the dropout of the frozen model on or off inside the ``with`` block."""
         before = self.model.training
         if before != active:
-            self.model.train(active)
+            _set_training(self.model, active)
         try:
             yield
         finally:
             if before != active:
-                self.model.train(before)
+                _set_training(self.model, before)
 
     @contextmanager
     def ordinary_passes(self) -> Iterator[None]:
@@ -184,9 +184,10 @@ class FrozenT5:
         else:
             labels = _stacked([i.batch.labels for i in inputs], IGNORED)
             # One more column where both stacks would be equally wide, which PartedDropout could not tell apart.
-            wider = int(self.model.training and labels.shape[1] == max(mask.shape[1] for _, mask in pairs))
+            drops = self.model.training and self.model.config.dropout_rate > 0
+            wider = int(drops and labels.shape[1] == max(mask.shape[1] for _, mask in pairs))
             embedded, mask = (_stacked(each, 0, wider) for each in zip(*pairs, strict=True))
-            if self.model.training:
+            if drops:
                 dropping = self._parted_dropout(inputs, [mask for _, mask in pairs], (mask.shape[1], labels.shape[1]))
         counted = labels != IGNORED
         with dropping or nullcontext():
@@ -277,6 +278,12 @@ class FrozenT5:
     def parameter_count(self) -> int:
         """Number of weights of the frozen model, tied ones counted once."""
         return sum(parameter.numel() for parameter in self.model.parameters())
+
+
+def _set_training(model: Any, active: bool) -> None:
+    """``model.train(active)``, which takes ten times as long: it looks for parameters in every value that is set."""
+    for module in model.modules():
+        object.__setattr__(module, "training", active)
 
 
 def _stacked(tensors: Sequence[Tensor], fill: int, wider: int = 0) -> Tensor:

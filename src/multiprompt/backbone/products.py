@@ -1,7 +1,8 @@
-"""Products with frozen weights, in the layout that oneDNN reads fastest.
+"""Products with frozen weights, from copies in the layout that is read fastest.
 
 A matrix product first copies its operands into tiles. The weights of a frozen model never change, so the tiles of those
-named by ``tile`` are made once: one copy for the forward pass, one for the gradient.
+named by ``tile`` are made once, by oneDNN: one copy for the forward pass, one for the gradient. Small products, whose
+weights are named by ``transpose``, need only one operand turned: a copy for the forward pass.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ _onednn = torch.ops.mkldnn
 
 
 @dataclass
-class _Tiles:
-    """Copies of a weight as it was at a version; None until they are needed."""
+class _Copies:
+    """Copies of a weight as it was at a version, in tiles or transposed; None until they are needed."""
 
     version: int
+    tiled: bool
     forward: Tensor | None = None
     backward: Tensor | None = None
 
 
-_tiled: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
+_copied: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
 
 
 def tile(weights: Iterable[Tensor]) -> None:
@@ -48,7 +50,17 @@ def tile(weights: Iterable[Tensor]) -> None:
     if copies > MEMORY_SHARE * _memory():
         return
     for weight in weights:
-        _tiled[weight] = _Tiles(weight._version)
+        _copied[weight] = _Copies(weight._version, tiled=True)
+
+
+def transpose(weights: Iterable[Tensor]) -> None:
+    """Let the products with these weights use a transposed copy, made when it is first needed.
+
+    Args:
+        weights: matrices (out, in) on the CPU.
+    """
+    for weight in weights:
+        _copied[weight] = _Copies(weight._version, tiled=False)
 
 
 def _memory() -> int:
@@ -56,17 +68,17 @@ def _memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
 
 
-def untile(weights: Iterable[Tensor]) -> None:
-    """Undo ``tile`` and free the copies."""
+def forget(weights: Iterable[Tensor]) -> None:
+    """Undo ``tile`` and ``transpose`` and free the copies."""
     for weight in weights:
-        _tiled.pop(weight, None)
+        _copied.pop(weight, None)
 
 
-def _tiles(weight: Tensor) -> _Tiles | None:
-    known: _Tiles | None = _tiled.get(weight)
+def _copies(weight: Tensor) -> _Copies | None:
+    known: _Copies | None = _copied.get(weight)
     # whoever writes to a weight (fine-tuning, and its undoing) gives it another version
     if known is not None and known.version != weight._version:
-        known = _tiled[weight] = _Tiles(weight._version)
+        known = _copied[weight] = _Copies(weight._version, known.tiled)
     return known
 
 
@@ -77,12 +89,13 @@ def apply(weight: Tensor, rows: Tensor) -> Tensor:
         weight: (out, in).
         rows: (..., in).
     """
-    tiles = _tiles(weight)
-    if tiles is None:
+    copies = _copies(weight)
+    if copies is None:
         return F.linear(rows, weight)
-    if tiles.forward is None:
-        tiles.forward = _onednn._reorder_linear_weight(weight.detach(), None)
-    return _product(rows, tiles.forward)
+    if copies.forward is None:
+        plain = weight.detach()
+        copies.forward = _onednn._reorder_linear_weight(plain, None) if copies.tiled else plain.t().contiguous()
+    return _product(rows, copies.forward) if copies.tiled else rows @ copies.forward
 
 
 def apply_transposed(weight: Tensor, rows: Tensor, onto: Tensor | None = None) -> Tensor:
@@ -93,15 +106,15 @@ def apply_transposed(weight: Tensor, rows: Tensor, onto: Tensor | None = None) -
         rows: (..., out).
         onto: what the product is added to, in place; contiguous.
     """
-    tiles = _tiles(weight)
-    if tiles is None:
+    copies = _copies(weight)
+    if copies is None or not copies.tiled:
         if onto is None:
             return rows @ weight
         onto.view(-1, onto.shape[-1]).addmm_(rows.flatten(0, -2), weight)
         return onto
-    if tiles.backward is None:
-        tiles.backward = _onednn._reorder_linear_weight(weight.detach().t().contiguous(), None)
-    product = _product(rows, tiles.backward)
+    if copies.backward is None:
+        copies.backward = _onednn._reorder_linear_weight(weight.detach().t().contiguous(), None)
+    product = _product(rows, copies.backward)
     return product if onto is None else onto.add_(product)
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from multiprompt.backbone import FrozenT5, Inputs
-from multiprompt.backbone.dropout import state_of_seed
+from multiprompt.backbone.dropout import start_from_seed, state_of_seed
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError
 from multiprompt.losses import token_cross_entropy
@@ -183,7 +183,7 @@ def losses_together(shares: Sequence[Share]) -> list[dict[str, Tensor]]:
         shares: of methods that ``can_join``.
     """
     if len(shares) == 1:
-        torch.manual_seed(shares[0].seed)
+        start_from_seed(shares[0].method.backbone.device, shares[0].seed)
         return [shares[0].method.losses(shares[0].batch)]
     methods = [share.method for share in shares if isinstance(share.method, TaskMethod)]
     device = methods[0].backbone.device
