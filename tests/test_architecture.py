@@ -15,7 +15,7 @@ ROOT = Path(multiprompt.__file__).parent
 
 LEVELS = [
     ["_version", "definition", "errors"],
-    ["batch", "examples", "files", "options", "registry", "seeding", "t5_family"],
+    ["batch", "examples", "files", "options", "parallel", "registry", "seeding", "t5_family"],
     ["losses", "metrics", "mini", "plan", "prompts", "token_files"],
     ["backbone", "tasks"],
     ["config", "data", "methods"],

@@ -31,6 +31,7 @@ _HOMES = {
     "answer": "multiprompt.recipes",
     "compose": "multiprompt.prompts",
     "evaluate": "multiprompt.recipes",
+    "joined_processes": "multiprompt.parallel",
     "load_backbone": "multiprompt.backbone",
     "load_experiment": "multiprompt.config",
     "load_prompt": "multiprompt.prompts",

@@ -44,6 +44,12 @@ class Batch:
             self.task_ids.to(device),
         )
 
+    def part(self, rows: Int[Tensor, " k"]) -> Batch:
+        """Some of the examples, at least one, padded to the longest of them."""
+        mask, labels = self.attention_mask[rows], self.labels[rows]
+        sources, targets = int(mask.sum(1).max()), int((labels != IGNORED).sum(1).max())
+        return Batch(self.input_ids[rows, :sources], mask[:, :sources], labels[:, :targets], self.task_ids[rows])
+
     @property
     def target_mask(self) -> Bool[Tensor, "B T"]:
         """True for the target positions that count."""

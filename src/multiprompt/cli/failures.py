@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,19 +40,29 @@ def reports_failures(stopped: str = STOPPED) -> Callable[[Callable[..., None]], 
             try:
                 verb(*arguments, **options)
             except KeyboardInterrupt:
-                typer.echo(stopped, err=True)
+                _say(stopped)
                 raise typer.Exit(130) from None
             except BrokenPipeError:  # such as `| head`: Typer ends quietly
                 raise
             except (MultipromptError, OSError) as error:
                 if FAILURES.show_traceback:
                     raise
-                typer.echo(f"error: {_text(error)}", err=True)
+                _say(f"error: {_text(error)}")
                 raise typer.Exit(1) from None
 
         return wrapped
 
     return decorate
+
+
+def speaks() -> bool:
+    """Whether this process tells people: of several that a launcher has started, the first of every machine does."""
+    return int(os.environ.get("LOCAL_RANK") or 0) == 0
+
+
+def _say(text: str) -> None:
+    if speaks():
+        typer.echo(text, err=True)
 
 
 def _text(error: Exception) -> str:

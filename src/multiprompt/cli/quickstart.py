@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from multiprompt.cli.failures import STOPPED_RUN, reports_failures
+from multiprompt.cli.failures import STOPPED_RUN, reports_failures, speaks
 
 
 def add_to(app: typer.Typer) -> None:
@@ -32,5 +32,5 @@ def quickstart(
     from multiprompt.cli.run import run_and_report
 
     run_and_report("quickstart", None, out, resume)
-    task = "mini-rte"
-    typer.echo(f"\nnext: multiprompt show {task}\n      multiprompt ls recipes")
+    if speaks():
+        typer.echo("\nnext: multiprompt show mini-rte\n      multiprompt ls recipes")

@@ -11,6 +11,7 @@ import typer
 
 from multiprompt.cli.configuration import ConfigArgument, OverridesArgument, load_checked
 from multiprompt.cli.failures import STOPPED_RUN, reports_failures
+from multiprompt.parallel import joined_processes
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,20 +50,27 @@ def run(
 def run_and_report(
     config: str, overrides: Sequence[str] | None, out: Path | None, resume: bool, reuse: Sequence[Path] = ()
 ) -> None:
-    """Run an experiment, write its report, print the tables and where the page is."""
-    experiment = load_checked(config, overrides)
-    folder = out or Path("runs") / folder_name(experiment.name)
+    """Run an experiment, write its report, print the tables and where the page is.
 
-    from multiprompt import recipes
-    from multiprompt.cli.output import print_tables
-    from multiprompt.cli.progress import terminal_progress
-    from multiprompt.reports import read_run, write_report
+    Of processes that were started together the main one writes and prints.
+    """
+    with joined_processes() as workers:
+        experiment = load_checked(config, overrides)
+        folder = out or Path("runs") / folder_name(experiment.name)
 
-    with terminal_progress() as progress:
-        recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse, progress=progress)
-    page = write_report(folder)
-    print_tables({experiment.name: read_run(folder).scores})
-    typer.echo(f"report: {page}")
+        from multiprompt import recipes
+        from multiprompt.cli.output import print_tables
+        from multiprompt.cli.progress import terminal_progress
+        from multiprompt.reports import read_run, write_report
+
+        if not workers.is_main:
+            recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse)
+            return
+        with terminal_progress() as progress:
+            recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse, progress=progress)
+        page = write_report(folder)
+        print_tables({experiment.name: read_run(folder).scores})
+        typer.echo(f"report: {page}")
 
 
 def folder_name(experiment: str) -> str:

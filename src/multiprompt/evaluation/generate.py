@@ -10,6 +10,7 @@ import torch
 
 from multiprompt.data import TokenisedExamples, collate
 from multiprompt.methods import Method
+from multiprompt.parallel import workers
 
 PADDED_TOKENS = 16_384
 """Most source tokens of a batch, prompt and padding counted, for every beam: enough to keep a processor busy."""
@@ -26,7 +27,8 @@ def generate_answers(
 ) -> list[str]:
     """Decode an answer for every example, in their order.
 
-    Examples of similar length are decoded together; padding does not change an answer.
+    Examples of similar length are decoded together; padding does not change an answer. Processes that work together
+    decode each a part of them, and all have all answers.
 
     Args:
         method: gives the backbone and the prompt.
@@ -34,12 +36,12 @@ def generate_answers(
         task_id: position of the task among the method's tasks.
         max_new_tokens: longest answer, end-of-sequence included.
         beams: width of the beam search; 1 is greedy decoding.
-        on_batch: told how many examples are done.
+        on_batch: told how many examples this process has done.
     """
     backbone = method.backbone
     pad_id = int(backbone.tokenizer.pad_token_id)
-    order = np.argsort(examples.sources.lengths, kind="stable")
-    answers = [""] * len(examples)
+    order = np.argsort(examples.sources.lengths, kind="stable")[workers().rank :: workers().count]
+    own: dict[int, str] = {}
     done = 0
     while done < len(order):
         size = _batch_size(examples, order, done, method.prompt_length, PADDED_TOKENS // beams)
@@ -50,10 +52,11 @@ def generate_answers(
         for position, text in zip(
             positions.tolist(), backbone.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True
         ):
-            answers[position] = text.strip()
+            own[position] = text.strip()
         done += len(positions)
         on_batch(done)
-    return answers
+    answers = {position: text for part in workers().gather(own) for position, text in part.items()}
+    return [answers[position] for position in range(len(examples))]
 
 
 def _batch_size(examples: TokenisedExamples, order: np.ndarray, start: int, prompt_length: int, budget: int) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from multiprompt.errors import TrainingError
 from multiprompt.evaluation.results import Score
 from multiprompt.methods import Method
+from multiprompt.parallel import workers
 from multiprompt.recipes.build import Learned, Start, build_method, load_learned
 from multiprompt.recipes.graph import Node
 from multiprompt.recipes.inputs import Inputs
@@ -75,7 +76,8 @@ def open_node(inputs: Inputs, node: Node, run: Path, progress: Progress) -> Open
         max_source_length=max(task.task.max_source_length for task in tasks),
         data=tasks,
     )
-    begin_stage(folder, node.identity, node.made_from)
+    if workers().is_main:
+        begin_stage(folder, node.identity, node.made_from)
     place = Place(stage.name, folder, node.identity, progress, node.title)
     return OpenNode(node, build_method(stage.method, start), tasks, options, place)
 
@@ -102,13 +104,15 @@ def finish_node(opened: OpenNode, report: TrainingReport) -> list[Score]:
     node, place = opened.node, opened.place
     assert place.folder is not None, "open_node gave it"
     outcomes = outcomes_of(opened.method, opened.tasks, report, node.stage, node.seed, place)
-    for outcome, task in zip(outcomes, opened.tasks, strict=True):
-        write_predictions(place.folder, task, outcome)
     scores = [outcome.score for outcome in outcomes]
-    drawn = {}
-    if node.stage.shots != "all":
-        drawn = {task.name: [each.row_id for each in task.data.train] for task in opened.tasks}
-    finish_stage(place.folder, node.identity, scores, drawn)
+    if workers().is_main:
+        for outcome, task in zip(outcomes, opened.tasks, strict=True):
+            write_predictions(place.folder, task, outcome)
+        drawn = {}
+        if node.stage.shots != "all":
+            drawn = {task.name: [each.row_id for each in task.data.train] for task in opened.tasks}
+        finish_stage(place.folder, node.identity, scores, drawn)
+    workers().barrier()  # later stages read what the main process has written
     place.progress.end(node.title, ", ".join(f"{s.task} {s.metric} {s.value:.1f}" for s in scores))
     return scores
 
@@ -128,7 +132,8 @@ def execute_nodes(
     with ExitStack() as stack:
         opened = []
         for node in nodes:
-            stack.enter_context(only_process(run / node.key))
+            if workers().is_main:
+                stack.enter_context(only_process(run / node.key))
             opened.append(open_node(inputs, node, run, progress))
             stack.enter_context(opened[-1].method)
         reports = train_together([each.training() for each in opened], progress)

@@ -9,6 +9,7 @@ from pathlib import Path
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import Score, write_results
 from multiprompt.options import Experiment
+from multiprompt.parallel import joined_processes, workers
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
 from multiprompt.recipes.execute import execute_nodes
@@ -37,6 +38,8 @@ def run_experiment(
 ) -> None:
     """Run all stages; those that are finished already are passed over, an unfinished one goes on.
 
+    Processes that were started together share the work; the main one alone writes and tells.
+
     Args:
         experiment: what to run.
         folder: of the run; made if it does not exist.
@@ -48,34 +51,45 @@ def run_experiment(
     Raises:
         MultipromptError: any of its kinds; what is in the folder stays as it is, and ``resume`` goes on from there.
     """
+    with joined_processes() as joined:
+        _run_experiment(experiment, folder, resume, reuse, progress if joined.is_main else SILENT)
+
+
+def _run_experiment(
+    experiment: Experiment, folder: Path, resume: bool, reuse: Sequence[Path], progress: Progress
+) -> None:
     stages = plan_stages(experiment)
     check_packages(stage.method for stage in stages)
     for other in reuse:
         read_run_config(other)
-    before = check_run_folder(folder, resume)
+    before = workers().on_main(lambda: check_run_folder(folder, resume))
     with ExitStack() as stack:
-        known = folder.exists()
-        if known:
+        known = workers().on_main(folder.exists)
+        if known and workers().is_main:
             stack.enter_context(only_process(folder))
         changes = [] if before is None else differences(before, experiment)
         if changes:
             progress.message("\n  - ".join([f"{folder} holds another configuration, which is changed:", *changes]))
         inputs = load_inputs(experiment, stages, progress)
         nodes = build_graph(inputs, experiment.seeds, stages)
-        if not known:  # a run that cannot begin leaves no folder behind
-            stack.enter_context(only_process(folder))
-            check_run_folder(folder, resume)
-        found = find_stages(nodes, folder, reuse, progress)
-        put_aside(nodes, found, folder, progress)
-        write_config(experiment, folder)
-        write_environment(
-            folder,
-            experiment.seeds,
-            {name: task.data.fingerprint for name, task in inputs.tasks.items()},
-            inputs.backbone.facts() | {"fingerprint": inputs.backbone_digest},
-        )
-        bring_in(nodes, found, folder, progress)
-        scores = finished_stages(nodes, folder)
+
+        def settle() -> dict[str, list[Score]]:
+            if not known:  # a run that cannot begin leaves no folder behind
+                stack.enter_context(only_process(folder))
+                check_run_folder(folder, resume)
+            found = find_stages(nodes, folder, reuse, progress)
+            put_aside(nodes, found, folder, progress)
+            write_config(experiment, folder)
+            write_environment(
+                folder,
+                experiment.seeds,
+                {name: task.data.fingerprint for name, task in inputs.tasks.items()},
+                inputs.backbone.facts() | {"fingerprint": inputs.backbone_digest},
+            )
+            bring_in(nodes, found, folder, progress)
+            return finished_stages(nodes, folder)
+
+        scores = workers().on_main(settle)
         if scores:
             progress.message(f"{len(scores)} of {len(nodes)} stages are done already")
         _write_scores(experiment, folder, nodes, scores)
@@ -133,5 +147,7 @@ def _write_scores(
     experiment: Experiment, folder: Path, nodes: Mapping[str, Node], scores: Mapping[str, list[Score]]
 ) -> None:
     """Write the scores of all nodes that are done, in plan order."""
+    if not workers().is_main:
+        return
     done = [score for key in nodes for score in scores.get(key, [])]
     write_results(folder / "results.json", experiment.name, done)

@@ -11,6 +11,7 @@ from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.scoring import Evaluation
 from multiprompt.files import write_text
 from multiprompt.methods import Method, PromptTuning, StoredMethod, save_method
+from multiprompt.parallel import workers
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import DecomposedPrompt, StoredPrompt, save_plain_prompt, save_prompt
 from multiprompt.recipes.prepare import PreparedTask
@@ -39,8 +40,14 @@ def outcomes_of(
 
     A prompt is stored as trained and merged; of any other method the trained tensors are stored.
     """
+    if workers().is_main:
+        _store(method, tuple(task.name for task in tasks), stage, place)
+    trained = sum(p.numel() for group in method.parameter_groups() for p in group.parameters)
+    return _score(method, tasks, report, stage, seed, round(trained / len(tasks)))
+
+
+def _store(method: Method, names: tuple[str, ...], stage: PlannedStage, place: Place) -> None:
     assert place.folder is not None, "stages of an experiment have a folder"
-    names = tuple(task.name for task in tasks)
     if isinstance(method, PromptTuning):
         prompt, stored = method.prompt, StoredPrompt(method.prompt, names, method.backbone.name)
         save_prompt(place.folder / "prompt.safetensors", stored)
@@ -50,8 +57,6 @@ def outcomes_of(
             place.progress.message(f"{place.title or place.name}: scale of the task matrices: {scales}")
     else:
         save_method(place.folder / "method.safetensors", StoredMethod(stage.method, method.tensors(), names))
-    trained = sum(p.numel() for group in method.parameter_groups() for p in group.parameters)
-    return _score(method, tasks, report, stage, seed, round(trained / len(tasks)))
 
 
 def _score(

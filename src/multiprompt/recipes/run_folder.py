@@ -18,6 +18,7 @@ from multiprompt.config import load_experiment, to_plain, to_yaml
 from multiprompt.errors import CheckpointError
 from multiprompt.files import cannot_write, read_json, write_json, write_text
 from multiprompt.options import Experiment
+from multiprompt.parallel import workers
 
 _PACKAGES = ("multiprompt", "torch", "transformers", "tokenizers", "safetensors", "numpy")
 _LOCK, _HOLDER = ".lock", ".lock.json"
@@ -118,7 +119,7 @@ def _differences(before: Any, after: Any, prefix: str = "") -> Iterator[str]:
 def write_environment(
     folder: Path, seeds: tuple[int, ...], data: Mapping[str, str], backbone: Mapping[str, Any]
 ) -> None:
-    """Record versions, machine, seeds, fingerprints of the data and facts of the backbone."""
+    """Record versions, machine, processes, seeds, fingerprints of the data and facts of the backbone."""
     import torch
 
     versions = {}
@@ -134,6 +135,7 @@ def write_environment(
             "platform": platform.platform(),
             "processors": os.cpu_count(),
             "threads": torch.get_num_threads(),
+            "processes_together": workers().count,
             "packages": versions,
             "seeds": list(seeds),
             "data": dict(data),

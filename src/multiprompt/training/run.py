@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import torch
 
 from multiprompt.batch import Batch
-from multiprompt.errors import TrainingError
+from multiprompt.errors import CheckpointError, TrainingError
 from multiprompt.methods import Method
 from multiprompt.options import TrainingOptions
+from multiprompt.parallel import workers
 from multiprompt.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from multiprompt.training.log import JsonLog
 from multiprompt.training.optimiser import build_optimiser, learning_rate_factor
@@ -67,7 +68,7 @@ class Training:
         stream: the batches.
         options: schedule, optimiser, selection.
         steps: number of optimiser steps.
-        seed: of the dropout masks, which depend on it, the step and the micro-batch alone.
+        seed: of the dropout masks, which depend on it, the step, the micro-batch and the rank of the process alone.
         evaluate: gives the dev metric of the method as it stands; higher is better.
         checkpoint: file for the state between steps. If it exists, training goes on from it. It is left in place; the
             caller removes it when its own work is safe.
@@ -104,13 +105,14 @@ class Run:
         self.training = training
         self.optimiser = build_optimiser(training.method.parameter_groups(), training.options)
         self.state = TrainingState()
-        self.log = JsonLog(training.log)
+        self.log = JsonLog(training.log if workers().is_main else None)
         self.error: TrainingError | None = None
         self.last_saved = time.monotonic()
         if training.checkpoint is not None and training.checkpoint.exists():
             self.state, trained = load_checkpoint(training.checkpoint, training.identity, self.optimiser)
             training.method.load(trained)
             training.stream.restore(self.state.stream)
+        _check_same((training.identity, self.state.step), training.title)
         self.log.cut(self.state.step)
 
     @property
@@ -164,7 +166,7 @@ class Run:
     def save(self) -> None:
         """Write the checkpoint."""
         training, state = self.training, self.state
-        if training.checkpoint is not None:
+        if training.checkpoint is not None and workers().is_main:
             state.stream = training.stream.state()
             save_checkpoint(training.checkpoint, training.identity, state, training.method.tensors(), self.optimiser)
             self.last_saved = time.monotonic()
@@ -179,6 +181,19 @@ class Run:
             dev_value=self.state.best_value,
             seconds=self.state.seconds,
             examples_per_second=self.speed,
+        )
+
+
+def _check_same(place: tuple[str, int], title: str) -> None:
+    """All processes must go on from the same place of the same training."""
+    places = workers().gather(place)
+    if len(set(places)) > 1:
+        found = ", ".join(
+            f"process {rank} at step {step} of {identity[:12]}" for rank, (identity, step) in enumerate(places)
+        )
+        raise CheckpointError(
+            f"the processes do not agree on where {title} stands ({found}). All of them must see the same data, model "
+            "and run folder; put the folder on a disk that all machines share"
         )
 
 

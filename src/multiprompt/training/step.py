@@ -1,4 +1,8 @@
-"""One optimiser step of one run, or of several that share the passes through the backbone."""
+"""One optimiser step of one run, or of several that share the passes through the backbone.
+
+Several processes draw the same step, compute each their own examples of it, add up their gradients and make the same
+update; see ``multiprompt.parallel``.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from multiprompt.batch import Batch
 from multiprompt.data import MICRO_BATCH_COST, cut_by_length
 from multiprompt.methods import Share, losses_together
+from multiprompt.parallel import workers
 from multiprompt.seeding import derive_seed
 from multiprompt.training.run import Run, StepResult
 
@@ -18,7 +24,7 @@ JOINED_EXAMPLES = 64
 """Most examples of several runs in one pass; see docs/performance.md."""
 
 Piece = tuple[Run, int]
-"""A micro-batch: the run, and the micro-batch's position in its step."""
+"""A micro-batch: the run, and the micro-batch's position in its step; of it, what this process computes."""
 
 
 def step(runs: Sequence[Run]) -> dict[Run, StepResult]:
@@ -35,6 +41,8 @@ def step(runs: Sequence[Run]) -> dict[Run, StepResult]:
     sums = {run: _Sums(run) for run in runs}
     for bundle in _bundles(sums):
         _add_gradients(bundle, sums)
+    if workers().count > 1:
+        _exchange(sums)
     return {run: sums[run].result(norm) for run in runs if (norm := _update(run)) is not None}
 
 
@@ -57,7 +65,7 @@ def _update(run: Run) -> float | None:
     """Clip and update. Returns the norm of the gradient before clipping, or None if the run has failed."""
     if run.error is not None:
         return None
-    parameters = [p for group in run.optimiser.param_groups for p in group["params"] if p.grad is not None]
+    parameters = [parameter for parameter in _parameters(run) if parameter.grad is not None]
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, run.training.options.clip))
     if not math.isfinite(norm):
         run.fail(f"the gradient is not finite ({norm})")
@@ -66,26 +74,88 @@ def _update(run: Run) -> float | None:
     return norm
 
 
+def _exchange(sums: Mapping[Run, _Sums]) -> None:
+    """Add up what the processes have of the step, and end a run everywhere that has failed anywhere.
+
+    A parameter without a gradient in every process, such as that of an absent task, stays without one.
+    """
+    runs = list(sums)
+    numbers = [each.numbers() for each in sums.values()]
+    failed = torch.tensor([float(run.error is not None) for run in runs], dtype=torch.float64)
+    present = [torch.tensor([float(p.grad is not None) for p in _parameters(run)]) for run in runs]
+    workers().sum_([failed, *numbers, *present])
+    if failed.any():
+        for position, errors in enumerate(zip(*workers().gather([run.error for run in runs]), strict=True)):
+            runs[position].error = next((error for error in errors if error is not None), None)
+    gradients = []
+    for run, total, counts in zip(runs, numbers, present, strict=True):
+        sums[run].take(total)
+        if run.error is None:
+            for parameter, count in zip(_parameters(run), counts.tolist(), strict=True):
+                if count:
+                    parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                    gradients.append(parameter.grad)
+    workers().sum_(gradients)
+
+
+def _parameters(run: Run) -> list[torch.nn.Parameter]:
+    return [parameter for group in run.optimiser.param_groups for parameter in group["params"]]
+
+
+def own_examples(batches: Sequence[Batch]) -> dict[int, Batch]:
+    """What this process computes of a step's micro-batches, by their positions; without those it has nothing of.
+
+    The examples are dealt out in turn from the shortest to the longest, across micro-batches, so that all processes
+    have about as much to do.
+    """
+    rank, count = workers().rank, workers().count
+    if count == 1:
+        return dict(enumerate(batches))
+    own, dealt = {}, 0
+    for index, batch in enumerate(batches):
+        order = torch.argsort(batch.source_lengths, stable=True)
+        rows = order[(rank - dealt) % count :: count]
+        dealt += len(batch)
+        if len(rows):
+            own[index] = batch.part(rows.sort().values)
+    return own
+
+
 class _Sums:
     """What the micro-batches of a run's step add up to.
 
-    Every term is divided by its count over the whole step, so the gradient is the same however the step is cut.
+    Every term is divided by its count over the whole step, so the gradient is the same however the step is cut, and
+    however it is shared out to processes.
+
+    Attributes:
+        batches: the micro-batches of the step.
+        own: what this process computes of them, by position.
+        totals: number of items of every term.
+        items: number of items of every task.
+        terms: every term, already divided.
+        tasks: the summed task loss of every task.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
         self.method = run.training.method
         self.batches = [batch.to(self.method.backbone.device) for batch in next(run.training.stream)]
-        self.counts = [self.method.counts(batch) for batch in self.batches]
+        self.own = own_examples(self.batches)
+        counts = [self.method.counts(batch) for batch in self.batches]
         self.weights = self.method.weights
-        self.totals = {term: sum(float(count[term].sum()) for count in self.counts) for term in self.weights}
+        self.totals = {term: sum(float(count[term].sum()) for count in counts) for term in self.weights}
+        self.items: dict[int, float] = {}
+        for batch, count in zip(self.batches, counts, strict=True):
+            for task, number in zip(batch.task_ids.tolist(), count["task"].tolist(), strict=True):
+                self.items[task] = self.items.get(task, 0.0) + number
         self.terms = dict.fromkeys(self.weights, 0.0)
-        self.tasks: dict[int, list[float]] = {}
+        self.tasks = dict.fromkeys(self.items, 0.0)
 
     def share(self, index: int) -> Share:
         """A micro-batch with the seed of its dropout masks."""
-        seed = derive_seed(self.run.training.seed, "dropout", self.run.state.step, index)
-        return Share(self.method, self.batches[index], seed)
+        process = () if workers().count == 1 else (workers().rank,)
+        seed = derive_seed(self.run.training.seed, "dropout", self.run.state.step, index, *process)
+        return Share(self.method, self.own[index], seed)
 
     def loss(self, sums: dict[str, Tensor]) -> Tensor:
         # Sums start from a tensor, so that the loss of one term is a tensor too.
@@ -94,17 +164,24 @@ class _Sums:
     def add(self, index: int, sums: dict[str, Tensor]) -> None:
         for term in self.weights:
             self.terms[term] += float(sums[term].detach().sum()) / self.totals[term]
-        task_ids, items = self.batches[index].task_ids.tolist(), self.counts[index]["task"].tolist()
-        for task, value, count in zip(task_ids, sums["task"].tolist(), items, strict=True):
-            entry = self.tasks.setdefault(task, [0.0, 0.0])
-            entry[0] += value
-            entry[1] += count
+        for task, value in zip(self.own[index].task_ids.tolist(), sums["task"].tolist(), strict=True):
+            self.tasks[task] += value
+
+    def numbers(self) -> Tensor:
+        """What is to be added up over processes, in one row."""
+        return torch.tensor([*self.terms.values(), *self.tasks.values()], dtype=torch.float64)
+
+    def take(self, numbers: Tensor) -> None:
+        """Put back ``numbers()``, added up."""
+        values = numbers.tolist()
+        self.terms = dict(zip(self.terms, values, strict=False))
+        self.tasks = dict(zip(self.tasks, values[len(self.terms) :], strict=True))
 
     def result(self, norm: float) -> StepResult:
         return StepResult(
             loss=sum(self.weights[term] * value for term, value in self.terms.items()),
             terms=self.terms,
-            task_losses={task: total / items for task, (total, items) in sorted(self.tasks.items())},
+            task_losses={task: total / self.items[task] for task, total in sorted(self.tasks.items())},
             gradient_norm=norm,
             examples=sum(map(len, self.batches)),
         )
@@ -112,10 +189,10 @@ class _Sums:
 
 def _bundles(sums: Mapping[Run, _Sums]) -> list[list[Piece]]:
     """Which micro-batches go through the backbone together: those of like length, in pieces that fit into memory."""
-    pieces = [(run, index) for run, each in sums.items() for index in range(len(each.batches))]
-    if len(sums) == 1:
+    pieces = [(run, index) for run, each in sums.items() for index in each.own]
+    if len(sums) == 1 or not pieces:
         return [[piece] for piece in pieces]
-    batches = [sums[run].batches[index] for run, index in pieces]
+    batches = [sums[run].own[index] for run, index in pieces]
     widths = [
         batch.input_ids.shape[1] + run.training.method.prompt_length
         for batch, (run, _) in zip(batches, pieces, strict=True)

@@ -1,0 +1,264 @@
+"""Several processes end as one does, and fail together."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from conftest import random_batch
+from multiprompt.batch import Batch
+from multiprompt.config import to_yaml
+from multiprompt.errors import ConfigError
+from multiprompt.evaluation.generate import generate_answers
+from multiprompt.evaluation.results import read_results
+from multiprompt.parallel import Workers, joined_processes
+from multiprompt.training.step import own_examples
+from recipes.small import small_experiment, stored_tensors
+from training import parallel_cases as cases
+
+TESTS = Path(__file__).parents[1]
+PROCESSES = 2
+
+
+def environment(**more: str) -> dict[str, str]:
+    path = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), str(TESTS)])
+    return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | more
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def assert_close_tensors(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, tensor in theirs.items():
+        difference = float((ours[name] - tensor).norm() / tensor.norm())
+        assert difference <= 1e-5, f"{name}: {difference}"
+
+
+@pytest.fixture(scope="module")
+def joint(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The folders of two processes that have done all cases together, started as a launcher starts them."""
+    folder = tmp_path_factory.mktemp("joint")
+    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(PROCESSES)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, cases.__file__, str(folder)],
+            env=environment(**where, RANK=str(rank), LOCAL_RANK=str(rank)),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(PROCESSES)
+    ]
+    said = [process.communicate(timeout=300)[1] for process in started]
+    assert [process.returncode for process in started] == [0] * PROCESSES, "\n".join(said)
+    return [folder / f"process-{rank}" for rank in range(PROCESSES)]
+
+
+def told(folder: Path) -> dict:
+    return json.loads((folder / "told.json").read_text())
+
+
+@pytest.mark.parametrize("case", cases.CASES)
+def test_two_processes_train_what_one_trains(joint, tmp_path, case):
+    alone = cases.do(case, tmp_path)
+    first, second = (load_file(folder / f"{case}.safetensors") for folder in joint)
+    assert_close_tensors(first, alone)
+    assert all(torch.equal(second[name], tensor) for name, tensor in first.items()), "replicas stay equal"
+    start = cases.method_of(case, cases.backbone()).tensors()
+    if case in ("prompt_tuning", "source"):
+        absent = "prompts.1" if case == "prompt_tuning" else "u.1"
+        assert torch.equal(first[absent], start[absent])
+        moved = "prompts.2" if case == "prompt_tuning" else "u.2"
+        assert not torch.equal(first[moved], start[moved])
+
+
+@pytest.mark.parametrize("case", [case for case in cases.CASES if case != "together"])
+def test_the_log_is_that_of_one_process_and_written_once(joint, tmp_path, case):
+    cases.do(case, tmp_path)
+    lines = [
+        [json.loads(line) for line in (folder / f"{case}.jsonl").read_text().splitlines()]
+        for folder in (tmp_path, joint[0])
+    ]
+    assert not (joint[1] / f"{case}.jsonl").exists()
+    assert len(lines[0]) == len(lines[1]) > cases.STEPS
+    for ours, alone in zip(lines[1], lines[0], strict=True):
+        assert ours.keys() == alone.keys()
+        for key in {"loss", "dev", "gradient_norm", "step"} & alone.keys():
+            assert ours[key] == pytest.approx(alone[key], rel=1e-4, abs=2e-5), key
+        for key in {"terms", "tasks"} & alone.keys():
+            assert ours[key] == pytest.approx(alone[key], rel=1e-4, abs=2e-5), key
+
+
+def test_answers_are_gathered_in_their_order(joint):
+    alone = generate_answers(cases.method_of("prompt_tuning", cases.backbone()), cases.examples_to_answer(), 0, 5)
+    assert len(set(alone)) > 1
+    for folder in joint:
+        assert told(folder)["answers"] == alone
+
+
+def test_processes_draw_dropout_masks_of_their_own(joint):
+    masks = told(joint[0])["masks"]
+    assert masks == told(joint[1])["masks"]
+    assert len(set(masks)) == PROCESSES
+
+
+def test_a_failure_in_one_process_ends_all_alike(joint):
+    first, second = map(told, joint)
+    assert first["not finite"].startswith("the loss is not finite (terms: task) in spoilt, step 2")
+    assert first["together"][0] == f"{cases.STEPS} steps"
+    assert first["together"][1].startswith("the loss is not finite (terms: task) in broken, step 2")
+    assert "process 0 at step 0 of run-0, process 1 at step 0 of run-1" in first["other place"]
+    assert first["shared error"] == "a file is missing on this machine"
+    assert "went on" not in first
+    assert first | {"rank": 1} == second
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_examples_are_dealt_out_once_and_evenly(monkeypatch, count):
+    batches = cases.Drawn(4, 11, 4).__next__()
+    batches = [*batches, random_batch(7, 1, 1)]
+    parts = []
+    for rank in range(count):
+        process = Workers()
+        process.rank, process.count = rank, count
+        monkeypatch.setattr("multiprompt.parallel._current", process)
+        parts.append(own_examples(batches))
+    for index, batch in enumerate(batches):
+        rows = [row for own in parts if index in own for row in unpadded(own[index])]
+        assert sorted(rows) == sorted(unpadded(batch))
+    sizes = [sum(len(batch) for batch in own.values()) for own in parts]
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) > 0
+
+
+def unpadded(batch: Batch) -> list[tuple]:
+    return [
+        (ids[mask.bool()].tolist(), labels[labels >= 0].tolist(), int(task))
+        for ids, mask, labels, task in zip(
+            batch.input_ids, batch.attention_mask, batch.labels, batch.task_ids, strict=True
+        )
+    ]
+
+
+def test_without_accelerate_the_message_names_the_extra(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(ConfigError, match=r"started as 2 processes.*multiprompt\[parallel\]"), joined_processes():
+        pass
+
+
+def test_one_process_does_not_load_accelerate(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with joined_processes() as alone:
+        assert (alone.rank, alone.count, alone.is_main) == (0, 1, True)
+        assert alone.gather("value") == ["value"]
+        assert alone.on_main(lambda: 3) == 3
+
+
+# The command itself, started by the launcher.
+
+
+def launch(config: Path, out: Path, *options: str, processes: int = PROCESSES, **more: str) -> subprocess.Popen:
+    command = [sys.executable, "-m", "multiprompt"]
+    if processes > 1:
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", str(processes)]
+        command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+        command += ["--main_process_port", str(free_port()), "-m", "multiprompt"]
+    return subprocess.Popen(
+        [*command, "run", str(config), "--out", str(out), *options],
+        env=environment(**more),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def config(tiny_folder: Path, tmp_path: Path) -> Path:
+    """Teachers, source, two targets by three methods, without dropout."""
+    training = {"steps": 6, "batch_size": 6, "evaluate_every": 3, "checkpoint_seconds": 0.0001, "dropout": False}
+    sections = {name: {"training": training} for name in ("teachers", "source", "targets")}
+    path = tmp_path / "small.yaml"
+    path.write_text(to_yaml(small_experiment(tiny_folder, **sections)))
+    return path
+
+
+def assert_same_run(folder: Path, alone: Path) -> None:
+    assert_close_tensors(stored_tensors(folder), stored_tensors(alone))
+    ours, theirs = (read_results(each / "results.json")[1] for each in (folder, alone))
+    assert [(s.task, s.method, s.metrics, s.dev_value) for s in ours] == [
+        (s.task, s.method, s.metrics, s.dev_value) for s in theirs
+    ]
+
+
+@pytest.mark.slow
+def test_a_launched_run_is_that_of_one_process(config, tmp_path):
+    code, out, err = finish(launch(config, tmp_path / "two"))
+    assert code == 0, err
+    assert out.count("report: ") == 1
+    assert err.count("teacher-mini-sst2: ") == 1
+    assert json.loads((tmp_path / "two" / "environment.json").read_text())["processes_together"] == 2
+    code, _, err = finish(launch(config, tmp_path / "one", processes=1))
+    assert code == 0, err
+    assert_same_run(tmp_path / "two", tmp_path / "one")
+    code, _, err = finish(launch(config, tmp_path / "two"))
+    assert code != 0
+    assert err.count("holds a run already; add --resume") == 1
+
+
+def kill_in(stage: Path, process: subprocess.Popen) -> None:
+    """Kill a launcher and its processes as soon as a stage has logged a step."""
+    ends = time.monotonic() + 200
+    while not ((stage / "log.jsonl").exists() and (stage / "checkpoint.safetensors").exists()):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    for each in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        each.kill()
+    process.communicate()
+    assert not (stage / "result.json").exists(), "it was killed too late"
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_with_any_number_of_processes(config, tmp_path):
+    code, _, err = finish(launch(config, tmp_path / "one", processes=1))
+    assert code == 0, err
+    folder = tmp_path / "two"
+    kill_in(folder / "seed-1" / "teacher-mini-qqp", launch(config, folder))
+    kill_in(folder / "seed-1" / "source", launch(config, folder, "--resume"))
+    kill_in(folder / "seed-1" / "target-mini-rte-fine_tuning-all", launch(config, folder, "--resume", processes=1))
+    code, _, err = finish(launch(config, folder, "--resume"))
+    assert code == 0, err
+    assert_same_run(folder, tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_finite_ends_a_launched_run_with_one_message(config, tmp_path):
+    code, out, err = finish(launch(config, tmp_path / "two", "source.learning_rate=1.0e+38"))
+    assert code != 0
+    assert err.count("error: the loss is not finite") == 1, err
+    assert "in source, step 2" in err
+    assert "report" not in out
+    code, _, err = finish(launch(config, tmp_path / "two", "source.learning_rate=1.0e+38", "--resume", processes=1))
+    assert "error: the loss is not finite" in err
+    assert "in source, step 2" in err
