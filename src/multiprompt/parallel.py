@@ -173,9 +173,15 @@ def joined_processes() -> Iterator[Workers]:
     one does nothing.
 
     Raises:
-        ConfigError: accelerate is missing, or cannot connect the processes.
+        ConfigError: accelerate is missing, or cannot connect the processes, or has not started them.
     """
     global _current
+    if {"ACCELERATE_USE_CPU", "MASTER_PORT"} <= os.environ.keys() and "WORLD_SIZE" not in os.environ:
+        # It says nothing about it, and the run would take its time on one processor.
+        raise ConfigError(
+            "accelerate launch was asked for several processes and has started one, as it does without several GPUs; "
+            "start them with torchrun --nproc_per_node N -m multiprompt ..., or add --multi_gpu even on processors"
+        )
     if isinstance(_current, JoinedWorkers) or int(os.environ.get("WORLD_SIZE") or 1) <= 1:
         yield _current
         return
@@ -204,9 +210,8 @@ def _connect() -> JoinedWorkers:
         ) from error
     import torch
 
-    asked_for_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     try:
-        state = PartialState(cpu=asked_for_cpu or not torch.cuda.is_available())
+        state = PartialState(cpu=not torch.cuda.is_available())
     except (RuntimeError, ValueError) as error:
         raise ConfigError(f"the {count} processes cannot be connected: {error}") from error
     if state.num_processes != int(count):
