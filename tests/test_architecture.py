@@ -34,6 +34,7 @@ NO_TORCH = [
     "options",
     "errors",
     "evaluation.results",
+    "evaluation.summaries",
     "token_files",
     "t5_family",
 ]

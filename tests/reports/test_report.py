@@ -10,7 +10,7 @@ import pytest
 
 from multiprompt.config import build_experiment
 from multiprompt.errors import CheckpointError, ConfigError
-from multiprompt.evaluation.results import summarise
+from multiprompt.evaluation.summaries import summarise
 from multiprompt.files import write_text
 from multiprompt.plan import plan_stages
 from multiprompt.reports import read_run, write_report

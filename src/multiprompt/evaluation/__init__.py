@@ -1,4 +1,4 @@
 """From a trained method to scores: decode, compare, keep the record.
 
-``results`` is not imported here: reports read it without loading torch.
+``results`` and ``summaries`` are not imported here: reports read them without loading torch.
 """

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from multiprompt.evaluation.results import Summary
+from multiprompt.evaluation.summaries import Summary
 from multiprompt.reports.run import Points, Stage
 from multiprompt.reports.tables import number
 

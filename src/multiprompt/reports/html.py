@@ -10,7 +10,8 @@ from importlib import resources
 from typing import Any
 
 from multiprompt._version import __version__
-from multiprompt.evaluation.results import Score, Shots, Summary, summarise
+from multiprompt.evaluation.results import Score, Shots
+from multiprompt.evaluation.summaries import Summary, summarise
 from multiprompt.plan import SOURCE_METHODS
 from multiprompt.reports.charts import COLOURS, loss_chart, score_chart
 from multiprompt.reports.run import Run, Stage, notes_of

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from multiprompt.evaluation.results import Average, Score, Shots, Summary, average_over_tasks, summarise
+from multiprompt.evaluation.results import Score, Shots
+from multiprompt.evaluation.summaries import Average, Summary, average_over_tasks, summarise
 from multiprompt.plan import SOURCE_METHODS
 
 if TYPE_CHECKING:
