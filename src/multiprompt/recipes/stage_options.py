@@ -64,4 +64,6 @@ def stage_options(experiment: Experiment, stage: PlannedStage, tasks: Sequence[P
         training = targets.training if stage.shots == "all" else targets.few_shot_training
         mixing, epochs = targets.mixing, target_epochs(tasks)
     depends_on = {"method": chosen, "training": training, "prompt": experiment.prompt, "mixing": mixing}
+    if stage.shots != "all" and not targets.balanced:  # named only where it differs, as before it could be told
+        depends_on["balanced"] = False
     return StageOptions(chosen, training, mixing, epochs, to_plain(depends_on))
