@@ -58,6 +58,7 @@ def test_every_field_is_written():
         ({"seeds": [1, 1]}, "seeds has 1 twice"),
         ({"targets": TARGETS | {"shots": [0]}}, "targets.shots has 0"),
         ({"targets": TARGETS | {"shots": ["few"]}}, "targets.shots"),
+        ({"targets": TARGETS | {"draws": 0}}, "targets.draws is 0"),
         ({"targets": TARGETS | {"tasks": []}}, "targets.tasks is empty"),
         ({"targets": TARGETS | {"methods": {}}}, "targets.methods is empty"),
         ({"targets": TARGETS | {"methods": {"prompt_tunning": {}}}}, "did you mean 'prompt_tuning'?"),
@@ -190,3 +191,16 @@ def test_odd_shapes_are_errors_not_crashes(path, content):
 )
 def test_steps(options, examples, steps):
     assert options.steps_for(examples, default_epochs=5) == steps
+
+
+@pytest.mark.parametrize(
+    ("options", "selection"),
+    [
+        (TrainingOptions(evaluate_every=20), "full-dev"),
+        (TrainingOptions(evaluate_every=20, select="last"), "last-step"),
+        (TrainingOptions(evaluate_every=80), "last-step"),  # one evaluation, at the end
+        (TrainingOptions(), "last-step"),
+    ],
+)
+def test_tensors_are_chosen_on_dev_only_where_there_is_a_choice(options, selection):
+    assert options.selection(steps=80) == selection

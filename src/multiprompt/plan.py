@@ -32,6 +32,7 @@ class PlannedStage:
             (ATTEMPT's network) for a source stage; or the method that adapts to a target.
         shots: training examples of a target.
         needs: names of the stages that it starts from.
+        draw: which draw of the training examples, from 0.
     """
 
     kind: Literal["teacher", "source", "target"]
@@ -39,6 +40,7 @@ class PlannedStage:
     method: str
     shots: Shots = "all"
     needs: tuple[str, ...] = ()
+    draw: int = 0
 
     @property
     def name(self) -> str:
@@ -48,7 +50,8 @@ class PlannedStage:
         if self.kind == "teacher":
             return f"teacher-{self.tasks[0]}"
         tasks = self.tasks[0] if len(self.tasks) == 1 else "group"
-        return f"target-{tasks}-{self.method}-{self.shots}"
+        draw = f"-draw{self.draw}" if self.draw else ""
+        return f"target-{tasks}-{self.method}-{self.shots}{draw}"
 
 
 def options_of(stage: PlannedStage, methods: Methods) -> Any:
@@ -93,9 +96,11 @@ def plan_stages(experiment: Experiment) -> list[PlannedStage]:
         if "source-attention" in wanted:
             stages.append(PlannedStage("source", source.tasks, "attention", needs=names))
     if targets is not None:
-        for shots in targets.shots:
+        # Draw by draw: whatever is finished of a run, its methods have had the same examples.
+        repeats = [(k, draw) for k in targets.shots for draw in range(1 if k == "all" else targets.draws)]
+        for shots, draw in repeats:
             for method in chosen:
                 together = targets.group and method in GROUPED
                 groups = [targets.tasks] if together else [(task,) for task in targets.tasks]
-                stages += [PlannedStage("target", group, method, shots, needs[method]) for group in groups]
+                stages += [PlannedStage("target", group, method, shots, needs[method], draw) for group in groups]
     return stages

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from multiprompt.config import build_experiment
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import (
     Score,
     bootstrap_interval,
     read_results,
+    with_selection,
     write_results,
 )
 from multiprompt.files import write_json
@@ -43,7 +46,9 @@ def score(**changes) -> Score:
     return Score(**(values | changes))
 
 
-@pytest.mark.parametrize("changes", [{}, {"shots": 16, "dev_value": 61.5, "notes": ()}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"shots": 16, "dev_value": 61.5, "notes": (), "draw": 3}, {"selection": "full-dev"}]
+)
 def test_a_score_survives_json(changes):
     before = score(**changes)
     assert Score.from_json(json.loads(json.dumps(before.to_json()))) == before
@@ -61,6 +66,8 @@ def test_a_score_survives_json(changes):
         ({"metrics": {"accuracy": None}}, "metrics is"),
         ({"notes": [3]}, "notes is"),
         ({"surprise": 1}, "unknown surprise"),
+        ({"draw": "3"}, "draw is '3'"),
+        ({"selection": "best"}, "selection is 'best'"),
     ],
 )
 def test_a_damaged_score_is_refused(changes, message):
@@ -68,12 +75,48 @@ def test_a_damaged_score_is_refused(changes, message):
         Score.from_json(score().to_json() | changes)
 
 
-@pytest.mark.parametrize("name", list(score().to_json()))
+@pytest.mark.parametrize("name", [name for name in score().to_json() if name not in ("draw", "selection")])
 def test_no_field_may_be_missing(name):
     record = score().to_json()
     del record[name]
     with pytest.raises(CheckpointError, match=name):
         Score.from_json(record)
+
+
+def test_a_record_from_before_there_were_draws_is_that_of_the_first_draw():
+    record = score(shots=16, draw=2, selection="full-dev").to_json()
+    del record["draw"], record["selection"]
+    old = Score.from_json(record)
+    assert (old.draw, old.selection) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "selection"),
+    [
+        ({"shots": 16}, "full-dev"),
+        ({"shots": "all"}, "last-step"),
+        ({"method": "teacher"}, "last-step"),
+        ({"method": "student"}, "full-dev"),
+        ({"shots": 16, "selection": "last-step"}, "last-step"),
+    ],
+)
+def test_how_the_tensors_of_an_old_record_were_chosen_is_known_from_the_options(changes, selection):
+    often = {"steps": 100, "evaluate_every": 10}
+    experiment = build_experiment(
+        {
+            "name": "x",
+            "teachers": {"training": often | {"select": "last"}},
+            "source": {"tasks": ["mnli", "sst2"], "training": often},
+            "targets": {
+                "tasks": ["rte"],
+                "methods": {"bitfit": {}},
+                "training": {"steps": 100},
+                "few_shot_training": often,
+            },
+        }
+    )
+    assert with_selection(score(**changes), experiment).selection == selection
+    assert with_selection(score(method="student"), replace(experiment, source=None)).selection is None
 
 
 def test_results_survive_the_disk(tmp_path):

@@ -10,12 +10,13 @@ import pytest
 
 from multiprompt.config import build_experiment
 from multiprompt.errors import CheckpointError, ConfigError
+from multiprompt.evaluation.results import write_results
 from multiprompt.evaluation.summaries import summarise
 from multiprompt.files import write_text
 from multiprompt.plan import plan_stages
 from multiprompt.reports import read_run, write_report
 from multiprompt.reports.charts import MOST_POINTS, score_chart, thin
-from reports.fake_runs import fake_log, fake_score, write_fake_run
+from reports.fake_runs import CONFIGURATION, fake_log, fake_score, write_fake_run
 
 VOID = {"meta", "br", "link", "img"}
 
@@ -166,6 +167,38 @@ def test_several_runs_make_one_page(tmp_path):
     assert "mpt · other" in page.text
     assert "Resolved configuration of other" in page.text
     assert (tmp_path / "both.md").exists()
+
+
+def test_draws_share_a_chart_and_are_counted(tmp_path):
+    run = write_fake_run(tmp_path / "run", seeds=[1], targets=CONFIGURATION["targets"] | {"draws": 3})
+    assert len(read_run(run).experiment.targets.shots) == 2
+    few = [fake_score(shots=16, draw=draw, selection="last-step", seconds=60.0) for draw in range(3)]
+    write_results(run / "results.json", "small", few)
+    text = write_report(run).read_text()
+    page = Page(text)
+    assert "3 draws of few examples for each seed" in page.text
+    assert "3 min 0 s of training" in page.text
+    assert "a curve for every seed and draw" in page.text
+    assert "Every seed and draw, with all metrics" in page.text
+    assert "the draws of one seed share it" in page.text
+    caption = "Target tasks, 16 training examples, 3 draws, last-step"
+    assert f"{caption}: values and 95 % intervals" in page.text, "the chart stands beside its table"
+    assert "target-mini-rte-mpt-16-draw1" not in page.text
+    (chart,) = re.findall(r"<svg[^>]*><title>target-mini-rte-mpt-16: .*?</svg>", text, flags=re.DOTALL)
+    assert chart.count('class="curve loss') == 3
+    assert "seed 1, draw 2: loss" in chart
+    assert "3 draws, last-step" in (run / "report.md").read_text()
+
+
+def test_a_missing_draw_is_named(tmp_path):
+    run = write_fake_run(tmp_path / "run", seeds=[1], targets=CONFIGURATION["targets"] | {"draws": 2})
+    (run / "seed-1" / "target-mini-rte-mpt-16-draw1" / "result.json").unlink()
+    assert read_run(run).missing == ("seed 1: target-mini-rte-mpt-16-draw1, last seen at step 600",)
+
+
+def test_old_results_say_how_tensors_were_chosen_by_their_configuration(run):
+    assert {score.selection for score in read_run(run).scores if score.shots == 16} == {"full-dev"}
+    assert "Target tasks, 16 training examples, full-dev" in Page(write_report(run).read_text()).text
 
 
 def test_runs_of_one_name_are_told_apart(tmp_path):

@@ -99,9 +99,53 @@ def test_every_score_has_what_is_needed_to_judge_it():
     table = score_table({"x": fake_scores()})
     assert len(table.rows) == 12
     assert [str(cell) for cell in table.rows[0]] == [
-        *("mini-rte", "mpt", "all", "accuracy", "76.5 ± 0.7", "72.0 to 80.5", "52.5", "0.0 %", "400", "2"),
+        *("mini-rte", "mpt", "all", "–", "accuracy", "76.5 ± 0.7", "72.0 to 80.5", "52.5", "0.0 %", "400", "2"),
     ]
     assert table.rows[-1][1].text == "student"
+
+
+def few_shot_scores(selection="last-step", draws=3):
+    return [
+        fake_score(method=method, shots=16, seed=seed, draw=draw, value=60.0 + 2 * draw + seed, selection=selection)
+        for seed in (1, 2)
+        for draw in range(draws)
+        for method in ("mpt", "prompt_tuning")
+    ]
+
+
+def test_tables_say_how_many_draws_there_were_and_how_tensors_were_chosen():
+    scores = {"x": [*few_shot_scores(), fake_score(selection="full-dev")]}
+    tables = headline_tables(scores)
+    assert [table.caption for table in tables] == [
+        "Target tasks, all training examples",
+        "Target tasks, 16 training examples, 3 draws, last-step",
+    ]
+    assert find(tables[1], "mini-rte")[-1] == "63.5 ± 1.9"
+    table = score_table(scores)
+    assert table.columns[3] == "selection"
+    assert table.columns[-2:] == ("seeds", "repeats")
+    shown = [[str(row[i]) for i in (1, 2, 3, -2, -1)] for row in table.rows]
+    assert shown[0] == ["mpt", "all", "full-dev", "1", "1"]
+    assert shown[1] == ["mpt", "16", "last-step", "2", "6"]
+    seeds = seed_table(scores)
+    assert seeds.columns[3:5] == ("seed", "draw")
+    assert [str(cell) for cell in seeds.rows[4][3:6]] == ["1", "2", "accuracy 71.2"]
+    assert str(seeds.rows[-1][4]) == "–", "all examples are not drawn"
+
+
+def test_without_draws_and_few_examples_no_column_is_added():
+    scores = {"x": [fake_score(seed=1), fake_score(seed=2)]}
+    assert not {"selection", "repeats"} & set(score_table(scores).columns)
+    assert "draw" not in seed_table(scores).columns
+    assert headline_tables({"x": [fake_score(shots=16)]})[0].caption == "Target tasks, 16 training examples"
+
+
+def test_runs_of_both_protocols_are_told_apart():
+    scores = {"a": few_shot_scores("full-dev", draws=2), "b": few_shot_scores("last-step")}
+    (table,) = headline_tables(scores)
+    assert table.caption == "Target tasks, 16 training examples, 2 to 3 draws"
+    assert table.columns[2] == "mpt · a, full-dev"
+    assert table.columns[-1] == "prompt_tuning · b, last-step"
 
 
 def test_every_seed_has_all_metrics():

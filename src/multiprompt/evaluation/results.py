@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -14,11 +14,11 @@ from jaxtyping import Float
 from multiprompt.errors import CheckpointError
 from multiprompt.files import read_json, write_json
 from multiprompt.metrics import Metric
+from multiprompt.options import Experiment, Selection, TrainingOptions
+from multiprompt.plan import SOURCE_METHODS, Shots
 
 RESULT_VERSION = 1
 """Raised when a field changes its meaning."""
-
-Shots = int | Literal["all"]
 
 _WEIGHTS_IN_MEMORY = 4_000_000
 """Most bootstrap weights held at once (32 MB)."""
@@ -50,6 +50,9 @@ class Score:
         task_version: version of the task's texts.
         fingerprint: of the task's rows.
         notes: what a reader should know about the data.
+        draw: which draw of the training examples, from 0.
+        selection: how the tensors were chosen; None in a record of a release that did not keep it, see
+            ``with_selection``.
     """
 
     task: str
@@ -73,6 +76,8 @@ class Score:
     task_version: int
     fingerprint: str
     notes: tuple[str, ...] = ()
+    draw: int = 0
+    selection: Selection | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -92,7 +97,7 @@ class Score:
             CheckpointError: another version, or a field is missing, unknown or of another kind.
         """
         _check_version(record, where)
-        values = {name: value for name, value in record.items() if name != "version"}
+        values = _LATER | {name: value for name, value in record.items() if name != "version"}
         names = [field.name for field in dataclasses.fields(Score)]
         missing = [name for name in names if name not in values]
         unknown = [name for name in values if name not in names]
@@ -108,6 +113,9 @@ class Score:
         low, high = values["interval"]
         return Score(**values | {"interval": (low, high), "notes": tuple(values["notes"])})
 
+
+_LATER: dict[str, Any] = {"draw": 0, "selection": None}
+"""Fields that records of earlier releases of this version do not have, and what their absence means."""
 
 _NUMBER = (int, float)
 _KINDS: dict[str, tuple[type, ...]] = {
@@ -132,6 +140,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "task_version": (int,),
     "fingerprint": (str,),
     "notes": (list,),
+    "draw": (int,),
+    "selection": (str, type(None)),
 }
 
 
@@ -146,6 +156,8 @@ def _fits(name: str, value: Any) -> bool:
         return len(value) == 2 and all(isinstance(bound, _NUMBER) for bound in value)
     if name == "shots":
         return value == "all" or isinstance(value, int)
+    if name == "selection":
+        return value is None or value in get_args(Selection)
     if name == "metrics":
         return all(isinstance(entry, _NUMBER) for entry in value.values())
     return name != "notes" or all(isinstance(note, str) for note in value)
@@ -176,6 +188,21 @@ def read_results(path: Path) -> tuple[str, list[Score]]:
     if not isinstance(name, str) or not isinstance(plain, list):
         raise CheckpointError(f"{path} is damaged: it needs the name of an experiment and a list of scores")
     return name, [Score.from_json(entry, f"{path}, score {i}") for i, entry in enumerate(plain, start=1)]
+
+
+def with_selection(score: Score, experiment: Experiment) -> Score:
+    """A score that says how its tensors were chosen; for a record that does not, the options of its run do."""
+    if score.selection is not None:
+        return score
+    source, targets = experiment.source, experiment.targets
+    training: TrainingOptions | None = None
+    if score.method == "teacher":
+        training = experiment.teachers.training
+    elif score.method in SOURCE_METHODS:
+        training = source.training if source else None
+    elif targets is not None:
+        training = targets.training if score.shots == "all" else targets.few_shot_training
+    return score if training is None else dataclasses.replace(score, selection=training.selection(score.steps))
 
 
 def bootstrap_interval(

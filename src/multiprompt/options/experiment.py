@@ -14,6 +14,9 @@ from multiprompt.definition import TaskDefinition
 from multiprompt.errors import ConfigError
 from multiprompt.options.methods import Methods, MptOptions
 
+Selection = Literal["full-dev", "last-step"]
+"""Which tensors of a training are kept: those with the best value on the whole dev set, or those of the last step."""
+
 
 def _positive(options: Any, section: str, *names: str) -> None:
     for name in names:
@@ -148,6 +151,11 @@ class TrainingOptions:
         epochs = default_epochs if self.epochs is None else self.epochs
         return max(1, round(epochs * examples / min(self.batch_size, examples)))
 
+    def selection(self, steps: int) -> Selection:
+        """The protocol of a training of so many steps. One evaluation, at the end, leaves nothing to choose from."""
+        chosen = self.select == "best" and self.evaluate_every is not None and self.evaluate_every < steps
+        return "full-dev" if chosen else "last-step"
+
 
 @dataclass(frozen=True)
 class TeacherOptions:
@@ -230,6 +238,8 @@ class TargetOptions:
     """What adapts to them, each with what differs from its defaults."""
     shots: tuple[int | Literal["all"], ...] = ("all",)
     """Training examples: "all", or a number k drawn anew for every seed."""
+    draws: int = 1
+    """Draws of the k examples; with each of them all is done, from the same source prompt. "all" is done once."""
     balanced: bool = True
     """Draw the k examples evenly over the classes, if k allows it."""
     group: bool = False
@@ -244,6 +254,7 @@ class TargetOptions:
     """With k examples."""
 
     def __post_init__(self) -> None:
+        _positive(self, "targets", "draws")
         _distinct("targets.tasks", self.tasks)
         if not self.tasks:
             raise ConfigError("targets.tasks is empty; name at least one task, or leave out the section targets")

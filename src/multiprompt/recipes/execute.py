@@ -14,7 +14,7 @@ from multiprompt.parallel import workers
 from multiprompt.recipes.build import Learned, Start, build_method, load_learned
 from multiprompt.recipes.graph import Node
 from multiprompt.recipes.inputs import Inputs
-from multiprompt.recipes.outcome import outcomes_of, write_predictions
+from multiprompt.recipes.outcome import drawn_examples, outcomes_of, write_predictions
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.run_folder import only_process
 from multiprompt.recipes.stage import Place, stage_training
@@ -103,14 +103,13 @@ def finish_node(opened: OpenNode, report: TrainingReport) -> list[Score]:
     """
     node, place = opened.node, opened.place
     assert place.folder is not None, "open_node gave it"
-    outcomes = outcomes_of(opened.method, opened.tasks, report, node.stage, node.seed, place)
+    selection = opened.options.training.selection(report.steps)
+    outcomes = outcomes_of(opened.method, opened.tasks, report, selection, node.stage, node.seed, place)
     scores = [outcome.score for outcome in outcomes]
     if workers().is_main:
         for outcome, task in zip(outcomes, opened.tasks, strict=True):
             write_predictions(place.folder, task, outcome)
-        drawn = {}
-        if node.stage.shots != "all":
-            drawn = {task.name: [each.row_id for each in task.data.train] for task in opened.tasks}
+        drawn = {} if node.stage.shots == "all" else drawn_examples(opened.tasks)
         finish_stage(place.folder, node.identity, scores, drawn)
     workers().barrier()  # later stages read what the main process has written
     place.progress.end(node.title, ", ".join(f"{s.task} {s.metric} {s.value:.1f}" for s in scores))

@@ -13,9 +13,10 @@ from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import Prompt, load_prompt
 from multiprompt.recipes.prepare import PreparedTask, load_task
+from multiprompt.seeding import derive_seed
 from multiprompt.training import Progress
 
-_Draw = tuple[str, int, int]
+_Draw = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,10 @@ class Inputs:
             return tasks
         drawn = []
         for task in tasks:
-            key = (task.name, stage.shots, seed)
+            key = (task.name, stage.shots, seed, stage.draw)
             if key not in self._draws:
-                self._draws[key] = task.few_shot(stage.shots, seed, targets.balanced, self.backbone)
+                of = derive_seed(seed, "draw", stage.draw) if stage.draw else seed
+                self._draws[key] = task.few_shot(stage.shots, of, targets.balanced, self.backbone)
             drawn.append(self._draws[key])
         return drawn
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.scoring import Evaluation
 from multiprompt.files import write_text
 from multiprompt.methods import Method, PromptTuning, StoredMethod, save_method
+from multiprompt.options import Selection
 from multiprompt.parallel import workers
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import DecomposedPrompt, StoredPrompt, save_plain_prompt, save_prompt
@@ -32,6 +35,7 @@ def outcomes_of(
     method: Method,
     tasks: Sequence[PreparedTask],
     report: TrainingReport,
+    selection: Selection,
     stage: PlannedStage,
     seed: int,
     place: Place,
@@ -43,7 +47,7 @@ def outcomes_of(
     if workers().is_main:
         _store(method, tuple(task.name for task in tasks), stage, place)
     trained = sum(p.numel() for group in method.parameter_groups() for p in group.parameters)
-    return _score(method, tasks, report, stage, seed, round(trained / len(tasks)))
+    return _score(method, tasks, report, selection, stage, seed, round(trained / len(tasks)))
 
 
 def _store(method: Method, names: tuple[str, ...], stage: PlannedStage, place: Place) -> None:
@@ -63,6 +67,7 @@ def _score(
     method: Method,
     tasks: Sequence[PreparedTask],
     report: TrainingReport,
+    selection: Selection,
     stage: PlannedStage,
     seed: int,
     parameters: int,
@@ -92,9 +97,30 @@ def _score(
             task_version=task.task.version,
             fingerprint=task.data.fingerprint,
             notes=task.notes(),
+            draw=stage.draw,
+            selection=selection,
         )
         outcomes.append(Outcome(score, evaluation))
     return outcomes
+
+
+def drawn_examples(tasks: Sequence[PreparedTask]) -> dict[str, Any]:
+    """What ``result.json`` says about a few-shot draw.
+
+    Args:
+        tasks: cut to the draw.
+
+    Returns:
+        ``few_shot_rows``: row ids by task, in the order of the draw; ``few_shot_labels``: how many examples each label
+        has, by task, for the tasks that have labels.
+    """
+    counts = {
+        task.name: dict.fromkeys(task.task.labels, 0) | dict(Counter(example.target for example in task.data.train))
+        for task in tasks
+        if task.task.labels is not None
+    }
+    rows = {task.name: [example.row_id for example in task.data.train] for task in tasks}
+    return {"few_shot_rows": rows, "few_shot_labels": counts}
 
 
 def write_predictions(folder: Path, task: PreparedTask, outcome: Outcome) -> None:

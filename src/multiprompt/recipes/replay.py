@@ -11,7 +11,7 @@ from pathlib import Path
 from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.config import to_plain
 from multiprompt.errors import CheckpointError, unknown_name
-from multiprompt.evaluation.results import Score
+from multiprompt.evaluation.results import Score, with_selection
 from multiprompt.methods import Method, PromptTuning, load_method
 from multiprompt.options import Experiment, Methods
 from multiprompt.plan import SOURCE_METHODS, options_of, plan_stages
@@ -46,7 +46,7 @@ def stored_scores(folder: Path) -> list[StoredScore]:
             place = folder / node_key(seed, stage)
             result = read_result(place)
             if result is not None:
-                found += [StoredScore(score, place) for score in result.scores]
+                found += [StoredScore(with_selection(score, experiment), place) for score in result.scores]
     return found
 
 
@@ -175,7 +175,8 @@ def predict(
     seed = experiment.seeds[0] if seed is None else seed
     by_method: dict[str, StoredScore] = {}
     for entry in stored:
-        # Of several numbers of examples the largest one is used, and all of them before any number.
+        # Of several numbers of examples the largest one is used, and all of them before any number; of several draws
+        # the first.
         known = by_method.get(entry.score.method)
         if entry.score.seed == seed and (known is None or _shots(entry) > _shots(known)):
             by_method[entry.score.method] = entry

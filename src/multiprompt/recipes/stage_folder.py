@@ -123,14 +123,14 @@ def begin_stage(folder: Path, identity: str, made_from: Mapping[str, Any]) -> No
         write_json(folder / STAGE, {"version": 1, "identity": identity, "made_from": made_from})
 
 
-def finish_stage(folder: Path, identity: str, scores: Sequence[Score], drawn: Mapping[str, Sequence[str]]) -> None:
+def finish_stage(folder: Path, identity: str, scores: Sequence[Score], drawn: Mapping[str, Any]) -> None:
     """Write the result of a stage, when all its other files are there; remove its checkpoint.
 
     Args:
         folder: of the stage.
         identity: of the stage.
         scores: of its tasks.
-        drawn: row ids of a few-shot draw by task; empty without one.
+        drawn: what else the record says about a few-shot draw; empty without one.
 
     Raises:
         CheckpointError: the record cannot be written.
@@ -145,9 +145,8 @@ def finish_stage(folder: Path, identity: str, scores: Sequence[Score], drawn: Ma
         "identity": identity,
         "scores": [score.to_json() for score in scores],
         "files": files,
+        **drawn,
     }
-    if drawn:
-        record["few_shot_rows"] = {task: list(rows) for task, rows in drawn.items()}
     write_json(folder / RESULT, record)
     (folder / CHECKPOINT).unlink(missing_ok=True)
 

@@ -21,7 +21,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 12.0, 20.0, 34.0
 
 
 def loss_chart(name: str, stages: Sequence[Stage]) -> str:
-    """Loss and dev metric of one stage over its steps, a curve for every seed.
+    """Loss and dev metric of one stage over its steps, a curve for every seed and draw.
 
     The dev metric has an axis of its own on the right.
     """
@@ -48,7 +48,7 @@ def loss_chart(name: str, stages: Sequence[Stage]) -> str:
 
 
 def _describe(stage: Stage) -> str:
-    text = f"seed {stage.seed}: "
+    text = f"seed {stage.seed}, draw {stage.draw}: " if stage.draw else f"seed {stage.seed}: "
     if stage.losses:
         (first, start), (last, end) = stage.losses[0], stage.losses[-1]
         text += f"loss {start:.3g} at step {first}, {end:.3g} at step {last}"

@@ -10,25 +10,37 @@ from importlib import resources
 from typing import Any
 
 from multiprompt._version import __version__
-from multiprompt.evaluation.results import Score, Shots
+from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Summary, summarise
-from multiprompt.plan import SOURCE_METHODS
+from multiprompt.plan import SOURCE_METHODS, Shots
 from multiprompt.reports.charts import COLOURS, loss_chart, score_chart
 from multiprompt.reports.run import Run, Stage, notes_of
 from multiprompt.reports.tables import (
     LEGEND,
     Cell,
     Table,
+    differ_in_selection,
     headline_tables,
+    method_head,
     score_table,
     seed_table,
-    shots_text,
+    targets_caption,
 )
 
 HOW_TO_READ = (
     "Values are test metrics on a scale of 100: the mean over the seeds, ± the sample standard deviation where there "
     "are several. The 95 % interval is a bootstrap over the test examples; with several seeds its bounds are means of "
     "the seeds' bounds, so it tells what the size of the test set leaves open, not how far seeds differ."
+)
+
+HOW_TO_READ_FEW_SHOT = (
+    "With few training examples, the tensors are those with the best value on the whole dev set (full-dev), which few "
+    "examples would not give, or those of the last step (last-step)."
+)
+
+HOW_TO_READ_DRAWS = (
+    "Where the examples were drawn several times, every draw of every seed is a repeat: means and deviations are over "
+    "all repeats. The seeds differ in the source prompt too, the draws of one seed share it."
 )
 
 MOST_NOTES = 12
@@ -49,8 +61,9 @@ def render_html(runs: Sequence[Run]) -> str:
         charts = _score_charts(scores)
         for table in headline_tables(scores):
             parts.append(f'<div class="pair"><div>{_table(table)}</div>{charts.get(table.caption, "")}</div>')
-        parts.append(f"<p>{escape(HOW_TO_READ)}</p></section><section><h2>Every score</h2>")
-        parts += [_table(score_table(scores)), _details("Every seed", _table(seed_table(scores)))]
+        parts.append(f"<p>{escape(how_to_read(scores))}</p></section><section><h2>Every score</h2>")
+        seeds = seed_table(scores)
+        parts += [_table(score_table(scores)), _details(seeds.caption, _table(seeds))]
         parts.append("</section>")
     parts += _curves(runs)
     notes = notes_of(runs)
@@ -86,10 +99,24 @@ def lead(runs: Sequence[Run]) -> list[str]:
     parts = [f"backbone {', '.join(names)}", f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"]
     if tasks:
         parts.insert(1, f"{len(tasks)} target task{'s' * (len(tasks) != 1)}")
-    seconds = sum({(s.method, s.seed, s.shots, s.seconds): s.seconds for s in scores}.values())
+    draws = max((score.draw + 1 for score in scores), default=1)
+    if draws > 1:
+        parts.append(f"{draws} draws of few examples for each seed")
+    seconds = sum({(s.method, s.seed, s.shots, s.draw, s.seconds): s.seconds for s in scores}.values())
     if seconds:
         parts.append(f"{duration(seconds)} of training")
     return parts
+
+
+def how_to_read(scores: Mapping[str, Sequence[Score]]) -> str:
+    """What the numbers of these scores mean."""
+    every = [score for own in scores.values() for score in own]
+    parts = [HOW_TO_READ]
+    if any(score.draw for score in every):
+        parts.append(HOW_TO_READ_DRAWS)
+    if any(score.shots != "all" for score in every):
+        parts.append(HOW_TO_READ_FEW_SHOT)
+    return " ".join(parts)
 
 
 def duration(seconds: float) -> str:
@@ -154,15 +181,18 @@ def _class(is_number: bool, is_marked: bool = False) -> str:
 
 def _score_charts(scores: Mapping[str, Sequence[Score]]) -> dict[str, str]:
     """Caption of a headline table -> the same values as a chart, with their intervals."""
-    by_shots: dict[Shots, dict[str, list[tuple[str, Summary]]]] = {}
+    by_shots: dict[Shots, list[tuple[str | None, Summary]]] = {}
     for label, own in scores.items():
         for summary in summarise(own):
             if summary.method not in SOURCE_METHODS:
-                head = f"{summary.method} · {label}" if len(scores) > 1 else summary.method
-                by_shots.setdefault(summary.shots, {}).setdefault(summary.task, []).append((head, summary))
+                by_shots.setdefault(summary.shots, []).append((label if len(scores) > 1 else None, summary))
     charts = {}
-    for shots, tasks in by_shots.items():
-        caption = f"Target tasks, {shots_text(shots)}"
+    for shots, labelled in by_shots.items():
+        summaries = [summary for _, summary in labelled]
+        caption, mixed = targets_caption(shots, summaries), differ_in_selection(shots, summaries)
+        tasks: dict[str, list[tuple[str, Summary]]] = {}
+        for run, summary in labelled:
+            tasks.setdefault(summary.task, []).append((method_head(summary, run, mixed), summary))
         heads = dict.fromkeys(head for entries in tasks.values() for head, _ in entries)
         named = heads if len(heads) <= COLOURS else ()  # beyond, the chart itself names its rows
         keys = "".join(
@@ -177,7 +207,7 @@ def _score_charts(scores: Mapping[str, Sequence[Score]]) -> dict[str, str]:
 
 
 def _curves(runs: Sequence[Run]) -> Iterable[str]:
-    """Charts in groups: teachers, source, targets; the seeds of a stage share one chart."""
+    """Charts in groups: teachers, source, targets; the seeds and draws of a stage share one chart."""
     groups: dict[str, list[str]] = {}
     for run in runs:
         by_name: dict[str, list[Stage]] = {}
@@ -192,7 +222,9 @@ def _curves(runs: Sequence[Run]) -> Iterable[str]:
     if not groups:
         return
     yield "<section><h2>Training</h2>"
-    yield '<div class="keys"><span class="key" style="--swatch:var(--c0)">training loss, a curve for every seed</span>'
+    what = "seed and draw" if any(stage.draw for run in runs for stage in run.stages) else "seed"
+    yield '<div class="keys"><span class="key" style="--swatch:var(--c0)">'
+    yield f"training loss, a curve for every {what}</span>"
     yield '<span class="key" style="--swatch:var(--c1)">dev metric (right axis, dashed)</span></div>'
     many = sum(map(len, groups.values())) > 24
     for position, (kind, figures) in enumerate(groups.items()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from multiprompt.reports.html import HOW_TO_READ, flatten, lead
+from multiprompt.reports.html import flatten, how_to_read, lead
 from multiprompt.reports.run import Run, notes_of
 from multiprompt.reports.tables import escape_markdown, headline_tables, score_table, seed_table, to_markdown
 
@@ -21,7 +21,7 @@ def render_markdown(runs: Sequence[Run]) -> str:
     if any(scores.values()):
         parts.append("## Scores")
         parts += [to_markdown(table).rstrip() for table in headline_tables(scores)]
-        parts += [HOW_TO_READ, "## Every score", to_markdown(score_table(scores)).rstrip()]
+        parts += [how_to_read(scores), "## Every score", to_markdown(score_table(scores)).rstrip()]
         parts.append(to_markdown(seed_table(scores)).rstrip())
     notes = notes_of(runs)
     if notes:

@@ -10,7 +10,7 @@ from typing import Any
 
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError
-from multiprompt.evaluation.results import Score, read_results
+from multiprompt.evaluation.results import Score, read_results, with_selection
 from multiprompt.files import read_json
 from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
@@ -25,7 +25,9 @@ class Stage:
 
     Attributes:
         seed: the seed.
-        name: such as "teacher-rte", "source" or "target-boolq-mpt-all".
+        name: such as "teacher-rte", "source" or "target-boolq-mpt-all"; all draws of a stage
+            have the name of the first.
+        draw: which draw of the training examples, from 0.
         losses: training loss by step.
         dev: dev metric by step.
         finished: whether the stage has its result.
@@ -33,6 +35,7 @@ class Stage:
 
     seed: int
     name: str
+    draw: int
     losses: Points
     dev: Points
     finished: bool
@@ -98,22 +101,22 @@ def read_run(folder: Path) -> Run:
         missing.append("environment.json")
     scores: list[Score] = []
     if (folder / "results.json").exists():
-        scores = read_results(folder / "results.json")[1]
+        scores = [with_selection(score, experiment) for score in read_results(folder / "results.json")[1]]
     stages = []
-    names = [stage.name for stage in plan_stages(experiment)]
+    planned = plan_stages(experiment)
     for seed in experiment.seeds:
         waiting = 0
-        for name in names:
-            stage_folder = folder / f"seed-{seed}" / name
+        for stage in planned:
+            stage_folder = folder / f"seed-{seed}" / stage.name
             losses, dev = _read_log(stage_folder / "log.jsonl")
             finished = (stage_folder / "result.json").exists()
             if losses or finished:
-                stages.append(Stage(seed, name, losses, dev, finished))
+                stages.append(Stage(seed, replace(stage, draw=0).name, stage.draw, losses, dev, finished))
             if losses and not finished:
-                missing.append(f"seed {seed}: {name}, last seen at step {losses[-1][0]:,}")
+                missing.append(f"seed {seed}: {stage.name}, last seen at step {losses[-1][0]:,}")
             waiting += not losses and not finished
         if waiting:
-            missing.append(f"seed {seed}: {waiting} of {len(names)} stages, not begun")
+            missing.append(f"seed {seed}: {waiting} of {len(planned)} stages, not begun")
     return Run(
         label=experiment.name,
         folder=folder,

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from multiprompt.evaluation.results import Score, Shots
+from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Average, Summary, average_over_tasks, summarise
-from multiprompt.plan import SOURCE_METHODS
+from multiprompt.plan import SOURCE_METHODS, Shots
 
 if TYPE_CHECKING:
     import rich.table
@@ -89,6 +89,35 @@ def shots_text(shots: Shots) -> str:
     return "all training examples" if shots == "all" else f"{shots} training examples"
 
 
+def targets_caption(shots: Shots, summaries: Sequence[Summary]) -> str:
+    """What a table of target tasks shows; with few examples also the number of draws and the choice of the tensors."""
+    parts = ["Target tasks", shots_text(shots)]
+    draws = sorted({summary.num_draws for summary in summaries})
+    if draws[-1] > 1:
+        parts.append(f"{draws[-1]} draws" if len(draws) == 1 else f"{draws[0]} to {draws[-1]} draws")
+    selection = summaries[0].selection
+    if shots != "all" and selection and not differ_in_selection(shots, summaries):
+        parts.append(selection)
+    return ", ".join(parts)
+
+
+def differ_in_selection(shots: Shots, summaries: Iterable[Summary]) -> bool:
+    """Whether scores with few examples follow several protocols, so that each must say which."""
+    return shots != "all" and len({summary.selection for summary in summaries}) > 1
+
+
+def method_head(summary: Summary, label: str | None, tell_selection: bool) -> str:
+    """The name of a method among others.
+
+    Args:
+        summary: one of the method's.
+        label: of its run, where there are several.
+        tell_selection: see ``differ_in_selection``.
+    """
+    protocol = f", {summary.selection or 'selection not recorded'}" if tell_selection else ""
+    return (summary.method if label is None else f"{summary.method} · {label}") + protocol
+
+
 def shots_order(shots: Shots) -> tuple[int, int]:
     """Sort key: all training examples first, then fewer before more."""
     return (0, 0) if shots == "all" else (1, shots)
@@ -106,14 +135,11 @@ def headline_tables(scores: Mapping[str, Sequence[Score]]) -> list[Table]:
     targets = [key for key in columns if key[1] not in SOURCE_METHODS]
     sources = [key for key in columns if key[1] in SOURCE_METHODS]
     every_shots = dict.fromkeys(key[2] for key in targets)
-    tables = [
-        _headline(
-            f"Target tasks, {shots_text(shots)}",
-            {k: columns[k] for k in targets if k[2] == shots},
-            len(scores) > 1,
-        )
-        for shots in sorted(every_shots, key=shots_order)
-    ]
+    tables = []
+    for shots in sorted(every_shots, key=shots_order):
+        chosen = {key: columns[key] for key in targets if key[2] == shots}
+        summaries = [summary for column in chosen.values() for summary in column.summaries.values()]
+        tables.append(_headline(targets_caption(shots, summaries), chosen, len(scores) > 1))
     if sources:
         tables.append(_headline("Source tasks", {key: columns[key] for key in sources}, len(scores) > 1))
     return tables
@@ -158,7 +184,9 @@ def _headline(caption: str, columns: Mapping[_Key, _Column], several: bool) -> T
         footer.append((Cell("average"), Cell(number(statistics.fmean(majorities))), *shown))
     parameters = [Cell(_parameters(column)) for column in columns.values()]
     footer.append((Cell("parameters per task"), Cell(""), *parameters))
-    heads = [f"{method} · {label}" if several else method for label, method, _ in columns]
+    firsts = {key: next(iter(column.summaries.values())) for key, column in columns.items()}
+    mixed = any(differ_in_selection(shots, firsts.values()) for _, _, shots in columns)
+    heads = [method_head(first, key[0] if several else None, mixed) for key, first in firsts.items()]
     table = Table(caption, ("task", "majority", *heads), tuple(rows), tuple(footer))
     return _turned(table) if len(heads) > max(MOST_METHODS, len(tasks)) else table
 
@@ -177,18 +205,12 @@ def _parameters(column: _Column) -> str:
 
 def score_table(scores: Mapping[str, Sequence[Score]]) -> Table:
     """Every (task, method, examples) with all that is needed to judge its value."""
-    several = len(scores) > 1
+    several, draws, few = len(scores) > 1, _has_draws(scores), _has_few_shot(scores)
     heads: tuple[str, ...] = (
-        "task",
-        "method",
-        "examples",
-        "metric",
-        "value",
-        "95 % interval",
-        "majority",
-        "invalid",
-        "n",
-        "seeds",
+        *("task", "method", "examples"),
+        *(("selection",) if few else ()),
+        *("metric", "value", "95 % interval", "majority", "invalid", "n", "seeds"),
+        *(("repeats",) if draws else ()),
     )
     rows = []
     for label, own in scores.items():
@@ -197,34 +219,37 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> Table:
                 Cell(s.task),
                 Cell(s.method),
                 Cell(str(s.shots)),
+                *((Cell(s.selection or _EMPTY),) if few else ()),
                 Cell(s.metric),
                 Cell(number(s.mean, s.deviation), marks_of(s)),
                 Cell(f"{number(s.interval[0])} to {number(s.interval[1])}"),
                 Cell(number(s.majority)),
                 Cell(f"{100 * s.invalid:.1f} %"),
                 Cell(f"{s.n:,}"),
-                Cell(str(len(s.seeds))),
+                Cell(str(s.num_seeds)),
+                *((Cell(str(len(s.repeats))),) if draws else ()),
             )
             rows.append((Cell(label), *row) if several else row)
     if several:
         heads = ("run", *heads)
-    return Table("Value, interval and baseline", heads, tuple(rows), text_columns=4 + several)
+    return Table("Value, interval and baseline", heads, tuple(rows), text_columns=4 + several + few)
+
+
+def _has_draws(scores: Mapping[str, Sequence[Score]]) -> bool:
+    return any(score.draw for own in scores.values() for score in own)
+
+
+def _has_few_shot(scores: Mapping[str, Sequence[Score]]) -> bool:
+    return any(score.shots != "all" for own in scores.values() for score in own)
 
 
 def seed_table(scores: Mapping[str, Sequence[Score]]) -> Table:
-    """Every seed for itself: all metrics, the choice of the checkpoint, time."""
-    several = len(scores) > 1
+    """Every seed, and every draw where there are several, for itself: all metrics, the chosen step, time."""
+    several, draws = len(scores) > 1, _has_draws(scores)
     heads: tuple[str, ...] = (
-        "task",
-        "method",
-        "examples",
-        "seed",
-        "metrics",
-        "dev",
-        "best step",
-        "steps",
-        "seconds",
-        "examples/s",
+        *("task", "method", "examples", "seed"),
+        *(("draw",) if draws else ()),
+        *("metrics", "dev", "best step", "steps", "seconds", "examples/s"),
     )
     rows = []
     for label, own in scores.items():
@@ -234,6 +259,7 @@ def seed_table(scores: Mapping[str, Sequence[Score]]) -> Table:
                 Cell(s.method),
                 Cell(str(s.shots)),
                 Cell(str(s.seed)),
+                *((Cell(_EMPTY if s.shots == "all" else str(s.draw)),) if draws else ()),
                 Cell(", ".join(f"{name} {number(value)}" for name, value in s.metrics.items())),
                 Cell(_EMPTY if s.dev_value is None else number(s.dev_value)),
                 Cell(f"{s.best_step:,}"),
@@ -244,7 +270,8 @@ def seed_table(scores: Mapping[str, Sequence[Score]]) -> Table:
             rows.append((Cell(label), *row) if several else row)
     if several:
         heads = ("run", *heads)
-    return Table("Every seed, with all metrics", heads, tuple(rows), text_columns=5 + several)
+    caption = "Every seed and draw, with all metrics" if draws else "Every seed, with all metrics"
+    return Table(caption, heads, tuple(rows), text_columns=5 + several + draws)
 
 
 def to_markdown(table: Table) -> str:
