@@ -34,8 +34,8 @@ HOW_TO_READ = (
 )
 
 HOW_TO_READ_FEW_SHOT = (
-    "With few training examples, the tensors are those with the best value on the whole dev set (full-dev), which few "
-    "examples would not give, or those of the last step (last-step)."
+    "With few training examples, full-dev means that the tensors with the best value on the whole dev set were kept, "
+    "which has more labels than the examples; last-step, that those of the last step were."
 )
 
 HOW_TO_READ_DRAWS = (
