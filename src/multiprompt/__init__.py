@@ -12,6 +12,7 @@ from multiprompt._version import __version__
 
 _HOMES = {
     "BackboneOptions": "multiprompt.options",
+    "Cluster": "multiprompt.recipes",
     "DataOptions": "multiprompt.options",
     "DecomposedPrompt": "multiprompt.prompts",
     "DistillationOptions": "multiprompt.options",

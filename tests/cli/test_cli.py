@@ -208,7 +208,7 @@ def test_params_of_all_methods():
 def test_run_writes_the_report_and_prints_the_tables(monkeypatch):
     seen = {}
 
-    def run_experiment(experiment, folder, *, resume, reuse, progress):
+    def run_experiment(experiment, folder, *, resume, reuse, cluster, progress):
         seen.update(experiment=experiment, folder=folder, resume=resume, reuse=reuse)
         progress.begin("source", 10)
         progress.step(10, 0.5, 99.0)
@@ -224,6 +224,23 @@ def test_run_writes_the_report_and_prints_the_tables(monkeypatch):
     assert "76.5 ± 0.7" in result.stdout
     assert "report: runs/a-small-one/report.html" in result.stdout
     assert "source: accuracy 71.2" in result.stderr
+
+
+def test_run_on_a_cluster(monkeypatch):
+    given = []
+
+    def run(experiment, folder, *, cluster, **others):
+        given.append(cluster)
+        write_fake_run(folder, [])
+
+    monkeypatch.setattr(recipes, "run_experiment", run)
+    assert call("run", "small.yaml").exit_code == 0
+    assert call("run", "small.yaml", "--ray", "auto").exit_code == 0
+    assert call("run", "small.yaml", "--ray", "head:6379", "--threads-per-stage", "4").exit_code == 0
+    assert given == [None, recipes.Cluster("auto", threads=1), recipes.Cluster("head:6379", threads=4)]
+    lost = call("run", "small.yaml", "--threads-per-stage", "4")
+    assert (lost.exit_code, len(given)) == (1, 3)
+    assert "give --ray ADDRESS too" in lost.output
 
 
 def test_quickstart_runs_its_recipe(monkeypatch, tmp_path):

@@ -34,6 +34,15 @@ def test_lines_come_every_ten_seconds_and_at_the_end(clock):
     ]
 
 
+def test_a_stage_that_was_trained_elsewhere_ends_without_having_begun():
+    for terminal in (False, True):
+        out = io.StringIO()
+        with terminal_progress(Console(file=out, force_terminal=terminal, width=80, color_system=None)) as lines:
+            lines.end("source", "accuracy 71.2, in 5 s")
+        (line,) = [line for line in out.getvalue().splitlines() if "source" in line]
+        assert line.rstrip().endswith("accuracy 71.2, in 5 s")
+
+
 def test_bars_leave_one_line_for_each_stage():
     out = io.StringIO()
     console = Console(file=out, force_terminal=True, width=100, no_color=True, color_system=None)

@@ -15,7 +15,7 @@ from multiprompt.options import Experiment, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.recipes import run_experiment, run_node
 from multiprompt.recipes.execute import finish_node, open_node
-from multiprompt.recipes.graph import Node, build_graph, company, digest, ready_nodes, run_graph
+from multiprompt.recipes.graph import Node, build_graph, company, digest, ready_nodes, run_graph, spread
 from multiprompt.recipes.inputs import load_inputs
 from multiprompt.recipes.run_folder import write_config
 from multiprompt.training import SILENT, train
@@ -123,6 +123,29 @@ def test_company_trains_the_same_way_and_fills_a_pass():
     assert chosen(named("a"), named("b", dropout=True), named("c")) == "ac"
     assert chosen(named("a"), named("b", batch_size=97), named("c", batch_size=96), named("d")) == "ac"
     assert chosen(named("a", batch_size=500), named("b", batch_size=1)) == "a"
+
+
+def test_ready_nodes_are_spread_so_that_no_worker_is_idle():
+    def named(names: str, method: str = "prompt_tuning") -> list[Node]:
+        return [Node(1, PlannedStage("target", (name,), method), name, (), "", 32, False, {}) for name in names]
+
+    def shares(ready: list[Node], workers: int, free: int, **options) -> str:
+        return " ".join("".join(n.identity for n in share) for share in spread(ready, workers, free, **options))
+
+    assert shares(named("abcdef"), 2, 2) == "abc def"
+    assert shares(named("abcde"), 2, 2) == "abc de"
+    assert shares(named("abcde"), 4, 4) == "ab c d e"
+    assert shares(named("ab"), 5, 5) == "a b"
+    assert shares(named("abcdefghijkl"), 2, 2) == "abcd efgh"  # four of 32 examples fill a pass
+    # those that are busy will want something too
+    assert shares(named("abcd"), 2, 1) == "ab"
+    assert shares(named("abcd"), 4, 1) == "a"
+    assert shares(named("abcd"), 2, 0) == ""
+    assert shares([], 2, 2) == ""
+    # fine-tuning trains alone, and whoever gets it gets nothing else
+    assert shares(named("x", "fine_tuning") + named("abcd"), 2, 2) == "x abcd"
+    assert shares(named("a") + named("x", "fine_tuning") + named("b"), 2, 2) == "ab x"
+    assert shares(named("abcd"), 3, 2, choose=lambda ready: [ready[0]]) == "a b"
 
 
 def test_stages_that_train_together_end_as_each_does_alone(tiny_folder, tmp_path):

@@ -37,7 +37,8 @@ class LineProgress(AbstractContextManager["LineProgress"]):
     def __init__(self, console: Console) -> None:
         self._console = console
         self._stage, self._total = "", 0
-        self._began = self._spoke = 0.0
+        self._began: float | None = None
+        self._spoke = 0.0
 
     def __exit__(self, *_: object) -> None:
         return None
@@ -56,7 +57,8 @@ class LineProgress(AbstractContextManager["LineProgress"]):
             )
 
     def end(self, stage: str, summary: str) -> None:
-        self._say(f"{stage}: {summary} ({span(time.monotonic() - self._began)})")
+        time_taken = _since(self._began)
+        self._say(f"{stage}: {summary}{f' ({time_taken})' if time_taken else ''}")
 
     def message(self, text: str) -> None:
         self._say(f"note: {text}")
@@ -94,7 +96,7 @@ class BarProgress(AbstractContextManager["BarProgress"]):
             console=console,
             transient=True,
         )
-        self._began = 0.0
+        self._began: float | None = None
         self._moved = False
         self._current: TaskID | None = None
 
@@ -125,9 +127,7 @@ class BarProgress(AbstractContextManager["BarProgress"]):
         from rich.text import Text
 
         self._remove()
-        line = Text.assemble(
-            ("✓ ", "green"), (stage, "bold"), f"  {summary}", (f"  {span(time.monotonic() - self._began)}", "dim")
-        )
+        line = Text.assemble(("✓ ", "green"), (stage, "bold"), f"  {summary}", (f"  {_since(self._began)}", "dim"))
         self._console.print(line)
 
     def message(self, text: str) -> None:
@@ -139,6 +139,11 @@ class BarProgress(AbstractContextManager["BarProgress"]):
         if self._current is not None:
             self._bars.remove_task(self._current)
         self._current = None
+
+
+def _since(began: float | None) -> str:
+    """The span since a moment; empty if nothing has begun here, as when stages are trained elsewhere."""
+    return "" if began is None else span(time.monotonic() - began)
 
 
 def span(seconds: float) -> str:

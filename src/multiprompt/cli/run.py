@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from multiprompt.cli.configuration import ConfigArgument, OverridesArgument, load_checked
 from multiprompt.cli.failures import STOPPED_RUN, reports_failures
+from multiprompt.errors import ConfigError
 from multiprompt.parallel import joined_processes
+
+if TYPE_CHECKING:
+    from multiprompt.recipes.cluster import Cluster
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,11 +35,23 @@ def run(
         list[Path] | None,
         typer.Option(metavar="RUN", help="Copy finished stages that fit from this run; may be given several times."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Spread the stages over a ray cluster: local (started on this machine), auto (that which the machine "
+            "belongs to) or HOST:PORT.",
+        ),
+    ] = None,
+    threads_per_stage: Annotated[
+        int | None, typer.Option(min=1, help="Processors that a stage takes on the cluster; default: 1.")
+    ] = None,
 ) -> None:
     """Run an experiment: teachers, source training, target tasks, report.
 
     The run goes into a folder of its own. One that was stopped goes on with --resume, to the same numbers. With other
-    options, --resume keeps the stages that they do not touch, and --reuse takes such stages from other runs.
+    options, --resume keeps the stages that they do not touch, and --reuse takes such stages from other runs. With --ray
+    stages run side by side on all machines of a cluster; the folder must be on storage that they share.
 
     \b
     Example:
@@ -43,12 +59,25 @@ def run(
         multiprompt run my-experiment.yaml 'seeds=[1, 2, 3]'
         multiprompt run my-experiment.yaml --resume
         multiprompt run my-experiment.yaml source.learning_rate=0.1 --out runs/other --reuse runs/my-experiment
+        multiprompt run my-experiment.yaml --ray auto --threads-per-stage 4 --out /shared/runs/mine
     """
-    run_and_report(config, overrides, out, resume, reuse or ())
+    if threads_per_stage is not None and ray is None:
+        raise ConfigError("--threads-per-stage is about stages on a cluster; give --ray ADDRESS too")
+    cluster = None
+    if ray is not None:
+        from multiprompt.recipes.cluster import Cluster
+
+        cluster = Cluster(ray, threads_per_stage or 1)
+    run_and_report(config, overrides, out, resume, reuse or (), cluster)
 
 
 def run_and_report(
-    config: str, overrides: Sequence[str] | None, out: Path | None, resume: bool, reuse: Sequence[Path] = ()
+    config: str,
+    overrides: Sequence[str] | None,
+    out: Path | None,
+    resume: bool,
+    reuse: Sequence[Path] = (),
+    cluster: Cluster | None = None,
 ) -> None:
     """Run an experiment, write its report, print the tables and where the page is.
 
@@ -67,7 +96,7 @@ def run_and_report(
             recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse)
             return
         with terminal_progress() as progress:
-            recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse, progress=progress)
+            recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse, cluster=cluster, progress=progress)
         page = write_report(folder)
         print_tables({experiment.name: read_run(folder).scores})
         typer.echo(f"report: {page}")

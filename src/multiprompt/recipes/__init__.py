@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "Cluster": "cluster",
     "Place": "stage",
     "PreparedTask": "prepare",
     "adapt_target": "target",

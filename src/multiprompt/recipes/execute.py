@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from multiprompt.errors import TrainingError
@@ -14,11 +15,11 @@ from multiprompt.parallel import workers
 from multiprompt.recipes.build import Learned, Start, build_method, load_learned
 from multiprompt.recipes.graph import Node
 from multiprompt.recipes.inputs import Inputs
-from multiprompt.recipes.outcome import drawn_examples, outcomes_of, write_predictions
+from multiprompt.recipes.outcome import drawn_examples, outcomes_of, summary_of, write_predictions
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.run_folder import only_process
 from multiprompt.recipes.stage import Place, stage_training
-from multiprompt.recipes.stage_folder import begin_stage, finish_stage
+from multiprompt.recipes.stage_folder import begin_stage, check_whole, finish_stage, read_result
 from multiprompt.recipes.stage_options import StageOptions, stage_options
 from multiprompt.training import Progress, Training, TrainingReport, train_together
 
@@ -112,14 +113,23 @@ def finish_node(opened: OpenNode, report: TrainingReport) -> list[Score]:
         drawn = {} if node.stage.shots == "all" else drawn_examples(opened.tasks)
         finish_stage(place.folder, node.identity, scores, drawn)
     workers().barrier()  # later stages read what the main process has written
-    place.progress.end(node.title, ", ".join(f"{s.task} {s.metric} {s.value:.1f}" for s in scores))
+    place.progress.end(node.title, summary_of(scores))
     return scores
 
 
 def execute_nodes(
-    inputs: Inputs, nodes: Sequence[Node], run: Path, progress: Progress
+    inputs: Inputs, nodes: Sequence[Node], run: Path, progress: Progress, patience: float = 0.0
 ) -> Iterator[tuple[Node, list[Score]]]:
     """All three parts, on one node or on several that train together; no other process works on them meanwhile.
+
+    What another process has finished is taken as it is.
+
+    Args:
+        inputs: backbone, data, options.
+        nodes: whose needs are finished.
+        run: folder of the run.
+        progress: told about the training.
+        patience: seconds to wait for a process that still works on a node.
 
     Yields:
         Every node that is finished, with its scores.
@@ -132,10 +142,15 @@ def execute_nodes(
         opened = []
         for node in nodes:
             if workers().is_main:
-                stack.enter_context(only_process(run / node.key))
+                stack.enter_context(only_process(run / node.key, patience))
+            result = workers().on_main(partial(read_result, run / node.key))
+            if result is not None and result.identity == node.identity:
+                check_whole(run / node.key, result)
+                yield node, list(result.scores)
+                continue
             opened.append(open_node(inputs, node, run, progress))
             stack.enter_context(opened[-1].method)
-        reports = train_together([each.training() for each in opened], progress)
+        reports = train_together([each.training() for each in opened], progress) if opened else []
         for each, report in zip(opened, reports, strict=True):
             if isinstance(report, TrainingReport):
                 yield each.node, finish_node(each, report)

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from multiprompt.errors import CheckpointError
+import torch
+
+from multiprompt.errors import CheckpointError, ConfigError
 from multiprompt.evaluation.results import Score, write_results
 from multiprompt.options import Experiment
 from multiprompt.parallel import joined_processes, workers
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
+from multiprompt.recipes.cluster import Cluster, connection, execute_graph
 from multiprompt.recipes.execute import execute_nodes
 from multiprompt.recipes.graph import Node, build_graph, company, plan_of_node, run_graph
 from multiprompt.recipes.inputs import load_inputs
@@ -23,8 +26,14 @@ from multiprompt.recipes.run_folder import (
     write_config,
     write_environment,
 )
-from multiprompt.recipes.settle import bring_in, find_stages, finished_stages, put_aside
-from multiprompt.recipes.stage_folder import check_whole, read_result
+from multiprompt.recipes.settle import (
+    bring_in,
+    find_stages,
+    finished_stages,
+    not_finished,
+    put_aside,
+    unfinished_needs,
+)
 from multiprompt.training import SILENT, Progress
 
 
@@ -34,6 +43,7 @@ def run_experiment(
     *,
     resume: bool = False,
     reuse: Sequence[Path] = (),
+    cluster: Cluster | None = None,
     progress: Progress = SILENT,
 ) -> None:
     """Run all stages; those that are finished already are passed over, an unfinished one goes on.
@@ -46,17 +56,29 @@ def run_experiment(
         resume: go on with what the folder holds. If it holds another configuration, the stages that the change does
             not touch are kept, the others are set aside and made anew.
         reuse: folders of other runs; finished stages that this one needs are copied from there.
+        cluster: execute the stages on its workers, which must see the folder under the same path; None executes them
+            in this process.
         progress: told about everything.
 
     Raises:
         MultipromptError: any of its kinds; what is in the folder stays as it is, and ``resume`` goes on from there.
     """
     with joined_processes() as joined:
-        _run_experiment(experiment, folder, resume, reuse, progress if joined.is_main else SILENT)
+        if cluster is not None and joined.count > 1:
+            raise ConfigError(
+                f"this program was started as {joined.count} processes, which train every stage together; a cluster "
+                "spreads the stages. Choose one: start it without the launcher, or leave out --ray"
+            )
+        _run_experiment(experiment, folder, resume, reuse, cluster, progress if joined.is_main else SILENT)
 
 
 def _run_experiment(
-    experiment: Experiment, folder: Path, resume: bool, reuse: Sequence[Path], progress: Progress
+    experiment: Experiment,
+    folder: Path,
+    resume: bool,
+    reuse: Sequence[Path],
+    cluster: Cluster | None,
+    progress: Progress,
 ) -> None:
     stages = plan_stages(experiment)
     check_packages(stage.method for stage in stages)
@@ -67,6 +89,8 @@ def _run_experiment(
         known = workers().on_main(folder.exists)
         if known and workers().is_main:
             stack.enter_context(only_process(folder))
+        if cluster is not None:
+            stack.enter_context(connection(cluster))
         changes = [] if before is None else differences(before, experiment)
         if changes:
             progress.message("\n  - ".join([f"{folder} holds another configuration, which is changed:", *changes]))
@@ -85,6 +109,7 @@ def _run_experiment(
                 experiment.seeds,
                 {name: task.data.fingerprint for name, task in inputs.tasks.items()},
                 inputs.backbone.facts() | {"fingerprint": inputs.backbone_digest},
+                torch.get_num_threads() if cluster is None else cluster.threads,
             )
             bring_in(nodes, found, folder, progress)
             return finished_stages(nodes, folder)
@@ -94,11 +119,17 @@ def _run_experiment(
             progress.message(f"{len(scores)} of {len(nodes)} stages are done already")
         _write_scores(experiment, folder, nodes, scores)
 
+        def keep(node: Node, of_node: list[Score]) -> None:
+            scores[node.key] = of_node
+            _write_scores(experiment, folder, nodes, scores)
+
         def execute(chosen: Sequence[Node]) -> None:
             for node, of_node in execute_nodes(inputs, chosen, folder, progress):
-                scores[node.key] = of_node
-                _write_scores(experiment, folder, nodes, scores)
+                keep(node, of_node)
 
+        if cluster is not None:
+            execute_graph(cluster, inputs, nodes, tuple(scores), folder, keep, progress)
+            return
         run_graph(nodes, set(scores), execute, company if experiment.together else lambda ready: [ready[0]])
 
 
@@ -130,15 +161,8 @@ def run_node(experiment: Experiment, folder: Path, key: str, *, progress: Progre
     inputs = load_inputs(experiment, stages, progress)
     nodes = build_graph(inputs, [seed], stages)
     node = nodes[key]
-    for needed in node.needs:
-        result = read_result(folder / needed)
-        if result is None or result.identity != nodes[needed].identity:
-            raise CheckpointError(f"{folder / needed} is not finished, and {key} starts from it; execute it first")
-        check_whole(folder / needed, result)
-    result = read_result(folder / key)
-    if result is not None and result.identity == node.identity:
-        check_whole(folder / key, result)
-        return list(result.scores)
+    for needed in unfinished_needs(node, folder):
+        raise not_finished(node, needed, folder)
     ((_, scores),) = execute_nodes(inputs, [node], folder, progress)
     return scores
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,9 +115,33 @@ def _made_from(
         "stage": stage.name,
         "seed": seed,
         "backbone": inputs.backbone_digest,
-        "data": [[task.name, task.task.version, task.data.fingerprint, len(task.train)] for task in tasks],
+        "data": _data(tasks),
         "depends_on": depends_on | {name: identities[name] for name in stage.needs},
     }
+
+
+def _data(tasks: Sequence[PreparedTask]) -> list[list[Any]]:
+    return [[task.name, task.task.version, task.data.fingerprint, len(task.train)] for task in tasks]
+
+
+def other_inputs(inputs: Inputs, node: Node) -> list[str]:
+    """What a node was made from that is not as it is here, in words: its code, the backbone, data of a task.
+
+    Args:
+        inputs: loaded here, for the options that the node was made from.
+        node: of a graph that was built elsewhere.
+
+    Raises:
+        ConfigError: a task has fewer examples than the node asks for.
+    """
+    made_from = node.made_from
+    data = zip(made_from["data"], _data(inputs.tasks_of(node.stage, node.seed)), strict=True)
+    pairs: list[tuple[str, Any, Any]] = [
+        ("what a stage does", made_from["version"], STAGE_VERSION),
+        ("the backbone's weights", made_from["backbone"], inputs.backbone_digest),
+        *((f"the data of {here[0]}", there, here) for there, here in data),
+    ]
+    return [what for what, there, here in pairs if there != here]
 
 
 def ready_nodes(nodes: Mapping[str, Node], done: Collection[str], begun: Collection[str] = ()) -> list[Node]:
@@ -146,6 +171,32 @@ def company(ready: Sequence[Node], most_examples: int = JOINT_EXAMPLES) -> list[
             chosen.append(node)
             examples += node.batch_size
     return chosen
+
+
+def spread(
+    ready: Sequence[Node], workers: int, free: int, choose: Callable[[Sequence[Node]], list[Node]] = company
+) -> list[list[Node]]:
+    """Nodes for the workers that have nothing to do: what is ready is split evenly over all workers.
+
+    Busy ones count too: were all given to the only one that is free, those that are done a moment later would be idle.
+
+    Args:
+        ready: nodes that can be executed now, in plan order.
+        workers: number of all workers.
+        free: how many of them have nothing to do.
+        choose: which of some nodes train together; its first nodes are taken, as many as a share has.
+
+    Returns:
+        For each free worker that gets something, what it gets. The other nodes come later.
+    """
+    shares: list[list[Node]] = []
+    left = list(ready)
+    while left and len(shares) < free:
+        share = math.ceil(len(left) / (workers - len(shares)))
+        shares.append(choose(left)[:share])
+        taken = {node.key for node in shares[-1]}
+        left = [node for node in left if node.key not in taken]
+    return shares
 
 
 def run_graph(

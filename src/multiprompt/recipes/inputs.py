@@ -58,24 +58,29 @@ class Inputs:
         return drawn
 
 
-def load_inputs(experiment: Experiment, stages: Sequence[PlannedStage], progress: Progress) -> Inputs:
+def load_inputs(
+    experiment: Experiment, stages: Sequence[PlannedStage], progress: Progress, loaded: Inputs | None = None
+) -> Inputs:
     """Load the backbone and the tasks of some stages.
 
     Args:
         experiment: the options.
         stages: those that will be run, with all that they start from.
         progress: told what a reader of results should know about the data.
+        loaded: inputs of other stages of the same experiment, which get the tasks that they lack.
 
     Raises:
         MultipromptError: the backbone, a task or the stored source prompt cannot be loaded.
     """
-    backbone = load_backbone(**to_plain(experiment.backbone))
-    tasks: dict[str, PreparedTask] = {}
+    if loaded is None:
+        backbone = load_backbone(**to_plain(experiment.backbone))
+        loaded = Inputs(experiment, backbone, backbone.fingerprint(), {}, _source_prompt(experiment, backbone))
     for name in dict.fromkeys(name for stage in stages for name in stage.tasks):
-        tasks[name] = load_task(name, backbone, experiment.data, experiment.tasks)
-        for note in tasks[name].notes():
-            progress.message(note)
-    return Inputs(experiment, backbone, backbone.fingerprint(), tasks, _source_prompt(experiment, backbone))
+        if name not in loaded.tasks:
+            task = loaded.tasks[name] = load_task(name, loaded.backbone, experiment.data, experiment.tasks)
+            for note in task.notes():
+                progress.message(note)
+    return loaded
 
 
 def _source_prompt(experiment: Experiment, backbone: FrozenT5) -> Prompt | None:

@@ -123,6 +123,11 @@ def drawn_examples(tasks: Sequence[PreparedTask]) -> dict[str, Any]:
     return {"few_shot_rows": rows, "few_shot_labels": counts}
 
 
+def summary_of(scores: Sequence[Score]) -> str:
+    """The scores of a stage in one line."""
+    return ", ".join(f"{score.task} {score.metric} {score.value:.1f}" for score in scores)
+
+
 def write_predictions(folder: Path, task: PreparedTask, outcome: Outcome) -> None:
     """Every answer with its row, its group if it has one, and its references, one JSON object a line."""
     lines = [

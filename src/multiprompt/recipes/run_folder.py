@@ -25,20 +25,25 @@ _LOCK, _HOLDER = ".lock", ".lock.json"
 
 
 @contextlib.contextmanager
-def only_process(folder: Path) -> Iterator[None]:
+def only_process(folder: Path, patience: float = 0.0) -> Iterator[None]:
     """Keep other processes from writing to a folder. The system ends this when the process ends, however it ends.
+
+    Args:
+        folder: made if it does not exist.
+        patience: seconds to wait for another process to end.
 
     Raises:
         CheckpointError: another process writes to it, or the folder cannot be written.
     """
-    lock = FileLock(folder / _LOCK, timeout=0)
+    lock = FileLock(folder / _LOCK, timeout=patience)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
+        waited = f" (waited {patience:.0f} s)" if patience else ""
         raise CheckpointError(
-            f"{folder} is being written by {_holder(folder)}; wait until it ends, or stop it, then run the same "
-            "command with --resume. Nothing was changed"
+            f"{folder} is being written by {_holder(folder)}{waited}; wait until it ends, or stop it, then run the "
+            "same command with --resume. Nothing was changed"
         ) from None
     except OSError as error:
         raise cannot_write(folder / _LOCK, error) from error
@@ -117,11 +122,9 @@ def _differences(before: Any, after: Any, prefix: str = "") -> Iterator[str]:
 
 
 def write_environment(
-    folder: Path, seeds: tuple[int, ...], data: Mapping[str, str], backbone: Mapping[str, Any]
+    folder: Path, seeds: tuple[int, ...], data: Mapping[str, str], backbone: Mapping[str, Any], threads: int
 ) -> None:
-    """Record versions, machine, processes, seeds, fingerprints of the data and facts of the backbone."""
-    import torch
-
+    """Record versions, machine, processes, threads of a stage, seeds, fingerprints of data, facts of the backbone."""
     versions = {}
     for package in _PACKAGES:
         try:
@@ -134,7 +137,7 @@ def write_environment(
             "python": platform.python_version(),
             "platform": platform.platform(),
             "processors": os.cpu_count(),
-            "threads": torch.get_num_threads(),
+            "threads": threads,
             "processes_together": workers().count,
             "packages": versions,
             "seeds": list(seeds),

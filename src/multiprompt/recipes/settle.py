@@ -163,5 +163,26 @@ def finished_stages(nodes: Mapping[str, Node], run: Path) -> dict[str, list[Scor
     return done
 
 
+def unfinished_needs(node: Node, run: Path) -> list[str]:
+    """Keys of the nodes that a node starts from and that are not finished; the files of those that are get checked.
+
+    Raises:
+        CheckpointError: one is damaged.
+    """
+    unfinished = []
+    for key in node.needs:
+        result = read_result(run / key)
+        if result is None or result.identity != node.made_from["depends_on"][key.partition("/")[2]]:
+            unfinished.append(key)
+        else:
+            check_whole(run / key, result)
+    return unfinished
+
+
+def not_finished(node: Node, needed: str, run: Path) -> CheckpointError:
+    """The error of a node that comes too early."""
+    return CheckpointError(f"{run / needed} is not finished, and {node.key} starts from it; execute it first")
+
+
 def _stages(number: int) -> str:
     return "1 stage" if number == 1 else f"{number} stages"
