@@ -45,6 +45,11 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         raise
 
 
+def existing_folder(path: Path) -> Path:
+    """A folder, or the nearest of those above it that exists."""
+    return next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.is_dir())
+
+
 def cannot_write(path: Path, error: BaseException) -> CheckpointError:
     """The error for a file that could not be written: what happened, and how to go on."""
     return CheckpointError(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from multiprompt._version import __version__
-from multiprompt.cli import cache, evaluate, ls, params, predict, quickstart, report, run, show, validate
+from multiprompt.cli import cache, evaluate, ls, params, plan, predict, quickstart, report, run, show, validate
 from multiprompt.cli.failures import FAILURES, STOPPED
 
 # Plain help: it is there at once, and examples keep their lines.
@@ -46,7 +46,7 @@ def options(
     FAILURES.show_traceback = debug
 
 
-for verb in (quickstart, ls, params, show, validate, run, evaluate, predict, report, cache):
+for verb in (quickstart, ls, params, show, validate, plan, run, evaluate, predict, report, cache):
     verb.add_to(app)
 
 

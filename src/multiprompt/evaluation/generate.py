@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
 import torch
+from jaxtyping import Integer
 
 from multiprompt.data import TokenisedExamples, collate
 from multiprompt.methods import Method
@@ -38,25 +39,56 @@ def generate_answers(
         beams: width of the beam search; 1 is greedy decoding.
         on_batch: told how many examples this process has done.
     """
-    backbone = method.backbone
-    pad_id = int(backbone.tokenizer.pad_token_id)
-    order = np.argsort(examples.sources.lengths, kind="stable")[workers().rank :: workers().count]
     own: dict[int, str] = {}
     done = 0
-    while done < len(order):
-        size = _batch_size(examples, order, done, method.prompt_length, PADDED_TOKENS // beams)
-        positions = order[done : done + size]
-        batch = collate([examples], np.zeros(len(positions), dtype=np.int64), positions, pad_id)
-        batch = replace(batch, task_ids=torch.full_like(batch.task_ids, task_id)).to(backbone.device)
-        ids = method.generate(batch, max_new_tokens, beams)
-        for position, text in zip(
-            positions.tolist(), backbone.tokenizer.batch_decode(ids, skip_special_tokens=True), strict=True
-        ):
-            own[position] = text.strip()
+    order = by_length(examples)[workers().rank :: workers().count]
+    for positions in answer_batches(examples, order, method.prompt_length, beams):
+        texts = answer_batch(method, examples, positions, task_id, max_new_tokens, beams)
+        own |= dict(zip(positions.tolist(), texts, strict=True))
         done += len(positions)
         on_batch(done)
     answers = {position: text for part in workers().gather(own) for position, text in part.items()}
     return [answers[position] for position in range(len(examples))]
+
+
+def answer_batch(
+    method: Method,
+    examples: TokenisedExamples,
+    positions: Integer[np.ndarray, " k"],
+    task_id: int,
+    max_new_tokens: int,
+    beams: int = 1,
+) -> list[str]:
+    """The answers to some of the examples, decoded as one batch; the arguments are those of ``generate_answers``."""
+    backbone = method.backbone
+    tasks = np.zeros(len(positions), dtype=np.int64)
+    batch = collate([examples], tasks, positions, int(backbone.tokenizer.pad_token_id))
+    batch = replace(batch, task_ids=torch.full_like(batch.task_ids, task_id)).to(backbone.device)
+    ids = method.generate(batch, max_new_tokens, beams)
+    return [text.strip() for text in backbone.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+
+
+def by_length(examples: TokenisedExamples) -> Integer[np.ndarray, " n"]:
+    """Their positions, the shortest source first."""
+    return np.argsort(examples.sources.lengths, kind="stable")
+
+
+def answer_batches(
+    examples: TokenisedExamples, order: Integer[np.ndarray, " n"], prompt_length: int, beams: int = 1
+) -> Iterator[Integer[np.ndarray, " k"]]:
+    """The positions of the examples that are decoded together.
+
+    Args:
+        examples: tokenised sources.
+        order: positions of those that are wanted, shortest first.
+        prompt_length: rows in front of every source.
+        beams: width of the beam search.
+    """
+    done = 0
+    while done < len(order):
+        size = _batch_size(examples, order, done, prompt_length, PADDED_TOKENS // beams)
+        yield order[done : done + size]
+        done += size
 
 
 def _batch_size(examples: TokenisedExamples, order: np.ndarray, start: int, prompt_length: int, budget: int) -> int:

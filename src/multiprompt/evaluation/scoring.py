@@ -46,7 +46,11 @@ def dev_value(
     method: Method, task: Task, examples: Sequence[TextExample], tokens: TokenisedExamples, task_id: int
 ) -> float:
     """The reported metric of the task, for the choice of a checkpoint."""
-    predictions = generate_answers(method, tokens, task_id, task.generation_length, task.beams)
+    return dev_score(task, examples, generate_answers(method, tokens, task_id, task.generation_length, task.beams))
+
+
+def dev_score(task: Task, examples: Sequence[TextExample], predictions: Sequence[str]) -> float:
+    """The reported metric of answers that are at hand."""
     return score(task.reported, predictions, [e.references for e in examples], task.labels, groups_of(examples))
 
 
@@ -71,6 +75,20 @@ def evaluate_task(
         on_batch: told how many examples are decoded.
     """
     predictions = generate_answers(method, tokens, task_id, task.generation_length, task.beams, on_batch=on_batch)
+    return evaluate_answers(task, examples, predictions, train_targets)
+
+
+def evaluate_answers(
+    task: Task, examples: Sequence[TextExample], predictions: list[str], train_targets: Sequence[str]
+) -> Evaluation:
+    """Score answers that are at hand.
+
+    Args:
+        task: how answers are compared.
+        examples: with their references.
+        predictions: one for each of the examples.
+        train_targets: targets of the training examples, for the majority baseline.
+    """
     references = [example.references for example in examples]
     groups = groups_of(examples)
     rows = {name: statistics_of(name, predictions, references, task.labels, groups) for name in task.metrics}

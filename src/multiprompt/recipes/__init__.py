@@ -14,6 +14,7 @@ _HOMES = {
     "PreparedTask": "prepare",
     "adapt_target": "target",
     "answer": "use",
+    "estimate_run": "estimate",
     "evaluate": "use",
     "evaluate_run": "replay",
     "load_task": "prepare",

@@ -65,22 +65,37 @@ def open_node(inputs: Inputs, node: Node, run: Path, progress: Progress) -> Open
     stage, folder = node.stage, run / node.key
     tasks = inputs.tasks_of(stage, node.seed)
     options = stage_options(inputs.experiment, stage, tasks)
-    start = Start(
-        backbone=inputs.backbone,
-        tasks=stage.tasks,
-        options=options.method,
-        training=options.training,
-        prompt=inputs.experiment.prompt,
-        earlier=_earlier(inputs, node, run),
-        seed=node.seed,
-        stage=stage.name,
-        max_source_length=max(task.task.max_source_length for task in tasks),
-        data=tasks,
-    )
+    start = start_of(inputs, node, tasks, options, _earlier(inputs, node, run))
     if workers().is_main:
         begin_stage(folder, node.identity, node.made_from)
     place = Place(stage.name, folder, node.identity, progress, node.title)
     return OpenNode(node, build_method(stage.method, start), tasks, options, place)
+
+
+def start_of(
+    inputs: Inputs, node: Node, tasks: Sequence[PreparedTask], options: StageOptions, earlier: Mapping[str, Learned]
+) -> Start:
+    """What the method of a node is made from.
+
+    Args:
+        inputs: backbone, data, options.
+        node: of the graph.
+        tasks: of the node, cut to its shots.
+        options: of the node.
+        earlier: what the stages that it needs have learned, by their names.
+    """
+    return Start(
+        backbone=inputs.backbone,
+        tasks=node.stage.tasks,
+        options=options.method,
+        training=options.training,
+        prompt=inputs.experiment.prompt,
+        earlier=earlier,
+        seed=node.seed,
+        stage=node.stage.name,
+        max_source_length=max(task.task.max_source_length for task in tasks),
+        data=tasks,
+    )
 
 
 def _earlier(inputs: Inputs, node: Node, run: Path) -> Mapping[str, Learned]:

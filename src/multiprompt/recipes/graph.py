@@ -173,6 +173,11 @@ def company(ready: Sequence[Node], most_examples: int = JOINT_EXAMPLES) -> list[
     return chosen
 
 
+def alone(ready: Sequence[Node]) -> list[Node]:
+    """The first node: one after the other."""
+    return [ready[0]]
+
+
 def spread(
     ready: Sequence[Node], workers: int, free: int, choose: Callable[[Sequence[Node]], list[Node]] = company
 ) -> list[list[Node]]:
@@ -218,6 +223,19 @@ def run_graph(
         chosen = choose(ready)
         execute(chosen)
         finished |= {node.key for node in chosen}
+
+
+def joint_trainings(nodes: Mapping[str, Node], done: Iterable[str], together: bool) -> list[list[Node]]:
+    """What ``run_graph`` executes, training by training, in its order. Nothing is executed.
+
+    Args:
+        nodes: by key, in plan order.
+        done: keys of the nodes that are done already.
+        together: whether nodes are trained side by side.
+    """
+    trainings: list[list[Node]] = []
+    run_graph(nodes, done, lambda chosen: trainings.append(list(chosen)), company if together else alone)
+    return trainings
 
 
 def plan_of_node(experiment: Experiment, key: str) -> tuple[int, list[PlannedStage]]:

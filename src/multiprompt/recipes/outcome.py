@@ -129,7 +129,17 @@ def summary_of(scores: Sequence[Score]) -> str:
 
 
 def write_predictions(folder: Path, task: PreparedTask, outcome: Outcome) -> None:
-    """Every answer with its row, its group if it has one, and its references, one JSON object a line."""
+    """Write the ``prediction_lines`` of a task."""
+    write_text(folder / f"predictions-{task.name}.jsonl", prediction_lines(task, outcome.evaluation.predictions))
+
+
+def prediction_lines(task: PreparedTask, predictions: Sequence[str]) -> str:
+    """Every answer with its row, its group if it has one, and its references, one JSON object a line.
+
+    Args:
+        task: gives the rows.
+        predictions: for its test examples, in their order.
+    """
     lines = [
         json.dumps(
             {"row": example.row_id}
@@ -137,6 +147,6 @@ def write_predictions(folder: Path, task: PreparedTask, outcome: Outcome) -> Non
             | {"prediction": prediction, "references": example.references},
             ensure_ascii=False,
         )
-        for example, prediction in zip(task.data.test, outcome.evaluation.predictions, strict=True)
+        for example, prediction in zip(task.data.test, predictions, strict=True)
     ]
-    write_text(folder / f"predictions-{task.name}.jsonl", "\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"

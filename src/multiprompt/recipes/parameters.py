@@ -34,8 +34,9 @@ from multiprompt.options import (
     TrainingOptions,
 )
 from multiprompt.plan import GROUPED
-from multiprompt.prompts import DecomposedPrompt, SoftPrompt, start_task_factors
+from multiprompt.prompts import DecomposedPrompt
 from multiprompt.recipes.build import Start, build_method
+from multiprompt.recipes.stand_ins import stand_ins
 
 SOURCE = "source"
 """Name of the source stage of multitask prompt tuning, which is counted too."""
@@ -155,14 +156,13 @@ def _with_rank(method: str, options: Any, prompt: PromptOptions, rank: int | Non
 def _start(backbone: FrozenT5, tasks: int, options: Any, prompt: PromptOptions) -> Start:
     """What the method is built from; what earlier stages would have learned is zero here."""
     rows = torch.zeros(prompt.length, backbone.width)
-    factors = start_task_factors(prompt.length, backbone.width, prompt.rank)
     return Start(
         backbone=backbone,
         tasks=tuple(f"task-{number}" for number in range(tasks)),
         options=options,
         training=TrainingOptions(),
         prompt=prompt,
-        earlier={"source": DecomposedPrompt(rows, [factors]), "teacher-task": SoftPrompt([rows])},
+        earlier=stand_ins(("source", "teacher-task"), rows, prompt.rank),
         seed=0,
         stage="params",
         max_source_length=MAX_SOURCE_LENGTH,

@@ -110,13 +110,14 @@ def read_run_config(folder: Path) -> Experiment:
 
 def differences(before: Experiment, after: Experiment) -> list[str]:
     """Every option that two experiments differ in, one line each."""
-    return list(_differences(to_plain(before), to_plain(after)))
+    return list(plain_differences(to_plain(before), to_plain(after)))
 
 
-def _differences(before: Any, after: Any, prefix: str = "") -> Iterator[str]:
+def plain_differences(before: Any, after: Any, prefix: str = "") -> Iterator[str]:
+    """Every leaf that two trees of plain values differ in, one line each."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for key in [*before, *(key for key in after if key not in before)]:
-            yield from _differences(before.get(key), after.get(key), f"{prefix}{key}.")
+            yield from plain_differences(before.get(key), after.get(key), f"{prefix}{key}.")
     elif before != after:
         yield f"{prefix.removesuffix('.')}: the folder has {before!r}, asked for is {after!r}"
 

@@ -89,6 +89,33 @@ def _find_finished(node: Node, reuse: Sequence[Path], progress: Progress) -> Fou
     return None
 
 
+def strangers(nodes: Mapping[str, Node], found: Mapping[str, Found], run: Path) -> dict[str, str | None]:
+    """The stages in a run's folder that are not its nodes, by key: whose they are, or None where they do not say.
+
+    Args:
+        nodes: by key.
+        found: what will come to its place.
+        run: folder of the run.
+    """
+    others: dict[str, str | None] = {}
+    for place in sorted(path for path in run.glob("seed-*/*") if path.is_dir()):
+        key = f"{place.parent.name}/{place.name}"
+        try:
+            identity = identity_of(place)
+        except CheckpointError:  # not one of the nodes: those have been looked at
+            continue
+        if identity is None and key not in found:
+            continue
+        if identity is None or key not in nodes or nodes[key].identity != identity:
+            others[key] = identity
+    return others
+
+
+def holds_something(place: Path) -> bool:
+    """Whether a stage's folder has more in it than the files of its lock."""
+    return any(not path.name.startswith(".") for path in place.iterdir())
+
+
 def put_aside(nodes: Mapping[str, Node], found: Mapping[str, Found], run: Path, progress: Progress) -> None:
     """Move every stage that is not one of the nodes out of its place.
 
@@ -102,19 +129,11 @@ def put_aside(nodes: Mapping[str, Node], found: Mapping[str, Found], run: Path, 
         CheckpointError: another process works on one of them, or it cannot be moved.
     """
     moved = 0
-    for place in sorted(path for path in run.glob("seed-*/*") if path.is_dir()):
-        key = f"{place.parent.name}/{place.name}"
-        try:
-            identity = identity_of(place)
-        except CheckpointError:  # not one of the nodes: those have been looked at
-            continue
-        if identity is None and key not in found:
-            continue
-        if identity is not None and key in nodes and nodes[key].identity == identity:
-            continue
+    for key, identity in strangers(nodes, found, run).items():
+        place = run / key
         with only_process(place):
             pass  # a process that outlived its run may still be at it
-        if any(not path.name.startswith(".") for path in place.iterdir()):
+        if holds_something(place):
             set_aside(run, key, identity or "unknown")
             moved += 1
         else:  # it was ended before anything was written

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from multiprompt.backbone import FrozenT5
 from multiprompt.data import MICRO_BATCH_COST, BatchStream, EpochSampler, Sampler, TaskSampler
 from multiprompt.evaluation.scoring import dev_value
 from multiprompt.methods import Method
@@ -34,6 +35,43 @@ class Place:
     title: str = ""
 
 
+def stage_stream(
+    backbone: FrozenT5,
+    prompt_length: int,
+    tasks: Sequence[PreparedTask],
+    options: TrainingOptions,
+    mixing: MixingOptions,
+    seed: int,
+    name: str,
+) -> BatchStream:
+    """The batches of a training on one task (in epochs) or on several (by task sampling).
+
+    Args:
+        backbone: says whether batches are padded, and with what.
+        prompt_length: rows in front of every source.
+        tasks: in the order of the task ids.
+        options: size of the batches.
+        mixing: how batches of several tasks are drawn.
+        seed: of the order of the examples.
+        name: of the stage, on which the order depends too.
+    """
+    sizes = [len(task.train) for task in tasks]
+    order_seed = derive_seed(seed, name, "order")
+    sampler: Sampler
+    if len(tasks) == 1:
+        sampler = EpochSampler(tasks[0].train.sources.lengths, options.batch_size, order_seed)
+    else:
+        sampler = TaskSampler(sizes, options.batch_size, order_seed, mixing.mode, mixing.size_cap, mixing.max_tasks)
+    return BatchStream(
+        [task.train for task in tasks],
+        sampler,
+        int(backbone.tokenizer.pad_token_id),
+        prompt_length,
+        options.max_micro_batch,
+        MICRO_BATCH_COST if backbone.pads else None,
+    )
+
+
 def stage_training(
     method: Method,
     tasks: Sequence[PreparedTask],
@@ -56,21 +94,7 @@ def stage_training(
         seed: of the order of the examples and of dropout.
         place: folder, identity, title.
     """
-    sizes = [len(task.train) for task in tasks]
-    order_seed = derive_seed(seed, place.name, "order")
-    sampler: Sampler
-    if len(tasks) == 1:
-        sampler = EpochSampler(tasks[0].train.sources.lengths, options.batch_size, order_seed)
-    else:
-        sampler = TaskSampler(sizes, options.batch_size, order_seed, mixing.mode, mixing.size_cap, mixing.max_tasks)
-    stream = BatchStream(
-        [task.train for task in tasks],
-        sampler,
-        int(method.backbone.tokenizer.pad_token_id),
-        method.prompt_length,
-        options.max_micro_batch,
-        MICRO_BATCH_COST if method.backbone.pads else None,
-    )
+    stream = stage_stream(method.backbone, method.prompt_length, tasks, options, mixing, seed, place.name)
 
     def evaluate() -> float:
         values = [dev_value(method, task.task, task.data.dev, task.dev, task_id) for task_id, task in enumerate(tasks)]
@@ -80,7 +104,7 @@ def stage_training(
         method=method,
         stream=stream,
         options=options,
-        steps=options.steps_for(sum(sizes), default_epochs),
+        steps=options.steps_for(sum(len(task.train) for task in tasks), default_epochs),
         seed=derive_seed(seed, place.name),
         evaluate=evaluate,
         checkpoint=place.folder / "checkpoint.safetensors" if place.folder else None,

@@ -1,5 +1,6 @@
 """The one training loop, its optimisers and its checkpoints. It sees batches and a method, never a task."""
 
+from multiprompt.training.checkpoint import checkpoint_step
 from multiprompt.training.loop import train, train_together
 from multiprompt.training.optimiser import build_optimiser, learning_rate_factor
 from multiprompt.training.progress import SILENT, Progress
@@ -14,6 +15,7 @@ __all__ = [
     "Training",
     "TrainingReport",
     "build_optimiser",
+    "checkpoint_step",
     "learning_rate_factor",
     "step",
     "train",

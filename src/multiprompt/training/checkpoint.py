@@ -78,6 +78,25 @@ def save_checkpoint(
     write_tensors(path, tensors, {"multiprompt": json.dumps(record)})
 
 
+def checkpoint_step(path: Path) -> int:
+    """Steps that a checkpoint has behind it; 0 if there is none. Its tensors are not read.
+
+    Raises:
+        CheckpointError: the file is damaged or no checkpoint.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            return int(json.loads((file.metadata() or {})["multiprompt"])["step"])
+    except FileNotFoundError:
+        return 0
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} is damaged or is no checkpoint ({error}); delete this file to begin the stage anew"
+        ) from error
+
+
 def load_checkpoint(
     path: Path, identity: str, optimiser: torch.optim.Optimizer
 ) -> tuple[TrainingState, dict[str, Tensor]]:

@@ -1,0 +1,69 @@
+"""What earlier stages will have learned, before they have: prompts of the right shape, to count and to time with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from jaxtyping import Float
+from torch import Tensor
+
+from multiprompt.options import SpotOptions
+from multiprompt.prompts import DecomposedPrompt, SharedPrompt, SoftPrompt, start_task_factors
+from multiprompt.recipes.build import Learned, build_method
+from multiprompt.recipes.execute import OpenNode, start_of
+from multiprompt.recipes.graph import Node
+from multiprompt.recipes.inputs import Inputs
+from multiprompt.recipes.stage import Place
+from multiprompt.recipes.stage_options import stage_options
+from multiprompt.recipes.starts import start_rows
+
+
+def stand_ins(names: Iterable[str], rows: Float[Tensor, "P D"], rank: int) -> dict[str, Learned]:
+    """A prompt for every stage that some method needs, by the stages' names.
+
+    ATTEMPT's network needs none: one that was not trained has the same shape.
+
+    Args:
+        names: of the stages.
+        rows: of every prompt.
+        rank: of the factors of the source prompt; 0 for a source prompt without factors.
+    """
+    length, width = rows.shape
+    earlier: dict[str, Learned] = {}
+    for name in names:
+        if name.startswith("teacher-"):
+            earlier[name] = SoftPrompt([rows])
+        elif name == "source" and rank:
+            earlier[name] = DecomposedPrompt(rows, [start_task_factors(length, width, rank)])
+        elif name in ("source", "source-mixture"):
+            earlier[name] = SharedPrompt(rows, 1)
+    return earlier
+
+
+def open_stand_in(inputs: Inputs, node: Node) -> OpenNode:
+    """A node that can be trained without any other having been, and that keeps nothing on disk.
+
+    SPoT starts from what its early steps would have found; they are not taken.
+
+    Args:
+        inputs: backbone, data, options.
+        node: of the graph.
+
+    Raises:
+        ConfigError: the options do not fit the backbone.
+    """
+    experiment = inputs.experiment
+    tasks = inputs.tasks_of(node.stage, node.seed)
+    options = stage_options(experiment, node.stage, tasks)
+    needs: Iterable[str] = node.stage.needs
+    if isinstance(options.method, SpotOptions):
+        options = replace(options, method=replace(options.method, start="mixture"))
+        needs = ("source-mixture",)
+    factors = experiment.source is None or experiment.source.decomposed
+    rows = start_rows(experiment.prompt, inputs.backbone, seed=0).cpu()
+    earlier = stand_ins(needs, rows, experiment.prompt.rank if factors else 0)
+    if "source" in earlier and inputs.source_prompt is not None:
+        earlier["source"] = inputs.source_prompt
+    start = start_of(inputs, node, tasks, options, earlier)
+    return OpenNode(node, build_method(node.stage.method, start), tasks, options, Place(node.stage.name))
