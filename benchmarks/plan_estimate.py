@@ -1,7 +1,7 @@
 """What `multiprompt plan` says of a run, and what the run then takes: time, memory, disk.
 
 Plans an experiment and runs it, each in a process of its own, imports and report included. With one thread the time is
-that of the processor, which other programs do not lengthen; then waiting for the disk is not in it. The peak of memory is that
+that of the processor, which other programs do not lengthen; it leaves out waiting for the disk. The memory is the peak
 of the process; the disk is what lies in the run folder, without its locks.
 """
 

@@ -23,7 +23,7 @@ from multiprompt.evaluation.results import read_results
 from multiprompt.options import Methods
 from reports.fake_runs import fake_scores, write_fake_run
 
-VERBS = ["quickstart", "ls", "params", "show", "validate", "run", "evaluate", "predict", "report", "cache"]
+VERBS = ["quickstart", "ls", "params", "show", "validate", "plan", "run", "evaluate", "predict", "report", "cache"]
 
 SMALL = "name: a small one\ntargets: {tasks: [mini-rte], methods: {prompt_tuning: {}}}\n"
 
@@ -77,6 +77,8 @@ def test_every_verb_has_a_help_with_an_example(verb):
         (["ls", "taks"], "'taks'"),
         (["show"], "TASK"),
         (["run"], "CONFIG"),
+        (["plan"], "CONFIG"),
+        (["plan", "small.yaml", "--measur"], "--measure"),
         (["predict", "folder", "text"], "--task"),
         (["show", "mini-rte", "--rows", "-1"], "--rows"),
         (["report"], "RUN"),
@@ -104,6 +106,9 @@ def test_usage_errors_have_code_2(arguments, message):
         (["validate", "small.yaml", "prompt.length=0"], "prompt.length is 0"),
         (["validate", "small.yaml", "targets.tasks=[mini-tre]"], "did you mean 'mini-rte'"),
         (["validate", "small.yaml", "data.location=nowhere"], "data.location: nowhere does not exist"),
+        (["plan", "quikstart"], "unknown file or recipe 'quikstart'; did you mean 'quickstart'?"),
+        (["plan", "small.yaml", "--reuse", "nowhere"], "nowhere is not a run folder"),
+        (["plan", "small.yaml", "--out", "."], "holds files but no run"),
         (["report", "nowhere"], "nowhere is not a run folder"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
         (["predict", "nowhere", "--task", "rte", "text"], "nowhere is not a run folder"),
@@ -241,6 +246,44 @@ def test_run_on_a_cluster(monkeypatch):
     lost = call("run", "small.yaml", "--threads-per-stage", "4")
     assert (lost.exit_code, len(given)) == (1, 3)
     assert "give --ray ADDRESS too" in lost.output
+
+
+def test_plan_prints_the_stages_and_the_estimates(tmp_path):
+    targets = ["targets.tasks=[mini-rte, mini-wsc, mini-mrpc, mini-yelp]", "data.max_test=20", "data.max_train=40"]
+    result = call("plan", "small.yaml", *targets, "targets.shots=[8, all]", "seeds=[0, 1]", "--no-measure")
+    assert result.exit_code == 0, result.stderr
+    rows = [line.split() for line in result.stdout.splitlines()]
+    heads = "stage method shots tasks seeds stages steps x examples trained each in all left state"
+    assert " ".join(rows[0]) == heads
+    trained = f"{100 * 96:,}"
+    assert " ".join(rows[1]) == f"target prompt_tuning 8 4 tasks 0, 1 8 1,000 x 8 {trained} 8 new"
+    assert " ".join(rows[2]) == f"target prompt_tuning all 4 tasks 0, 1 8 25 x 32 {trained} 8 new"
+    together = [
+        "4 x prompt_tuning 8, 3 x prompt_tuning all",
+        "3 x prompt_tuning all, 4 x prompt_tuning 8",
+        "2 x prompt_tuning all",
+    ]
+    assert [" ".join(row) for row in rows[4:8]] == ["times trained together", *(f"1 {each}" for each in together)]
+    assert "disk: about" in result.stdout
+    assert "time left" not in result.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_plan_says_what_is_left_and_why(tmp_path):
+    short = ["prompt.length=4", "data.max_train=20", "data.max_test=8", "data.max_dev=4", "targets.training.steps=2"]
+    assert call("run", "small.yaml", *short, "--out", "run").exit_code == 0
+    result = call("plan", "small.yaml", *short, "--out", "run")
+    assert result.exit_code == 0, result.stderr
+    assert "1 done" in result.stdout
+    assert "run holds a run; `multiprompt run` goes on with it if you add --resume" in result.stdout
+    changed = call("plan", "small.yaml", *short, "prompt.length=5", "--out", "run", "--reuse", "run").stdout
+    assert "1 changed" in changed
+    assert (
+        "stages are made anew because of this:\n  - 1 stage: prompt.length: the folder has 4, asked for is 5" in changed
+    )
+    assert "1 stage in run will be set aside" in changed
+    assert re.search(r"time left: about .* on this machine \(cpu with 1 thread\)", changed)
+    assert re.search(r"memory: about \d+ MB at its peak", changed)
 
 
 def test_quickstart_runs_its_recipe(monkeypatch, tmp_path):

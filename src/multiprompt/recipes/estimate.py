@@ -220,8 +220,9 @@ def _seconds_of(
             for job in stretch.jobs:
                 key = job.node.key
                 training[key] += whole * job.step_cost * job.passes / stretch.cost
-                # All save when one has its last step, and from time to time.
-                saves[key] += 1 + whole // jobs[0].options.training.checkpoint_seconds
+                # All save when one has its last step, and from time to time, which is after every step at most.
+                often = min(job.options.training.checkpoint_seconds for job in stretch.jobs)
+                saves[key] += min(stretch.steps, 1 + whole / often if often > 0 else stretch.steps)
         for job in jobs:
             key = job.node.key
             a_dev = speeds.of_answers(job, job.dev) + sum(speeds.scoring[task.name][0] for task in job.tasks)
