@@ -88,8 +88,7 @@ def attend(layer: Any, attention: Any, x: Tensor, states: Tensor | None, core: C
 
 
 def position_bias(attention: Any, length: int) -> Tensor:
-    """The bias of self-attention over ``length`` positions, ``[H, length, length]``; no position sees a later one in a
-    decoder."""
+    """The bias of self-attention over ``length`` positions, ``[H, length, length]``; in a decoder, causal."""
     # It depends on the distance alone: one row of 2 length - 1 distances holds all of it.
     row: Tensor = attention.compute_bias(1, 2 * length - 1, past_seen_tokens=length - 1)[0, :, 0].detach()
     bias = row.unfold(1, length, 1).flip(1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
@@ -48,7 +50,7 @@ class Grid:
         self.mask = mask.bool()
         self.count, self.width = mask.shape
 
-    @property
+    @cached_property
     def added(self) -> Tensor | None:
         """What hides padding from attention, added to its scores: ``[B, 1, 1, N]``; None where there is none."""
         if bool(self.mask.all()):
