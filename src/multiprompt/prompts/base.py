@@ -33,7 +33,8 @@ class Prompt(nn.Module, ABC):
         if self.num_tasks == 1:
             if task_ids.any():
                 raise IndexError(f"the prompt holds one task, but a batch asks for task {int(task_ids.max())}")
-            return self.collapse([0]).expand(len(task_ids), -1, -1)
+            # as for one of several tasks below, not expand(): so a task alone adds its gradient up as in a group
+            return self.collapse([0]).index_select(0, torch.zeros_like(task_ids))
         present, index = torch.unique(task_ids, return_inverse=True)
         tasks = present.tolist()
         if tasks[0] < 0 or tasks[-1] >= self.num_tasks:
