@@ -255,6 +255,19 @@ def test_what_is_done_takes_no_time_and_half_of_the_steps_half_of_it(tiny_folder
     assert all(each.left == each.whole for each in others)
 
 
+def test_the_whole_run_is_estimated_where_some_tasks_have_nothing_left(tiny_folder, tmp_path):
+    targets = {"tasks": ["mini-rte"], "methods": {"prompt_tuning": {}}}
+    experiment, run = two_sources(tiny_folder, targets=targets), tmp_path / "run"
+    run_experiment(experiment, run)
+    targets = targets | {"methods": {"prompt_tuning": {"learning_rate": 0.7}}}
+    estimate = estimate_run(two_sources(tiny_folder, targets=targets), run, seconds=0.5)
+    assert Counter(states(estimate).values()) == {"done": 3, "changed": 1}
+    left, whole = estimate.seconds(left=True), estimate.seconds(left=False)
+    assert left is not None
+    assert whole is not None
+    assert left < whole
+
+
 def test_a_joint_training_is_cut_where_a_stage_ends(tiny_folder):
     targets = {"tasks": ["mini-rte"], "methods": {"prompt_tuning": {}}, "training": {"steps": 10, "batch_size": 6}}
     experiment = two_sources(tiny_folder, targets=targets)

@@ -125,7 +125,7 @@ def measure(
     speeds = Speeds()
     speeds.file, speeds.byte = _disk_speed(near, clock)
     ordered = sorted(stretches, key=lambda stretch: -stretch.steps * stretch.cost)
-    for task in {task.name: task for stretch in ordered for job in stretch.jobs for task in job.tasks}.values():
+    for task in inputs.tasks.values():  # of those too whose stages are done: the whole run is estimated as well
         speeds.scoring[task.name] = _scoring_seconds(task, clock)
     for again in (False, True):
         for stretch in ordered:
