@@ -87,12 +87,14 @@ def connection(cluster: Cluster) -> Iterator[None]:
     if cluster.address == LOCAL:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody has asked for a report about this cluster
         quiet |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    address = (os.environ.get("RAY_ADDRESS") or "auto") if cluster.address == "auto" else cluster.address
     try:
-        _knock(os.environ.get("RAY_ADDRESS", "auto") if cluster.address == "auto" else cluster.address)
-        ray.init(address=cluster.address, **quiet)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        _knock(address)
+        ray.init(address=address, **quiet)
+    except Exception as error:  # ray raises anything, plain Exception too
+        ray.shutdown()
         raise ConfigError(
-            f"no connection to the ray cluster {cluster.address!r}: {error}\nIs it started (ray start --head), and "
+            f"no connection to the ray cluster {address!r}: {error}\nIs it started (ray start --head), and "
             "does every machine have the same versions of Python and ray?"
         ) from error
     try:
@@ -203,6 +205,7 @@ def _report(task: Any, chosen: Sequence[Node]) -> Report:
     """The report of some nodes; one about their worker if there is none.
 
     Raises:
+        ConfigError: multiprompt is not installed where the worker runs.
         ray.exceptions.RayTaskError: a mistake in the program; it shows the traceback of the worker.
     """
     ray = import_ray()
@@ -223,6 +226,13 @@ def _report(task: Any, chosen: Sequence[Node]) -> Report:
             f"ends a process because memory ran out. {advice}"
         )
         return Report(error=_caused(text, error))
+    except known.RayTaskError as error:
+        if "failed to import on the worker" not in str(error):
+            raise
+        raise ConfigError(
+            f"a worker of the cluster cannot load multiprompt: {str(error).strip().splitlines()[-1]}\nInstall the same "
+            "release on every machine"
+        ) from error
 
 
 def _caused(text: str, error: Exception) -> TrainingError:
