@@ -18,7 +18,7 @@ from pathlib import Path
 
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.execute import open_node
-from multiprompt.recipes.graph import build_graph
+from multiprompt.recipes.graph import build_graph, node_key
 from multiprompt.recipes.inputs import load_inputs
 from multiprompt.recipes.run_folder import read_run_config
 from multiprompt.training import SILENT, Run, step
@@ -40,7 +40,7 @@ def measure(folder: Path, task: str, method: str, steps: int) -> dict[str, float
     wanted = next(s for s in stages if s.kind == "target" and (s.method, s.tasks, s.shots) == (method, (task,), "all"))
     inputs = load_inputs(experiment, stages, SILENT)
     nodes = build_graph(inputs, [seed], stages)
-    node = nodes[f"seed-{seed}/{wanted.name}"]
+    node = nodes[node_key(seed, wanted.name)]
     with tempfile.TemporaryDirectory() as scratch:
         run_folder = Path(scratch)
         for needed in node.needs:

@@ -75,13 +75,17 @@ def tiny_backbone() -> FrozenT5:
     return backbone
 
 
-@pytest.fixture
-def tiny_folder(tmp_path: Path) -> Path:
-    """The random backbone, saved the way transformers saves it."""
-    folder = tmp_path / "tiny-t5"
+def save_tiny(folder: Path) -> Path:
+    """Save the random model and its tokenizer; returns the folder."""
     build_tiny_model().save_pretrained(folder)
     build_tiny_tokenizer().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def tiny_folder(tmp_path: Path) -> Path:
+    """The random backbone, saved the way transformers saves it."""
+    return save_tiny(tmp_path / "tiny-t5")
 
 
 @pytest.fixture

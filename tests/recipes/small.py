@@ -49,6 +49,14 @@ def stored_tensors(folder: Path) -> dict[str, torch.Tensor]:
     }
 
 
+def assert_as_alone(joint: Path, alone: Path) -> None:
+    """The tensors of a run whose stages trained together are those of one whose stages did not, up to rounding."""
+    tensors, expected = stored_tensors(joint), stored_tensors(alone)
+    assert tensors.keys() == expected.keys()
+    for name, tensor in expected.items():
+        assert float((tensors[name] - tensor).norm() / tensor.norm()) < 1e-5, name
+
+
 class Killed(BaseException):
     """As sudden as a signal: nothing catches it."""
 

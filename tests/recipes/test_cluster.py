@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import build_tiny_model, build_tiny_tokenizer
+from conftest import save_tiny
 from multiprompt.config import to_yaml
 from multiprompt.errors import CheckpointError, ConfigError, TrainingError
 from multiprompt.evaluation.results import read_results
@@ -31,7 +31,7 @@ from multiprompt.recipes.inputs import load_inputs
 from multiprompt.recipes.run_folder import only_process, write_config
 from multiprompt.recipes.worker import Order, Report, config_digest, fulfil
 from multiprompt.training import SILENT
-from recipes.small import Listener, small_experiment, stored_tensors
+from recipes.small import Listener, assert_as_alone, small_experiment, stored_tensors
 
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 """Of the workers; they are as nice as the tests, which other programs may keep waiting."""
@@ -41,10 +41,7 @@ TUNING = "seed-1/target-mini-rte-prompt_tuning-all"
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("backbone")
-    build_tiny_model().save_pretrained(folder)
-    build_tiny_tokenizer().save_pretrained(folder)
-    return folder
+    return save_tiny(tmp_path_factory.mktemp("backbone"))
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +119,7 @@ def test_stages_that_train_together_are_split_over_the_workers(backbone, two_wor
         "begun: seed 2, teacher-mini-sst2, seed 2, teacher-mini-qqp, seed 2, target-mini-rte-prompt_tuning-all",
     ]
     run_experiment(replace(experiment, together=False), tmp_path / "alone")
-    joint, alone = stored_tensors(tmp_path / "run"), stored_tensors(tmp_path / "alone")
-    assert joint.keys() == alone.keys()
-    for name, tensor in alone.items():
-        assert float((joint[name] - tensor).norm() / tensor.norm()) < 1e-5, name
+    assert_as_alone(tmp_path / "run", tmp_path / "alone")
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import build_tiny_model, build_tiny_tokenizer
+from conftest import build_tiny_model, save_tiny
 from multiprompt.config import build_experiment
 from multiprompt.data import load_task_data
 from multiprompt.evaluation.results import read_results
@@ -58,10 +58,7 @@ def experiment_of(backbone: Path, targets: dict, **changes) -> Experiment:
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("backbone")
-    build_tiny_model().save_pretrained(folder)
-    build_tiny_tokenizer().save_pretrained(folder)
-    return folder
+    return save_tiny(tmp_path_factory.mktemp("backbone"))
 
 
 @pytest.fixture(scope="module", params=SETTINGS)

@@ -14,7 +14,8 @@ from multiprompt.methods import FineTuning
 from multiprompt.metrics import score
 from multiprompt.options import DataOptions, MixingOptions, TrainingOptions
 from multiprompt.recipes import load_task
-from multiprompt.recipes.stage import Place, train_stage
+from multiprompt.recipes.stage import Place, stage_training
+from multiprompt.training import train
 
 TASKS = ["sst2", "cola", "mrpc", "qqp", "qnli", "mnli", "rte", "stsb", "cb", "boolq", "squad"]
 
@@ -36,7 +37,7 @@ def test_64_real_rows_are_learned_by_heart(name, shared_folder):
     with FineTuning(backbone, learning_rate=2e-3) as method:
         before = accuracy(method)
         for attempt in range(8):  # some tasks need more steps than others
-            train_stage(method, [task], training, MixingOptions(), 1, attempt, Place(f"heart-{attempt}"))
+            train(stage_training(method, [task], training, MixingOptions(), 1, attempt, Place(f"heart-{attempt}")))
             if accuracy(method) >= 95:
                 break
         assert accuracy(method) >= 95

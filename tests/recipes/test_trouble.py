@@ -18,7 +18,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from conftest import build_tiny_model, build_tiny_tokenizer
+from conftest import save_tiny
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import read_results
 from multiprompt.recipes import evaluate_run, predict, run_experiment, run_node, stored_scores
@@ -31,10 +31,7 @@ STAGE = "seed-1/target-mini-rte-prompt_tuning-all"
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("backbone")
-    build_tiny_model().save_pretrained(folder)
-    build_tiny_tokenizer().save_pretrained(folder)
-    return folder
+    return save_tiny(tmp_path_factory.mktemp("backbone"))
 
 
 def one_stage(backbone: Path):

@@ -81,7 +81,7 @@ class PartedDropout(TorchFunctionMode):
         device: of the model.
 
     Attributes:
-        in_decoder: which stack runs; whoever runs the model says so.
+        in_decoder: which stack runs; whoever runs the model says so (``enter_decoder``).
     """
 
     active: ClassVar[PartedDropout | None] = None
@@ -111,6 +111,12 @@ class PartedDropout(TorchFunctionMode):
         if function is F.scaled_dot_product_attention and options.get("dropout_p"):
             return self._attention(*arguments, **options)
         return function(*arguments, **options)
+
+    @classmethod
+    def enter_decoder(cls) -> None:
+        """Tell the dropout in force, if there is one, that the decoder runs from here on."""
+        if cls.active is not None:
+            cls.active.in_decoder = True
 
     def turn(self, part: Part) -> AbstractContextManager[None]:
         """Inside, random numbers are those of the part."""

@@ -191,9 +191,8 @@ class FrozenT5:
                 dropping = self._parted_dropout(inputs, [mask for _, mask in pairs], (mask.shape[1], labels.shape[1]))
         counted = labels != IGNORED
         with dropping or nullcontext():
-            passed = encode_and_decode(
-                self.model, embedded, mask, self.model._shift_right(labels), counted, hidden, dropping, self.packs
-            )
+            shifted = self.model._shift_right(labels)
+            passed = encode_and_decode(self.model, embedded, mask, shifted, counted, hidden, self.packs)
         # The output layer is the widest of the model: it is computed only where a target token is waiting.
         logits = self.model.lm_head(self._scaled(passed.last))
         example_ids, _ = counted.nonzero(as_tuple=True)

@@ -51,7 +51,6 @@ def encode_and_decode(
     shifted: Tensor,
     counted: Tensor,
     hidden: HiddenStates,
-    dropping: PartedDropout | None,
     packs: bool,
 ) -> Passed:
     """A pass through encoder and decoder.
@@ -63,16 +62,14 @@ def encode_and_decode(
         shifted: tokens that the decoder reads, ``[B, T]``.
         counted: true for its positions that count, ``[B, T]``.
         hidden: which states to keep.
-        dropping: the dropout that is in force, if it is that of several runs.
         packs: whether real tokens run through the model as one row where that is possible.
     """
     if not is_fast(model):
-        return _by_transformers(model, embedded, mask, shifted, counted, hidden, dropping)
+        return _by_transformers(model, embedded, mask, shifted, counted, hidden)
     encoder, decoder, every = model.encoder, model.decoder, hidden == "all"
     sources, targets = _layouts(mask, counted, packs)
     encoded = run_stack(encoder, sources.pack(embedded), _own_attention(encoder, sources), every=every)
-    if dropping:
-        dropping.in_decoder = True
+    PartedDropout.enter_decoder()
     tokens, cross = decoder.embed_tokens(targets.pack(shifted)), _cross_attention(decoder, targets, sources)
     decoded = run_stack(decoder, tokens, _own_attention(decoder, targets), encoded[-1], cross, every=every)
     kept = slice(0 if hidden == "none" else None)
@@ -90,14 +87,12 @@ def _by_transformers(
     shifted: Tensor,
     counted: Tensor,
     hidden: HiddenStates,
-    dropping: PartedDropout | None,
 ) -> Passed:
     # A mask without padding changes nothing, and attention without a mask is faster.
     needed = None if bool(mask.all()) else mask
     every = hidden == "all"
     encoded = model.encoder(inputs_embeds=embedded, attention_mask=needed, output_hidden_states=every)
-    if dropping:
-        dropping.in_decoder = True
+    PartedDropout.enter_decoder()
     decoded = model.decoder(
         input_ids=shifted,
         encoder_hidden_states=encoded.last_hidden_state,

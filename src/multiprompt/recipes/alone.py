@@ -11,8 +11,8 @@ from multiprompt.options import MixingOptions, PromptOptions, TrainingOptions
 from multiprompt.prompts import Prompt
 from multiprompt.recipes.build import Learned, Start, build_method
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place, train_stage
-from multiprompt.training import TrainingReport
+from multiprompt.recipes.stage import Place, stage_training
+from multiprompt.training import TrainingReport, train
 
 
 def train_prompt(
@@ -60,6 +60,6 @@ def train_prompt(
         data=tasks,
     )
     with build_method(method, start) as built:
-        report = train_stage(built, tasks, training, mixing, default_epochs, seed, place)
+        report = train(stage_training(built, tasks, training, mixing, default_epochs, seed, place), place.progress)
     assert isinstance(built, PromptTuning), f"{method} trains a prompt"
     return built.prompt, report

@@ -42,9 +42,10 @@ from multiprompt.prompts import (
 )
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.spot import retrieved_start, weighted_start
-from multiprompt.recipes.stage import Place, train_stage
+from multiprompt.recipes.stage import Place, stage_training
 from multiprompt.recipes.starts import start_rows, start_target_prompt
 from multiprompt.seeding import derive_seed
+from multiprompt.training import train
 
 Learned = Prompt | StoredMethod
 """What a stage leaves: a prompt, or the tensors of another method."""
@@ -250,7 +251,7 @@ def _spot_rows(start: Start) -> Tensor:
     training = replace(start.training, steps=options.early_steps, epochs=None, evaluate_every=None, select="last")
     early = replace(start, training=training, stage=f"{start.stage}-early")
     method = _prompt_tuning(early)
-    train_stage(method, start.data[:1], training, MixingOptions(), 1, start.seed, Place(early.stage))
+    train(stage_training(method, start.data[:1], training, MixingOptions(), 1, start.seed, Place(early.stage)))
     choose = retrieved_start if options.start == "retrieved" else weighted_start
     return choose(method.prompt.all_tasks().detach()[0], sources)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from multiprompt.errors import ConfigError, TrainingError
 from multiprompt.evaluation.results import Score
-from multiprompt.recipes.graph import Node, company, ready_nodes, spread
+from multiprompt.recipes.graph import Node, choice, ready_nodes, spread
 from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.outcome import summary_of
 from multiprompt.recipes.worker import Order, Report, config_digest, fulfil
@@ -167,7 +167,7 @@ def execute_graph(
     gpus = int(inputs.backbone.device.type == "cuda")
     resources = {"num_cpus": cluster.threads, "num_gpus": gpus}
     remote = ray.remote(max_retries=RETRIES, max_calls=0, **resources)(fulfil)
-    choose = company if inputs.experiment.together else lambda ready: [ready[0]]
+    choose = choice(inputs.experiment.together)
     finished, failure = set(done), None
     under_way: dict[Any, list[Node]] = {}
     try:

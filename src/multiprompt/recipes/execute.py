@@ -13,7 +13,7 @@ from multiprompt.evaluation.results import Score
 from multiprompt.methods import Method
 from multiprompt.parallel import workers
 from multiprompt.recipes.build import Learned, Start, build_method, load_learned
-from multiprompt.recipes.graph import Node
+from multiprompt.recipes.graph import Node, node_key
 from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.outcome import drawn_examples, outcomes_of, summary_of, write_predictions
 from multiprompt.recipes.prepare import PreparedTask
@@ -102,7 +102,7 @@ def _earlier(inputs: Inputs, node: Node, run: Path) -> Mapping[str, Learned]:
     """What the stages that a node needs have learned, by their names."""
     earlier: dict[str, Learned] = {}
     for name in node.stage.needs:
-        key = f"seed-{node.seed}/{name}"
+        key = node_key(node.seed, name)
         if key in node.needs:
             earlier[name] = load_learned(run / key)
         else:

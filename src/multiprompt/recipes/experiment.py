@@ -16,7 +16,7 @@ from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
 from multiprompt.recipes.cluster import Cluster, connection, execute_graph
 from multiprompt.recipes.execute import execute_nodes
-from multiprompt.recipes.graph import Node, alone, build_graph, company, plan_of_node, run_graph
+from multiprompt.recipes.graph import Node, build_graph, choice, plan_of_node, run_graph
 from multiprompt.recipes.inputs import load_inputs
 from multiprompt.recipes.run_folder import (
     check_run_folder,
@@ -130,7 +130,7 @@ def _run_experiment(
         if cluster is not None:
             execute_graph(cluster, inputs, nodes, tuple(scores), folder, keep, progress)
             return
-        run_graph(nodes, set(scores), execute, company if experiment.together else alone)
+        run_graph(nodes, set(scores), execute, choice(experiment.together))
 
 
 def run_node(experiment: Experiment, folder: Path, key: str, *, progress: Progress = SILENT) -> list[Score]:

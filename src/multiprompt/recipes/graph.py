@@ -31,7 +31,8 @@ class Node:
     Attributes:
         seed: of everything that the stage draws.
         stage: what it does.
-        identity: digest of ``made_from``; two stages of one identity hold the same tensors, bit by bit.
+        identity: digest of ``made_from``; two stages of one identity hold the same tensors, up to
+            the rounding that company brings.
         needs: keys of the nodes that it starts from.
         title: for progress and errors.
         batch_size: examples of a step.
@@ -52,12 +53,12 @@ class Node:
     @property
     def key(self) -> str:
         """Its name in the graph: its folder, relative to that of the run."""
-        return node_key(self.seed, self.stage)
+        return node_key(self.seed, self.stage.name)
 
 
-def node_key(seed: int, stage: PlannedStage) -> str:
-    """Key of the node of a stage, such as "seed-1/teacher-rte"."""
-    return f"seed-{seed}/{stage.name}"
+def node_key(seed: int, stage: str) -> str:
+    """Key of the node of the stage of this name, such as "seed-1/teacher-rte"."""
+    return f"seed-{seed}/{stage}"
 
 
 def digest(value: Any) -> str:
@@ -89,7 +90,7 @@ def build_graph(inputs: Inputs, seeds: Iterable[int], stages: Sequence[PlannedSt
             options = stage_options(inputs.experiment, stage, tasks)
             made_from = _made_from(inputs, seed, stage, tasks, options.plain, identities)
             identities[stage.name] = digest(made_from)
-            needs = tuple(key for name in stage.needs if (key := f"seed-{seed}/{name}") in nodes)
+            needs = tuple(key for name in stage.needs if (key := node_key(seed, name)) in nodes)
             title = stage.name if one_seed else f"seed {seed}, {stage.name}"
             training = options.training
             batch_size = min(training.batch_size, sum(len(task.train) for task in tasks))
@@ -173,9 +174,9 @@ def company(ready: Sequence[Node], most_examples: int = JOINT_EXAMPLES) -> list[
     return chosen
 
 
-def alone(ready: Sequence[Node]) -> list[Node]:
-    """The first node: one after the other."""
-    return [ready[0]]
+def choice(together: bool) -> Callable[[Sequence[Node]], list[Node]]:
+    """Which of the nodes that are ready come next: with their company, or one after the other."""
+    return company if together else lambda ready: [ready[0]]
 
 
 def spread(
@@ -234,7 +235,7 @@ def joint_trainings(nodes: Mapping[str, Node], done: Iterable[str], together: bo
         together: whether nodes are trained side by side.
     """
     trainings: list[list[Node]] = []
-    run_graph(nodes, done, lambda chosen: trainings.append(list(chosen)), company if together else alone)
+    run_graph(nodes, done, lambda chosen: trainings.append(list(chosen)), choice(together))
     return trainings
 
 
@@ -245,7 +246,7 @@ def plan_of_node(experiment: Experiment, key: str) -> tuple[int, list[PlannedSta
         UnknownNameError: the experiment has no such node.
     """
     stages = plan_stages(experiment)
-    known = {node_key(seed, stage): (seed, stage) for seed in experiment.seeds for stage in stages}
+    known = {node_key(seed, stage.name): (seed, stage) for seed in experiment.seeds for stage in stages}
     if key not in known:
         raise unknown_name("stage of this experiment", key, known)
     seed, last = known[key]

@@ -43,7 +43,7 @@ def stored_scores(folder: Path) -> list[StoredScore]:
     found = []
     for seed in experiment.seeds:
         for stage in plan_stages(experiment):
-            place = folder / node_key(seed, stage)
+            place = folder / node_key(seed, stage.name)
             result = read_result(place)
             if result is not None:
                 found += [StoredScore(with_selection(score, experiment), place) for score in result.scores]

@@ -60,7 +60,7 @@ def find_stages(nodes: Mapping[str, Node], run: Path, reuse: Sequence[Path], pro
     found = {}
     for key, node in nodes.items():
         place = run / key
-        here = place if identity_of(place) == node.identity else find_set_aside(run, key, node.identity)
+        here = _stage_of(node, run)
         result = None if here is None else read_result(here)
         if here is not None and result is not None:
             check_whole(here, result)
@@ -74,12 +74,17 @@ def find_stages(nodes: Mapping[str, Node], run: Path, reuse: Sequence[Path], pro
     return found
 
 
+def _stage_of(node: Node, run: Path) -> Path | None:
+    """The folder of a node's own stage in a run: in its place, or set aside."""
+    place = run / node.key
+    return place if identity_of(place) == node.identity else find_set_aside(run, node.key, node.identity)
+
+
 def _find_finished(node: Node, reuse: Sequence[Path], progress: Progress) -> Found | None:
     """A finished stage in other runs, or among what they have set aside."""
     for run in reuse:
         try:
-            place = run / node.key
-            folder = place if identity_of(place) == node.identity else find_set_aside(run, node.key, node.identity)
+            folder = _stage_of(node, run)
             result = None if folder is None else read_result(folder)
             if folder is not None and result is not None and result.files:
                 check_whole(folder, result)

@@ -13,7 +13,7 @@ from multiprompt.methods import Method
 from multiprompt.options import MixingOptions, TrainingOptions
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.seeding import derive_seed
-from multiprompt.training import SILENT, Progress, Training, TrainingReport, train
+from multiprompt.training import SILENT, Progress, Training
 
 
 @dataclass(frozen=True)
@@ -113,22 +113,3 @@ def stage_training(
         task_names=[task.name for task in tasks],
         title=place.title or place.name,
     )
-
-
-def train_stage(
-    method: Method,
-    tasks: Sequence[PreparedTask],
-    options: TrainingOptions,
-    mixing: MixingOptions,
-    default_epochs: float,
-    seed: int,
-    place: Place,
-) -> TrainingReport:
-    """Do a ``stage_training``, whose arguments these are.
-
-    Raises:
-        TrainingError: the loss is not finite.
-        CheckpointError: a checkpoint cannot be read or written.
-    """
-    training = stage_training(method, tasks, options, mixing, default_epochs, seed, place)
-    return train(training, place.progress)
