@@ -1,11 +1,10 @@
 """Few-shot runs on the embedded model: trained together, one after the other, and by peft in a plain loop.
 
 For every k: 10 draws of k examples from each of 3 target tasks, prompt tuning, a fixed number of steps with batches of
-all k examples. The three ways take turns in one process. Beside the ratios stands their bound: no company can make an
-example cheaper than it is in the best batch of a single run, so the gain over steps of k examples is bounded by their
-seconds per example divided by the least seconds per example of one run on the same tasks with batches of 64 to 256. The
-fixed cost of a step is that of the line through seconds per step of batches of 4 to 64. Memory is the growth of the
-process for each run more.
+all k examples. All ways take turns in one process, round by round, and ratios are medians over rounds, so that a machine
+whose speed changes changes them little. Beside the ratios stands their bound: no company can make an example cheaper than
+it is in the best batch of a single run, so as many examples in large batches of one run, which take their turns too, are
+the least that can be hoped for. Memory is the growth of the process for each run more.
 """
 
 from __future__ import annotations
@@ -14,13 +13,14 @@ import argparse
 import gc
 import statistics
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import psutil
 import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
 
-from common import alternate, clock, describe_machine, plain_batch, stream_of
+from common import clock, describe_machine, plain_batch, stream_of
 from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.backbone.fast import restore
 from multiprompt.data import EpochSampler, TaskSampler, TokenisedExamples
@@ -32,6 +32,8 @@ from multiprompt.training import Run, Training, step, train, train_together
 
 PROMPT_LENGTH = 20
 RATE = 0.05
+LARGE = (64, 128, 256)
+"""Batches of a single run, of which the best is the bound."""
 
 
 def training_of(backbone: FrozenT5, examples: TokenisedExamples, steps: int, batch_size: int, seed: int) -> Training:
@@ -70,30 +72,22 @@ def with_peft(draws: Sequence[TokenisedExamples], steps: int) -> Callable[[], No
     return run
 
 
-def step_seconds(backbone: FrozenT5, tasks: Sequence[PreparedTask], size: int) -> float:
-    """A step of one run with so many examples of all tasks."""
+def large_batches(backbone: FrozenT5, tasks: Sequence[PreparedTask], size: int, examples: int) -> Callable[[], float]:
+    """One run on all tasks; gives the seconds that so many examples take in batches of ``size``."""
     sampler = TaskSampler([len(task.train) for task in tasks], size, 0, "iid")
     stream = stream_of(backbone, [task.train for task in tasks], sampler, PROMPT_LENGTH)
     start = vocabulary_rows(backbone.embedding, PROMPT_LENGTH, torch.Generator().manual_seed(0))
     method = PromptTuning(backbone, SharedPrompt(start, len(tasks)), RATE, dropout=False)
-    run = Run(Training(method, stream, TrainingOptions(dropout=False), 10**6, 0))
-    seconds = []
-    for turn in range(12):
+    training = Run(Training(method, stream, TrainingOptions(dropout=False), 10**6, 0))
+    steps = max(1, round(examples / size))
+
+    def run() -> float:
         began = clock()
-        step([run])
-        seconds += [clock() - began] * (turn > 1)
-    return statistics.median(seconds)
+        for _ in range(steps):
+            step([training])
+        return (clock() - began) * examples / (steps * size)
 
-
-def least_cost(backbone: FrozenT5, tasks: Sequence[PreparedTask]) -> float:
-    """The least seconds per example of any batch."""
-    small = (4, 8, 16, 32, 64)
-    slope, fixed = np.polyfit(small, [step_seconds(backbone, tasks, size) for size in small], 1)
-    print(f"a step of n examples takes {1000 * fixed:.1f} + {1000 * slope:.2f} n ms")
-    costs = {size: step_seconds(backbone, tasks, size) / size for size in (64, 96, 128, 192, 256)}
-    best = min(costs, key=lambda size: costs[size])
-    print(f"an example takes at least {1000 * costs[best]:.2f} ms, in batches of {best}")
-    return costs[best]
+    return run
 
 
 def memory_of(make: Callable[[], list[Training]]) -> float:
@@ -119,31 +113,50 @@ def main() -> None:
     backbone = load_backbone("embedded")
     options = DataOptions(max_train=2000, max_dev=10, max_test=10)
     tasks = [load_task(name, backbone, options) for name in arguments.tasks]
-    least = least_cost(backbone, tasks)
-    total = dict.fromkeys(("together", "one after the other", "peft in a plain loop"), 0.0)
+    sums: dict[str, list[float]] = {}
     for k in arguments.shots:
         draws = [task.few_shot(k, seed, True, backbone).train for task in tasks for seed in range(arguments.draws)]
 
         def make(draws: Sequence[TokenisedExamples] = draws, k: int = k) -> list[Training]:
             return [training_of(backbone, each, arguments.steps, k, seed) for seed, each in enumerate(draws)]
 
-        contestants: dict[str, Callable[[], None]] = {
+        contestants: dict[str, Callable[[], Any]] = {
             "together": lambda make=make: train_together(make()),
             "one after the other": lambda make=make: [train(training) for training in make()],
             "peft in a plain loop": with_peft(draws, arguments.steps),
         }
-        seconds = alternate(contestants, arguments.rounds)
-        medians = {name: statistics.median(values) for name, values in seconds.items()}
+        examples = len(draws) * arguments.steps * k
+        for size in LARGE:
+            contestants[f"one run, batches of {size}"] = large_batches(backbone, tasks, size, examples)
+        seconds = take_turns(contestants, arguments.rounds)
         print(f"k = {k}: {len(draws)} runs of {arguments.steps} steps, {memory_of(make):.0f} KiB for each run more")
-        for name, value in medians.items():
-            ratio = statistics.median(t / o for t, o in zip(seconds[name], seconds["together"], strict=True))
-            print(f"  {name:24} {value:7.2f} s   {ratio:.2f} x together", flush=True)
-            total[name] += value
-        gained = medians["one after the other"] / medians["together"]
-        bound = medians["one after the other"] / (len(draws) * arguments.steps * k * least)
-        print(f"  bound {bound:.2f}, reached {gained / bound:.0%} of it")
-    ratios = (f"{name} {seconds / total['together']:.2f} x together" for name, seconds in total.items())
-    print(f"all k: {', '.join(ratios)}")
+        for name, values in seconds.items():
+            print(
+                f"  {name:24} {statistics.median(values):7.2f} s   {ratio(values, seconds['together']):.2f} x together"
+            )
+            sums[name] = [a + b for a, b in zip(sums.get(name, [0.0] * len(values)), values, strict=True)]
+        best = min((seconds[name] for name in seconds if name.startswith("one run")), key=statistics.median)
+        bound = ratio(seconds["one after the other"], best)
+        print(f"  bound {bound:.2f}, reached {ratio(best, seconds['together']):.0%} of it", flush=True)
+    for name in ("one after the other", "peft in a plain loop"):
+        print(f"all k: {name} {ratio(sums[name], sums['together']):.2f} x together")
+
+
+def take_turns(contestants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of every round; a first one warms up. What gives a number has taken its own time."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for turn in range(rounds + 1):
+        for name, contestant in contestants.items():
+            began = clock()
+            given = contestant()
+            taken = given if isinstance(given, float) else clock() - began
+            seconds[name] += [taken] * (turn > 0)
+    return seconds
+
+
+def ratio(values: Sequence[float], others: Sequence[float]) -> float:
+    """Median over rounds."""
+    return statistics.median(one / other for one, other in zip(values, others, strict=True))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
 from multiprompt.backbone import FrozenT5
 from multiprompt.backbone.fast import restore
-from multiprompt.batch import Batch
+from multiprompt.batch import IGNORED, Batch
 from multiprompt.errors import TrainingError
 from multiprompt.methods import FineTuning, Method, PromptTuning, SourceTraining, can_join
 from multiprompt.methods.attempt import Attempt, Attention, MixedPrompts
@@ -234,23 +235,52 @@ def test_what_cannot_train_together_is_refused(tiny_backbone):
 @given(
     st.lists(st.tuples(st.integers(1, 9), st.integers(2, 30), st.integers(1, 3)), min_size=2, max_size=30),
     st.sampled_from([None, 4, 12]),
+    st.booleans(),
 )
-def test_bundles_hold_every_micro_batch_once_and_fit_into_memory(shapes, most):
+def test_bundles_hold_every_example_once_and_fit_into_memory(shapes, most, dropout):
     backbone = SHARED_BACKBONE
     runs = []
     for seed, (size, longest, parts) in enumerate(shapes):
-        method = method_of("prompt_tuning", backbone, seed, False)
-        options = TrainingOptions(max_micro_batch=most)
+        method = method_of("prompt_tuning", backbone, seed, dropout)
+        options = TrainingOptions(max_micro_batch=most, dropout=dropout)
         runs.append(Run(Training(method, Drawn(seed, size, 1, longest, min(parts, size)), options, 1, seed)))
     sums = {run: _Sums(run) for run in runs}
     bundles = _bundles(sums)
-    pieces = [piece for bundle in bundles for piece in bundle]
-    assert sorted((runs.index(run), index) for run, index in pieces) == [
-        (position, index) for position, run in enumerate(runs) for index in range(len(sums[run].batches))
-    ]
+    for run in runs:
+        shares = [share for bundle in bundles for owner, share in bundle if owner is run]
+        assert rows_of(share.batch for share in shares) == rows_of(sums[run].batches)
+        if dropout:  # the masks of a micro-batch are drawn for all of it at once
+            assert len(shares) == len(sums[run].batches)
+            assert len({share.seed for share in shares}) == len(shares)
     for bundle in bundles:
-        examples = sum(len(sums[run].batches[index]) for run, index in bundle)
-        assert examples <= (most or JOINED_EXAMPLES) or len(bundle) == 1
+        examples = sum(len(share.batch) for _, share in bundle)
+        assert examples <= (most or JOINED_EXAMPLES) or (dropout and len(bundle) == 1)
+
+
+def rows_of(batches: Iterable[Batch]) -> list[tuple[list[int], list[int], int]]:
+    """All examples without their padding, in an order of their own."""
+    return sorted(
+        (source[mask.bool()].tolist(), labels[labels != IGNORED].tolist(), task)
+        for batch in batches
+        for source, mask, labels, task in zip(
+            batch.input_ids, batch.attention_mask, batch.labels, batch.task_ids.tolist(), strict=True
+        )
+    )
+
+
+def test_examples_of_like_length_share_a_pass_whichever_run_they_belong_to():
+    runs = []
+    for seed in range(4):
+        method = method_of("prompt_tuning", SHARED_BACKBONE, seed, False)
+        runs.append(Run(Training(method, Drawn(seed, 64, 1, 200), TrainingOptions(dropout=False), 1, seed)))
+    sums = {run: _Sums(run) for run in runs}
+    bundles = [[share.batch for _, share in bundle] for bundle in _bundles(sums)]
+    assert any(len(bundle) == len(runs) for bundle in bundles)
+    tokens = sum(int(batch.attention_mask.sum()) for each in sums.values() for batch in each.batches)
+    padded = sum(sum(map(len, bundle)) * max(b.input_ids.shape[1] for b in bundle) for bundle in bundles)
+    apart = sum(batch.input_ids.numel() for each in sums.values() for batch in each.batches)
+    # lengths are spread evenly from 1 to 200: half of a micro-batch is padding, of four such groups an eighth
+    assert padded < tokens * 1.3 < apart
 
 
 SHARED_BACKBONE = way("padded")

@@ -177,18 +177,13 @@ class FrozenT5:
             inputs: of every run; the output holds their examples in this order.
             hidden: which hidden states to keep.
         """
-        pairs = [self._encoder_inputs(i.batch.input_ids, i.batch.attention_mask, i.prompts, i.shift) for i in inputs]
-        dropping: PartedDropout | None = None
-        if len(inputs) == 1:
-            (embedded, mask), labels = pairs[0], inputs[0].batch.labels
-        else:
-            labels = _stacked([i.batch.labels for i in inputs], IGNORED)
-            # One more column where both stacks would be equally wide, which PartedDropout could not tell apart.
-            drops = self.model.training and self.model.config.dropout_rate > 0
-            wider = int(drops and labels.shape[1] == max(mask.shape[1] for _, mask in pairs))
-            embedded, mask = (_stacked(each, 0, wider) for each in zip(*pairs, strict=True))
-            if drops:
-                dropping = self._parted_dropout(inputs, [mask for _, mask in pairs], (mask.shape[1], labels.shape[1]))
+        labels = _stacked([i.batch.labels for i in inputs], IGNORED)
+        drops = len(inputs) > 1 and self.model.training and self.model.config.dropout_rate > 0
+        # One more column where both stacks would be equally wide, which PartedDropout could not tell apart.
+        width = max(map(_width, inputs))
+        wider = int(drops and labels.shape[1] == width)
+        embedded, mask = self._together(inputs, wider)
+        dropping = self._parted_dropout(inputs, (width + wider, labels.shape[1])) if drops else None
         counted = labels != IGNORED
         with dropping or nullcontext():
             shifted = self.model._shift_right(labels)
@@ -199,16 +194,27 @@ class FrozenT5:
         states = passed.encoder_states, passed.decoder_states
         return BackboneOutput(logits.float(), labels[counted], example_ids, *states, mask)
 
-    def _parted_dropout(
-        self, inputs: Sequence[Inputs], masks: Sequence[Tensor], widths: tuple[int, int]
-    ) -> PartedDropout:
+    def _together(self, inputs: Sequence[Inputs], wider: int) -> tuple[Float[Tensor, "B PS D"], Int[Tensor, "B PS"]]:
+        """The encoder's inputs of several runs one after the other, with so many columns more than they need."""
+        prompts = [each.prompts for each in inputs if each.prompts is not None and each.shift is None]
+        if len(prompts) == len(inputs) and len({prompt.shape[1] for prompt in prompts}) == 1:
+            # Once for all of them: what is done for every run is a good part of the work of a few short examples.
+            ids = _stacked([each.batch.input_ids for each in inputs], 0, wider)
+            mask = _stacked([each.batch.attention_mask for each in inputs], 0, wider)
+            return self._encoder_inputs(ids, mask, torch.cat(prompts))
+        pairs = [self._encoder_inputs(i.batch.input_ids, i.batch.attention_mask, i.prompts, i.shift) for i in inputs]
+        embedded, mask = (_stacked(each, 0, wider) for each in zip(*pairs, strict=True))
+        return embedded, mask
+
+    def _parted_dropout(self, inputs: Sequence[Inputs], widths: tuple[int, int]) -> PartedDropout:
         parts, start = [], 0
-        for each, mask in zip(inputs, masks, strict=True):
+        for each in inputs:
             if each.random_state is None:
                 raise ValueError("runs that drop out together need a random_state each")
-            rows, counted = slice(start, start + len(mask)), each.batch.target_mask
-            tokens = int(mask.sum()), int(counted.sum())
-            parts.append(Part(rows, (mask.shape[1], counted.shape[1]), tokens, each.random_state))
+            rows, counted = slice(start, start + len(each.batch)), each.batch.target_mask
+            prompted = len(each.batch) * (_width(each) - each.batch.input_ids.shape[1])
+            tokens = prompted + int(each.batch.attention_mask.sum()), int(counted.sum())
+            parts.append(Part(rows, (_width(each), counted.shape[1]), tokens, each.random_state))
             start = rows.stop
         return PartedDropout(parts, widths, self.device)
 
@@ -285,8 +291,15 @@ def _set_training(model: Any, active: bool) -> None:
         object.__setattr__(module, "training", active)
 
 
+def _width(inputs: Inputs) -> int:
+    """Positions of the encoder's input, prompt included."""
+    return inputs.batch.input_ids.shape[1] + (0 if inputs.prompts is None else inputs.prompts.shape[1])
+
+
 def _stacked(tensors: Sequence[Tensor], fill: int, wider: int = 0) -> Tensor:
     """Batches of different widths one after the other, padded at the end of dimension 1."""
     width = max(tensor.shape[1] for tensor in tensors) + wider
+    if len(tensors) == 1 and not wider:
+        return tensors[0]
     deeper = (0, 0) * (tensors[0].dim() - 2)
     return torch.cat([F.pad(tensor, (*deeper, 0, width - tensor.shape[1]), value=fill) for tensor in tensors])

@@ -42,9 +42,14 @@ class Method(Protocol):
 
     A method is a context manager: what it changes in the backbone is in force inside the ``with`` block only, and the
     backbone comes out of it as it went in. Train and evaluate inside the block.
+
+    Attributes:
+        backbone: the frozen model.
+        dropout: whether the frozen model drops out while training.
     """
 
     backbone: FrozenT5
+    dropout: bool
 
     @property
     def prompt_length(self) -> int:
@@ -169,7 +174,7 @@ def can_join(methods: Sequence[Method]) -> bool:
         isinstance(method, TaskMethod)
         and method.joins
         and method.backbone is first.backbone
-        and method.dropout == getattr(first, "dropout", None)
+        and method.dropout == first.dropout
         for method in methods
     )
 

@@ -11,20 +11,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from multiprompt.batch import Batch
-from multiprompt.data import MICRO_BATCH_COST, cut_by_length
+from multiprompt.data import cut_by_length
 from multiprompt.methods import Share, losses_together
 from multiprompt.parallel import workers
 from multiprompt.seeding import derive_seed
 from multiprompt.training.run import Run, StepResult
 
-JOINED_EXAMPLES = 64
+JOINED_EXAMPLES = 128
 """Most examples of several runs in one pass; see docs/performance.md."""
 
-Piece = tuple[Run, int]
-"""A micro-batch: the run, and the micro-batch's position in its step; of it, what this process computes."""
+JOINED_PASS_COST = 600
+"""What one more pass of several runs costs, in padded tokens of work; see docs/performance.md."""
+
+Piece = tuple[Run, Share]
+"""What a run puts into one pass: a micro-batch, or some of its examples; of it, what this process computes."""
 
 
 def step(runs: Sequence[Run]) -> dict[Run, StepResult]:
@@ -48,17 +52,32 @@ def step(runs: Sequence[Run]) -> dict[Run, StepResult]:
 
 def _add_gradients(bundle: Sequence[Piece], sums: Mapping[Run, _Sums]) -> None:
     """One pass through the backbone, and back."""
-    losses = losses_together([sums[run].share(index) for run, index in bundle])
-    totals = [sums[run].loss(each) for (run, _), each in zip(bundle, losses, strict=True)]
-    finite = torch.isfinite(torch.stack(totals).detach()).tolist()
-    for (run, index), each, sound in zip(bundle, losses, finite, strict=True):
-        if sound:
-            sums[run].add(index, each)
+    losses = losses_together([share for _, share in bundle])
+    parts = [
+        (run, share, term, values)
+        for (run, share), each in zip(bundle, losses, strict=True)
+        for term, values in each.items()
+    ]
+    # All in one: a tensor of its own for every run would be most of the work where the runs have few examples.
+    values = torch.cat([values for *_, values in parts])
+    scales = np.repeat(
+        [sums[run].scale(term) for run, _, term, _ in parts], sizes := [len(values) for *_, values in parts]
+    )
+    numbers = np.split(values.detach().double().cpu().numpy(), np.cumsum(sizes)[:-1])
+    broken: dict[Run, list[str]] = {}
+    for (run, share, term, _), of_examples in zip(parts, numbers, strict=True):
+        if np.isfinite(of_examples).all():
+            sums[run].add(share.batch, term, of_examples)
         else:
-            broken = [term for term, values in each.items() if not bool(torch.isfinite(values).all())]
-            run.fail(f"the loss is not finite (terms: {', '.join(broken)})")
-    if any(finite):
-        torch.stack([total for total, sound in zip(totals, finite, strict=True) if sound]).sum().backward()
+            broken.setdefault(run, []).append(term)
+    for run, terms in broken.items():
+        run.fail(f"the loss is not finite (terms: {', '.join(dict.fromkeys(terms))})")
+    weighed = values * torch.from_numpy(scales).to(values)
+    if broken:
+        sound = np.repeat([run not in broken for run, *_ in parts], sizes)
+        weighed = weighed[torch.from_numpy(sound).to(values.device)]
+    if len(weighed):
+        weighed.sum().backward()
 
 
 def _update(run: Run) -> float | None:
@@ -151,21 +170,25 @@ class _Sums:
         self.terms = dict.fromkeys(self.weights, 0.0)
         self.tasks = dict.fromkeys(self.items, 0.0)
 
-    def share(self, index: int) -> Share:
-        """A micro-batch with the seed of its dropout masks."""
+    def share(self, index: int, rows: Int[np.ndarray, " _"] | None = None) -> Share:
+        """A micro-batch, or some of its examples, with the seed of the micro-batch's dropout masks."""
         process = () if workers().count == 1 else (workers().rank,)
         seed = derive_seed(self.run.training.seed, "dropout", self.run.state.step, index, *process)
-        return Share(self.method, self.own[index], seed)
+        batch = self.own[index]
+        return Share(
+            self.method, batch if rows is None else batch.part(torch.from_numpy(rows).to(batch.labels.device)), seed
+        )
 
-    def loss(self, sums: dict[str, Tensor]) -> Tensor:
-        # Sums start from a tensor, so that the loss of one term is a tensor too.
-        return torch.stack([self.weights[term] * sums[term].sum() / self.totals[term] for term in self.weights]).sum()
+    def scale(self, term: str) -> float:
+        """What an item of a term counts in the loss."""
+        return self.weights[term] / self.totals[term]
 
-    def add(self, index: int, sums: dict[str, Tensor]) -> None:
-        for term in self.weights:
-            self.terms[term] += float(sums[term].detach().sum()) / self.totals[term]
-        for task, value in zip(self.own[index].task_ids.tolist(), sums["task"].tolist(), strict=True):
-            self.tasks[task] += value
+    def add(self, batch: Batch, term: str, values: Float[np.ndarray, " B"]) -> None:
+        """Count a term's sums of some examples."""
+        self.terms[term] += float(values.sum()) / self.totals[term]
+        if term == "task":
+            for task, value in zip(batch.task_ids.tolist(), values.tolist(), strict=True):
+                self.tasks[task] += value
 
     def numbers(self) -> Tensor:
         """What is to be added up over processes, in one row."""
@@ -188,28 +211,55 @@ class _Sums:
 
 
 def _bundles(sums: Mapping[Run, _Sums]) -> list[list[Piece]]:
-    """Which micro-batches go through the backbone together: those of like length, in pieces that fit into memory."""
-    pieces = [(run, index) for run, each in sums.items() for index in each.own]
-    if len(sums) == 1 or not pieces:
-        return [[piece] for piece in pieces]
-    batches = [sums[run].own[index] for run, index in pieces]
-    widths = [
-        batch.input_ids.shape[1] + run.training.method.prompt_length
-        for batch, (run, _) in zip(batches, pieces, strict=True)
-    ]
-    examples = np.array([len(batch) for batch in batches])
+    """What goes through the backbone together: examples of like length, in passes that fit into memory.
+
+    The passes are cut example by example, whichever run an example belongs to, so that little is padded. With dropout a
+    micro-batch stays in one piece, because its masks are drawn for all of it at once.
+    """
+    places = [(run, index) for run, each in sums.items() for index in each.own]
+    if len(sums) == 1 or not places:
+        return [[(run, sums[run].share(index))] for run, index in places]
+    method = places[0][0].training.method
     most = min(run.training.options.max_micro_batch or JOINED_EXAMPLES for run in sums)
-    pads = pieces[0][0].training.method.backbone.pads
-    cuts = [np.arange(len(pieces))]
-    if pads:
-        cuts = cut_by_length(np.array(widths), MICRO_BATCH_COST, examples=examples)
-    bundles: list[list[Piece]] = []
-    for cut in cuts:
-        room = 0
-        for position in cut.tolist():
-            if room < examples[position]:
-                bundles.append([])
-                room = most
-            bundles[-1].append(pieces[position])
-            room -= int(examples[position])
+    lengths = [
+        sums[run].own[index].source_lengths.long().cpu().numpy() + run.training.method.prompt_length
+        for run, index in places
+    ]
+    sizes = np.array([len(each) for each in lengths])
+    if method.dropout:
+        longest = np.array([each.max() for each in lengths])
+        passes = _whole_passes(_alike(longest, sizes, method.backbone.pads), sizes, most)
+        return [[(run, sums[run].share(index)) for run, index in (places[each] for each in one)] for one in passes]
+    owners = np.repeat(np.arange(len(places)), sizes)
+    rows = np.concatenate([np.arange(size) for size in sizes])
+    bundles = []
+    for cut in _alike(np.concatenate(lengths), np.ones_like(owners), method.backbone.pads):
+        for examples in np.array_split(cut, math.ceil(len(cut) / most)):
+            bundle = []
+            for owner in np.unique(owners[examples]).tolist():
+                run, index = places[owner]
+                own = rows[examples[owners[examples] == owner]]
+                bundle.append((run, sums[run].share(index, own if len(own) < sizes[owner] else None)))
+            bundles.append(bundle)
     return bundles
+
+
+def _alike(lengths: Int[np.ndarray, " n"], examples: Int[np.ndarray, " n"], pads: bool) -> list[Int[np.ndarray, " _"]]:
+    """Positions in groups of like length, where the backbone pads; else all of them in one group."""
+    return cut_by_length(lengths, JOINED_PASS_COST, examples=examples) if pads else [np.arange(len(lengths))]
+
+
+def _whole_passes(
+    groups: Sequence[Int[np.ndarray, " _"]], examples: Int[np.ndarray, " n"], most: int
+) -> list[list[int]]:
+    """Positions in passes of at most ``most`` examples; what alone has more is a pass of its own."""
+    passes: list[list[int]] = []
+    for group in groups:
+        room = 0
+        for position in group.tolist():
+            if room < examples[position]:
+                passes.append([])
+                room = most
+            passes[-1].append(position)
+            room -= int(examples[position])
+    return passes
