@@ -28,6 +28,17 @@ def clock() -> float:
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 
+def resident(field: str) -> float:
+    """MiB of this process: VmRSS (now) or VmHWM (the most)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+
+def forget_peak() -> None:
+    """VmHWM begins anew; a process begins with that of the one that started it."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 SHAPES: dict[str, dict[str, int]] = {
     "tiny": {"d_model": 96, "d_kv": 24, "d_ff": 384, "num_layers": 4, "num_heads": 4, "vocab_size": 2048},
     "small": {"d_model": 512, "d_kv": 64, "d_ff": 2048, "num_layers": 6, "num_heads": 8, "vocab_size": 32128},

@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from common import forget_peak, resident
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.execute import open_node
 from multiprompt.recipes.graph import build_graph, node_key
@@ -24,12 +25,6 @@ from multiprompt.recipes.run_folder import read_run_config
 from multiprompt.training import SILENT, Run, step
 
 WARM_UP = 3
-
-
-def resident(field: str) -> float:
-    """MiB of this process: VmRSS (now) or VmHWM (the most)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def measure(folder: Path, task: str, method: str, steps: int) -> dict[str, float]:
@@ -51,7 +46,7 @@ def measure(folder: Path, task: str, method: str, steps: int) -> dict[str, float
         with opened.method:
             run = Run(opened.training())
             seconds = []
-            Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+            forget_peak()
             for _ in range(WARM_UP + steps):
                 began = time.perf_counter()
                 (result,) = step([run]).values()

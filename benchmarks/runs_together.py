@@ -1,26 +1,26 @@
 """Few-shot runs on the embedded model: trained together, one after the other, and by peft in a plain loop.
 
 For every k: 10 draws of k examples from each of 3 target tasks, prompt tuning, a fixed number of steps with batches of
-all k examples. All ways take turns in one process, round by round, and ratios are medians over rounds, so that a machine
-whose speed changes changes them little. Beside the ratios stands their bound: no company can make an example cheaper than
-it is in the best batch of a single run, so as many examples in large batches of one run, which take their turns too, are
-the least that can be hoped for. Memory is the growth of the process for each run more.
+all k examples. All ways take turns in one process, round by round, and ratios are medians over rounds, so that a
+machine whose speed changes changes them little. Beside the ratios stands their bound: no company can make an example
+cheaper than it is in the best batch of a single run, so as many examples in large batches of one run, which take their
+turns too, are the least that can be hoped for. Memory is the peak of a process with all runs over that with one.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import multiprocessing
 import statistics
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
 
-from common import clock, describe_machine, plain_batch, stream_of
+from common import clock, describe_machine, forget_peak, plain_batch, resident, stream_of
 from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.backbone.fast import restore
 from multiprompt.data import EpochSampler, TaskSampler, TokenisedExamples
@@ -32,6 +32,8 @@ from multiprompt.training import Run, Training, step, train, train_together
 
 PROMPT_LENGTH = 20
 RATE = 0.05
+FEW = DataOptions(max_train=2000, max_dev=10, max_test=10)
+"""Rows of a task: draws are made from these."""
 LARGE = (64, 128, 256)
 """Batches of a single run, of which the best is the bound."""
 
@@ -90,15 +92,31 @@ def large_batches(backbone: FrozenT5, tasks: Sequence[PreparedTask], size: int, 
     return run
 
 
-def memory_of(make: Callable[[], list[Training]]) -> float:
-    """KiB for every run beyond the first."""
-    trainings = make()
-    train_together(trainings[:1])
-    gc.collect()
-    before = psutil.Process().memory_info().rss
-    runs = [Run(training) for training in trainings[1:]]
-    step(runs)
-    return (psutil.Process().memory_info().rss - before) / len(runs) / 1024
+def draws_of(backbone: FrozenT5, tasks: Sequence[PreparedTask], k: int, draws: int) -> list[TokenisedExamples]:
+    """The k examples of every draw of every task."""
+    return [task.few_shot(k, seed, True, backbone).train for task in tasks for seed in range(draws)]
+
+
+def peak_of(names: Sequence[str], k: int, draws: int, number: int) -> float:
+    """Most MiB that this process has held while so many runs took some steps; for a process of its own."""
+    backbone = load_backbone("embedded")
+    tasks = [load_task(name, backbone, FEW) for name in names]
+    examples = draws_of(backbone, tasks, k, draws)[:number]
+    forget_peak()
+    runs = [Run(training_of(backbone, each, 3, k, seed)) for seed, each in enumerate(examples)]
+    for _ in range(3):
+        step(runs)
+    return resident("VmHWM")
+
+
+def memory_of(names: Sequence[str], k: int, draws: int) -> float:
+    """MiB for every run beyond the first: the peak with all of them against the peak with one."""
+    number = len(names) * draws
+    peaks = []
+    for count in (1, number):
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+            peaks.append(pool.submit(peak_of, names, k, draws, count).result())
+    return (peaks[1] - peaks[0]) / (number - 1)
 
 
 def main() -> None:
@@ -111,11 +129,10 @@ def main() -> None:
     arguments = parser.parse_args()
     print(describe_machine())
     backbone = load_backbone("embedded")
-    options = DataOptions(max_train=2000, max_dev=10, max_test=10)
-    tasks = [load_task(name, backbone, options) for name in arguments.tasks]
+    tasks = [load_task(name, backbone, FEW) for name in arguments.tasks]
     sums: dict[str, list[float]] = {}
     for k in arguments.shots:
-        draws = [task.few_shot(k, seed, True, backbone).train for task in tasks for seed in range(arguments.draws)]
+        draws = draws_of(backbone, tasks, k, arguments.draws)
 
         def make(draws: Sequence[TokenisedExamples] = draws, k: int = k) -> list[Training]:
             return [training_of(backbone, each, arguments.steps, k, seed) for seed, each in enumerate(draws)]
@@ -129,11 +146,11 @@ def main() -> None:
         for size in LARGE:
             contestants[f"one run, batches of {size}"] = large_batches(backbone, tasks, size, examples)
         seconds = take_turns(contestants, arguments.rounds)
-        print(f"k = {k}: {len(draws)} runs of {arguments.steps} steps, {memory_of(make):.0f} KiB for each run more")
+        more = memory_of(arguments.tasks, k, arguments.draws)
+        print(f"k = {k}: {len(draws)} runs of {arguments.steps} steps, {more:.1f} MiB for each run more")
         for name, values in seconds.items():
-            print(
-                f"  {name:24} {statistics.median(values):7.2f} s   {ratio(values, seconds['together']):.2f} x together"
-            )
+            times = ratio(values, seconds["together"])
+            print(f"  {name:24} {statistics.median(values):7.2f} s   {times:.2f} x together")
             sums[name] = [a + b for a, b in zip(sums.get(name, [0.0] * len(values)), values, strict=True)]
         best = min((seconds[name] for name in seconds if name.startswith("one run")), key=statistics.median)
         bound = ratio(seconds["one after the other"], best)

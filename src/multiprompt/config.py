@@ -28,10 +28,10 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     Raises:
         ConfigError: the file is missing or not YAML, or with all its unknown keys, wrong types and contradictions.
     """
-    values = _read_values(path, "name, source and targets")
+    values = read_values(path, "name, source and targets")
     _take_in_task_files(values, path.parent)
-    for override in overrides:
-        _override(values, override)
+    for change in overrides:
+        override(values, change)
     _take_in_task_files(values, Path())
     return build_experiment(values, where=str(path))
 
@@ -42,7 +42,7 @@ def load_task_file(path: Path) -> TaskDefinition:
     Raises:
         ConfigError: the file is missing or cannot be read, or with all its problems.
     """
-    values = _read_values(path, "name, source, label and files")
+    values = read_values(path, "name, source, label and files")
     definition, problems, wrong = _checked(TaskDefinition, values)
     if definition is None:  # look at the rest of the file too
         definition, _, _ = _checked(TaskDefinition, {key: value for key, value in values.items() if key not in wrong})
@@ -55,8 +55,16 @@ def load_task_file(path: Path) -> TaskDefinition:
     return dataclasses.replace(definition, files=files)
 
 
-def _read_values(path: Path, expected: str) -> dict[str, Any]:
-    """What a YAML or TOML file holds."""
+def read_values(path: Path, expected: str) -> dict[str, Any]:
+    """What a YAML or TOML file holds.
+
+    Args:
+        path: the file.
+        expected: names of its keys, for the error.
+
+    Raises:
+        ConfigError: it cannot be read, or holds no keys.
+    """
     import tomllib
 
     import yaml
@@ -96,12 +104,17 @@ def _take_in_task_files(values: dict[str, Any], base: Path) -> None:
             names[position] = definition.name
 
 
-def _override(values: dict[str, Any], override: str) -> None:
+def override(values: dict[str, Any], change: str) -> None:
+    """Put ``"section.key=value"`` in its place; the value is read as YAML.
+
+    Raises:
+        ConfigError: it is not of this form, or a section is a plain value.
+    """
     import yaml
 
-    key, separator, text = override.partition("=")
+    key, separator, text = change.partition("=")
     if not separator or not key:
-        raise ConfigError(f"cannot read {override!r}; expected key=value, such as prompt.length=20")
+        raise ConfigError(f"cannot read {change!r}; expected key=value, such as prompt.length=20")
     section = values
     *parents, last = key.split(".")
     for parent in parents:
@@ -111,7 +124,7 @@ def _override(values: dict[str, Any], override: str) -> None:
     try:
         section[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"the value of {override!r} is not YAML: {error}") from error
+        raise ConfigError(f"the value of {change!r} is not YAML: {error}") from error
 
 
 def build_experiment(values: Mapping[str, Any], where: str = "the configuration") -> Experiment:
@@ -120,13 +133,22 @@ def build_experiment(values: Mapping[str, Any], where: str = "the configuration"
     Raises:
         ConfigError: with every unknown key, wrong type and contradiction that was found.
     """
-    experiment, problems, _ = _checked(Experiment, values)
-    if experiment is None or problems:
-        raise problem_list(where, problems)
-    return experiment
+    return build_options(Experiment, values, where)
 
 
 Options = TypeVar("Options")
+
+
+def build_options(kind: type[Options], values: Mapping[str, Any], where: str) -> Options:
+    """Check plain values and make a dataclass of them.
+
+    Raises:
+        ConfigError: with every unknown key, wrong type and contradiction that was found.
+    """
+    options, problems, _ = _checked(kind, values)
+    if options is None or problems:
+        raise problem_list(where, problems)
+    return options
 
 
 def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | None, list[str], set[str]]:

@@ -293,6 +293,16 @@ def test_what_cannot_be_a_cluster():
         Cluster("ray://head:10001")
 
 
+def test_stages_on_gpus_need_machines_that_have_some(monkeypatch):
+    machines = [{"CPU": 8.0}, {"CPU": 6.0, "GPU": 2.0}]
+    monkeypatch.setattr(cluster, "_machines", lambda: machines)
+    assert cluster._workers(2) == 7
+    assert cluster._workers(2, gpus=1) == 2
+    del machines[1]
+    with pytest.raises(ConfigError, match="the cluster has none for a stage; give backbone.device=cpu"):
+        cluster._check_size(Cluster(threads=2), gpus=1)
+
+
 def order_of(experiment: Experiment, folder: Path, key: str = TUNING, patience: float = 0.2) -> Order:
     stages = plan_stages(experiment)
     nodes = build_graph(load_inputs(experiment, stages, SILENT), experiment.seeds, stages)

@@ -68,12 +68,9 @@ def test_text_is_written_from_data_with_beams_and_scored_by_subsets(tiny_folder,
 
 
 def test_epochs_are_those_of_the_paper():
-    def prepared(name: str, size: int) -> SimpleNamespace:
-        return SimpleNamespace(task=TASKS[name], train=range(size))
-
-    assert [target_epochs([prepared("rte", size)]) for size in (10_000, 10_001)] == [20, 10]
-    assert target_epochs([prepared("squad", 5)]) == 5
-    assert target_epochs([prepared("e2e", 5)]) == target_epochs([prepared("webnlg", 5)]) == 10
+    assert [target_epochs([TASKS["rte"]], [size]) for size in (10_000, 10_001)] == [20, 10]
+    assert target_epochs([TASKS["squad"]], [5]) == 5
+    assert target_epochs([TASKS["e2e"]], [5]) == target_epochs([TASKS["webnlg"]], [5]) == 10
 
 
 def test_a_run_leaves_everything_that_it_says(tiny_folder, tmp_path):

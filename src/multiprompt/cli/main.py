@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 from multiprompt._version import __version__
-from multiprompt.cli import cache, evaluate, ls, params, plan, predict, quickstart, report, run, show, validate
+from multiprompt.cli import (
+    cache,
+    evaluate,
+    ls,
+    params,
+    plan,
+    predict,
+    quickstart,
+    report,
+    reproduce,
+    run,
+    show,
+    validate,
+)
 from multiprompt.cli.failures import FAILURES, STOPPED
 
 # Plain help: it is there at once, and examples keep their lines.
@@ -42,11 +55,12 @@ def options(
         multiprompt quickstart          a whole small experiment, no download
         multiprompt ls recipes          experiments that are shipped
         multiprompt run RECIPE          run one of them, or a YAML file of your own
+        multiprompt reproduce TABLE     a table or a figure of the study
     """
     FAILURES.show_traceback = debug
 
 
-for verb in (quickstart, ls, params, show, validate, plan, run, evaluate, predict, report, cache):
+for verb in (quickstart, ls, params, show, validate, plan, run, reproduce, evaluate, predict, report, cache):
     verb.add_to(app)
 
 

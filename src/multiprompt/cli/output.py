@@ -9,19 +9,27 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from multiprompt.evaluation.results import Score
+    from multiprompt.reports import Table
 
 
 def print_tables(scores: Mapping[str, Sequence[Score]]) -> None:
     """Print the headline tables of one run or several."""
     from rich.console import Console
 
-    from multiprompt.reports import headline_tables, to_rich
+    from multiprompt.reports import headline_tables
 
-    console = _console()
-    for table in headline_tables(scores):
-        console.print(to_rich(table))
+    print_tables_of(headline_tables(scores))
     if not any(scores.values()):
         Console(stderr=True).print("no scores yet")
+
+
+def print_tables_of(tables: Iterable[Table]) -> None:
+    """Print tables of a report."""
+    from multiprompt.reports import to_rich
+
+    console = _console()
+    for table in tables:
+        console.print(to_rich(table))
 
 
 def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Collection[int] = ()) -> None:

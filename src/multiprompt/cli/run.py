@@ -61,14 +61,22 @@ def run(
         multiprompt run my-experiment.yaml source.learning_rate=0.1 --out runs/other --reuse runs/my-experiment
         multiprompt run my-experiment.yaml --ray auto --threads-per-stage 4 --out /shared/runs/mine
     """
-    if threads_per_stage is not None and ray is None:
-        raise ConfigError("--threads-per-stage is about stages on a cluster; give --ray ADDRESS too")
-    cluster = None
-    if ray is not None:
-        from multiprompt.recipes.cluster import Cluster
+    run_and_report(config, overrides, out, resume, reuse or (), cluster_of(ray, threads_per_stage))
 
-        cluster = Cluster(ray, threads_per_stage or 1)
-    run_and_report(config, overrides, out, resume, reuse or (), cluster)
+
+def cluster_of(ray: str | None, threads_per_stage: int | None) -> Cluster | None:
+    """The cluster that the options mean; None for this process.
+
+    Raises:
+        ConfigError: threads without a cluster, or an address that cannot be one.
+    """
+    if ray is None:
+        if threads_per_stage is not None:
+            raise ConfigError("--threads-per-stage is about stages on a cluster; give --ray ADDRESS too")
+        return None
+    from multiprompt.recipes.cluster import Cluster
+
+    return Cluster(ray, threads_per_stage or 1)
 
 
 def run_and_report(

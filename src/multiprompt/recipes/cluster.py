@@ -115,12 +115,17 @@ def _knock(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_SECONDS).close()
 
 
-def _check_size(cluster: Cluster) -> None:
+def _check_size(cluster: Cluster, gpus: int = 0) -> None:
     if not _workers(cluster.threads):
         most = max((int(machine.get("CPU", 0)) for machine in _machines()), default=0)
         raise ConfigError(
             f"no machine of the cluster has {cluster.threads} processors for a stage; the largest has {most} (option "
             "--threads-per-stage)"
+        )
+    if not _workers(cluster.threads, gpus):
+        raise ConfigError(
+            "this machine would train on a GPU, but the cluster has none for a stage; give backbone.device=cpu, or "
+            "start ray where it sees the GPUs"
         )
 
 
@@ -158,6 +163,7 @@ def execute_graph(
         progress: told what begins and what is finished.
 
     Raises:
+        ConfigError: the backbone is on a GPU, and no machine has one for a stage.
         MultipromptError: of the first stages that failed; those under way were finished and kept.
     """
     ray = import_ray()
@@ -165,6 +171,7 @@ def execute_graph(
     assert config is not None, "the run has written it"
     # A GPU for each stage if this machine would take one; workers are kept, with what they have loaded.
     gpus = int(inputs.backbone.device.type == "cuda")
+    _check_size(cluster, gpus)
     resources = {"num_cpus": cluster.threads, "num_gpus": gpus}
     remote = ray.remote(max_retries=RETRIES, max_calls=0, **resources)(fulfil)
     choose = choice(inputs.experiment.together)

@@ -20,7 +20,7 @@ from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.run_folder import only_process
 from multiprompt.recipes.stage import Place, stage_training
 from multiprompt.recipes.stage_folder import begin_stage, check_whole, finish_stage, read_result
-from multiprompt.recipes.stage_options import StageOptions, stage_options
+from multiprompt.recipes.stage_options import StageOptions, options_for
 from multiprompt.training import Progress, Training, TrainingReport, train_together
 
 
@@ -64,7 +64,7 @@ def open_node(inputs: Inputs, node: Node, run: Path, progress: Progress) -> Open
     """
     stage, folder = node.stage, run / node.key
     tasks = inputs.tasks_of(stage, node.seed)
-    options = stage_options(inputs.experiment, stage, tasks)
+    options = options_for(inputs.experiment, stage, tasks)
     start = start_of(inputs, node, tasks, options, _earlier(inputs, node, run))
     if workers().is_main:
         begin_stage(folder, node.identity, node.made_from)

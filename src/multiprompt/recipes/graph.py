@@ -14,7 +14,7 @@ from multiprompt.options import Experiment
 from multiprompt.plan import JOINED, PlannedStage, plan_stages
 from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage_options import stage_options
+from multiprompt.recipes.stage_options import options_for
 
 STAGE_VERSION = 3
 """Raised when a stage would give other tensors from the same inputs."""
@@ -87,7 +87,7 @@ def build_graph(inputs: Inputs, seeds: Iterable[int], stages: Sequence[PlannedSt
         identities = dict(given)
         for stage in stages:
             tasks = inputs.tasks_of(stage, seed)
-            options = stage_options(inputs.experiment, stage, tasks)
+            options = options_for(inputs.experiment, stage, tasks)
             made_from = _made_from(inputs, seed, stage, tasks, options.plain, identities)
             identities[stage.name] = digest(made_from)
             needs = tuple(key for name in stage.needs if (key := node_key(seed, name)) in nodes)

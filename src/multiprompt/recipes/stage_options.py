@@ -13,6 +13,7 @@ from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.source import SOURCE_EPOCHS
 from multiprompt.recipes.target import target_epochs
 from multiprompt.recipes.teacher import TEACHER_EPOCHS
+from multiprompt.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -34,36 +35,53 @@ class StageOptions:
     plain: dict[str, Any]
 
 
-def stage_options(experiment: Experiment, stage: PlannedStage, tasks: Sequence[PreparedTask]) -> StageOptions:
+def stage_options(
+    experiment: Experiment, stage: PlannedStage, tasks: Sequence[Task], sizes: Sequence[int]
+) -> StageOptions:
     """The options of a planned stage.
 
     Args:
         experiment: where they come from.
         stage: one of its stages.
-        tasks: of the stage, cut to its shots; their sizes give the default length.
+        tasks: of the stage.
+        sizes: training examples of each, cut to the shots of the stage; they give the default length.
     """
+    training, mixing, epochs = _training(experiment, stage, tasks, sizes)
     prompt = to_plain(experiment.prompt)
     if stage.kind == "teacher":
-        teachers = experiment.teachers
-        plain = {"options": to_plain(teachers), "prompt": prompt}
-        return StageOptions(teachers, teachers.training, MixingOptions(), TEACHER_EPOCHS, plain)
-    source, targets = experiment.source, experiment.targets
+        plain = {"options": to_plain(experiment.teachers), "prompt": prompt}
+        return StageOptions(experiment.teachers, training, mixing, epochs, plain)
     if stage.method in ("student", "mixture"):
+        source = experiment.source
         assert source is not None, "a source stage is planned only with its options"
         if stage.method == "mixture":
             source = replace(source, decomposed=False, distillation=DistillationOptions(kind="none"))
-        plain = {"options": to_plain(source), "prompt": prompt}
-        return StageOptions(source, source.training, source.mixing, SOURCE_EPOCHS, plain)
+        return StageOptions(source, training, mixing, epochs, {"options": to_plain(source), "prompt": prompt})
+    targets = experiment.targets
     assert targets is not None, "the stage is planned for a method of targets"
     chosen = options_of(stage, targets.methods)
-    if stage.method == "attention":
-        # ATTEMPT's network, with a prompt for each source task that is not handed on
-        assert source is not None, "a source stage is planned only with its options"
-        training, mixing, epochs = source.training, source.mixing, float(SOURCE_EPOCHS)
-    else:
-        training = targets.training if stage.shots == "all" else targets.few_shot_training
-        mixing, epochs = targets.mixing, target_epochs(tasks)
     depends_on = {"method": chosen, "training": training, "prompt": experiment.prompt, "mixing": mixing}
     if stage.shots != "all" and not targets.balanced:  # named only where it differs, as before it could be told
         depends_on["balanced"] = False
     return StageOptions(chosen, training, mixing, epochs, to_plain(depends_on))
+
+
+def _training(
+    experiment: Experiment, stage: PlannedStage, tasks: Sequence[Task], sizes: Sequence[int]
+) -> tuple[TrainingOptions, MixingOptions, float]:
+    """How a stage is trained: its options, how batches of several tasks are drawn, and the default number of epochs."""
+    if stage.kind == "teacher":
+        return experiment.teachers.training, MixingOptions(), TEACHER_EPOCHS
+    if stage.kind == "source":
+        # ATTEMPT's network too, with a prompt for each source task that is not handed on
+        assert experiment.source is not None, "a source stage is planned only with its options"
+        return experiment.source.training, experiment.source.mixing, SOURCE_EPOCHS
+    targets = experiment.targets
+    assert targets is not None, "a target stage is planned only with its options"
+    training = targets.training if stage.shots == "all" else targets.few_shot_training
+    return training, targets.mixing, target_epochs(tasks, sizes)
+
+
+def options_for(experiment: Experiment, stage: PlannedStage, tasks: Sequence[PreparedTask]) -> StageOptions:
+    """``stage_options`` of loaded tasks, which are cut to the shots of the stage."""
+    return stage_options(experiment, stage, [task.task for task in tasks], [len(task.train) for task in tasks])

@@ -15,7 +15,7 @@ from multiprompt.recipes.execute import OpenNode, start_of
 from multiprompt.recipes.graph import Node
 from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.stage import Place
-from multiprompt.recipes.stage_options import stage_options
+from multiprompt.recipes.stage_options import options_for
 from multiprompt.recipes.starts import start_rows
 
 
@@ -55,7 +55,7 @@ def open_stand_in(inputs: Inputs, node: Node) -> OpenNode:
     """
     experiment = inputs.experiment
     tasks = inputs.tasks_of(node.stage, node.seed)
-    options = stage_options(experiment, node.stage, tasks)
+    options = options_for(experiment, node.stage, tasks)
     needs: Iterable[str] = node.stage.needs
     if isinstance(options.method, SpotOptions):
         options = replace(options, method=replace(options.method, start="mixture"))

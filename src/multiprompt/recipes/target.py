@@ -10,17 +10,23 @@ from multiprompt.prompts import Prompt
 from multiprompt.recipes.alone import train_prompt
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage import Place
+from multiprompt.tasks import Task
 from multiprompt.training import TrainingReport
 
 LARGE_TASK = 10_000
 """Training examples beyond which the paper trains 10 epochs instead of 20 (appendix A)."""
 
 
-def target_epochs(tasks: Sequence[PreparedTask]) -> int:
-    """Epochs of the paper: 20 for small tasks, 10 for large ones and for text from data, 5 for MRQA."""
-    if all(task.task.family == "mrqa" for task in tasks):
+def target_epochs(tasks: Sequence[Task], sizes: Sequence[int]) -> int:
+    """Epochs of the paper: 20 for small tasks, 10 for large ones and for text from data, 5 for MRQA.
+
+    Args:
+        tasks: that are adapted to together.
+        sizes: training examples of each.
+    """
+    if all(task.family == "mrqa" for task in tasks):
         return 5
-    large = any(task.task.family == "generation" or len(task.train) > LARGE_TASK for task in tasks)
+    large = any(task.family == "generation" or size > LARGE_TASK for task, size in zip(tasks, sizes, strict=True))
     return 10 if large else 20
 
 
@@ -56,6 +62,6 @@ def adapt_target(
     options, training = options or MptOptions(), training or TrainingOptions()
     place = place or Place("target-" + "+".join(task.name for task in tasks))
     mixing = mixing or MixingOptions()
-    epochs = target_epochs(tasks)
+    epochs = target_epochs([task.task for task in tasks], [len(task.train) for task in tasks])
     earlier = {"source": source}
     return train_prompt("mpt", backbone, tasks, options, training, mixing, epochs, seed, place, earlier=earlier)

@@ -20,7 +20,7 @@ from multiprompt.recipes.graph import Node
 from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage import stage_stream
-from multiprompt.recipes.stage_options import StageOptions, stage_options
+from multiprompt.recipes.stage_options import StageOptions, options_for
 from multiprompt.recipes.stand_ins import open_stand_in
 
 SAMPLED_STEPS = 12
@@ -156,7 +156,7 @@ class Workload:
 
     def _job(self, node: Node) -> Job:
         tasks = tuple(self.inputs.tasks_of(node.stage, node.seed))
-        options = stage_options(self.inputs.experiment, node.stage, tasks)
+        options = options_for(self.inputs.experiment, node.stage, tasks)
         training, mould = options.training, self._mould(node, tasks)
         kind = Kind(node.stage.method, node.batch_size, node.dropout, training.optimiser, node.stage.tasks)
         early = 0

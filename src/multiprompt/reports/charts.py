@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from html import escape
 
 from multiprompt.evaluation.summaries import Summary
+from multiprompt.reports.drawing import Axis, short, svg, text
 from multiprompt.reports.run import Points, Stage
 from multiprompt.reports.tables import number
 
@@ -29,33 +29,33 @@ def loss_chart(name: str, stages: Sequence[Stage]) -> str:
     last = max((points[-1][0] for points in losses if points), default=1)
     dev = [stage.dev for stage in stages if len(stage.dev) > 1]
     right = _RIGHT + (24.0 if dev else 0.0)
-    across = _Axis(0.0, float(last), _LEFT, _WIDTH - right)
-    up = _Axis(0.0, max((v for points in losses for _, v in points), default=1.0), _HEIGHT - _BOTTOM, _TOP)
+    across = Axis(0.0, float(last), _LEFT, _WIDTH - right)
+    up = Axis(0.0, max((v for points in losses for _, v in points), default=1.0), _HEIGHT - _BOTTOM, _TOP)
     parts = [_grid(across, up, right)]
     for position, points in enumerate(losses):
         parts.append(_curve(points, across, up, f"loss seed{min(position, 3)}"))
     if dev:
         values = [value for points in dev for _, value in points]
-        second = _Axis(min(values), max(values), _HEIGHT - _BOTTOM, _TOP)
+        second = Axis(min(values), max(values), _HEIGHT - _BOTTOM, _TOP)
         parts += [_curve(points, across, second, "dev") for points in dev]
         for tick in second.ticks(3):
-            parts.append(_text(_WIDTH - right + 5, second(tick) + 3, _short(tick), "tick dev-text"))
-        parts.append(_text(_WIDTH - right + 5, 9.0, "dev", "label dev-text"))
-    parts.append(_text(_LEFT - 5, 9.0, "loss", "label", "end"))
-    parts.append(_text((_LEFT + _WIDTH - right) / 2, _HEIGHT - 4, "step", "label", "middle"))
+            parts.append(text(_WIDTH - right + 5, second(tick) + 3, short(tick), "tick dev-text"))
+        parts.append(text(_WIDTH - right + 5, 9.0, "dev", "label dev-text"))
+    parts.append(text(_LEFT - 5, 9.0, "loss", "label", "end"))
+    parts.append(text((_LEFT + _WIDTH - right) / 2, _HEIGHT - 4, "step", "label", "middle"))
     described = "; ".join(_describe(stage) for stage in stages)
-    return _svg(f"{name}: training loss", described, _WIDTH, _HEIGHT, parts)
+    return svg(f"{name}: training loss", described, _WIDTH, _HEIGHT, parts)
 
 
 def _describe(stage: Stage) -> str:
-    text = f"seed {stage.seed}, draw {stage.draw}: " if stage.draw else f"seed {stage.seed}: "
+    words = f"seed {stage.seed}, draw {stage.draw}: " if stage.draw else f"seed {stage.seed}: "
     if stage.losses:
         (first, start), (last, end) = stage.losses[0], stage.losses[-1]
-        text += f"loss {start:.3g} at step {first}, {end:.3g} at step {last}"
+        words += f"loss {start:.3g} at step {first}, {end:.3g} at step {last}"
     if stage.dev:
         step, value = max(stage.dev, key=lambda point: point[1])
-        text += f", best dev value {number(value)} at step {step}"
-    return text
+        words += f", best dev value {number(value)} at step {step}"
+    return words
 
 
 def score_chart(title: str, tasks: Mapping[str, Sequence[tuple[str, Summary]]]) -> str:
@@ -72,21 +72,21 @@ def score_chart(title: str, tasks: Mapping[str, Sequence[tuple[str, Summary]]]) 
     summaries = [summary for entries in tasks.values() for _, summary in entries]
     low = min(min(s.interval[0], s.mean, s.majority) for s in summaries)
     high = max(max(s.interval[1], s.mean, s.majority) for s in summaries)
-    across = _Axis(low, high, left, width - 16)
+    across = Axis(low, high, left, width - 16)
     height = 26.0 + sum(row * len(entries) + gap for entries in tasks.values())
     parts = []
     for tick in across.ticks(6):
         x = across(tick)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - 20:.1f}"/>')
-        parts.append(_text(x, height - 6, _short(tick), "tick", "middle"))
+        parts.append(text(x, height - 6, short(tick), "tick", "middle"))
     top = 6.0
     lines = []
     for task, entries in tasks.items():
         if coloured:
-            parts.append(_text(left - 10, top + row * len(entries) / 2 + 4, task, "label", "end"))
+            parts.append(text(left - 10, top + row * len(entries) / 2 + 4, task, "label", "end"))
         else:
             top += gap / 2
-            parts.append(_text(4, top, task, "label heading"))
+            parts.append(text(4, top, task, "label heading"))
             top += gap / 4
         x = across(entries[0][1].majority)
         parts.append(
@@ -96,14 +96,14 @@ def score_chart(title: str, tasks: Mapping[str, Sequence[tuple[str, Summary]]]) 
             y = top + row / 2
             colour = f"method{heads.index(head) if coloured else 0}"
             if not coloured:
-                parts.append(_text(left - 10, y + 4, head, "tick", "end"))
+                parts.append(text(left - 10, y + 4, head, "tick", "end"))
             (start, end), centre = (across(s.interval[0]), across(s.interval[1])), across(s.mean)
             parts.append(f'<line class="bar {colour}" x1="{start:.1f}" x2="{end:.1f}" y1="{y:.1f}" y2="{y:.1f}"/>')
             parts.append(f'<circle class="dot {colour}" cx="{centre:.1f}" cy="{y:.1f}" r="4"/>')
             lines.append(f"{task}, {head}: {number(s.mean)}, {number(s.interval[0])} to {number(s.interval[1])}")
             top += row
         top += gap if coloured else gap / 4
-    return _svg(title, "; ".join(lines), width, height, parts)
+    return svg(title, "; ".join(lines), width, height, parts)
 
 
 def thin(points: Points) -> Points:
@@ -115,65 +115,19 @@ def thin(points: Points) -> Points:
     return tuple((group[-1][0], sum(v for _, v in group) / len(group)) for group in groups)
 
 
-class _Axis:
-    """Values to places. Both ends are moved outwards to round numbers, and are never equal."""
-
-    def __init__(self, low: float, high: float, start: float, end: float) -> None:
-        if not high > low:
-            low, high = low - 0.5 * (low != 0), high + (0.5 if high else 1.0)
-        self.step = _round_step((high - low) / 4)
-        # Steps of a training end where they end; only values deserve round limits.
-        self.low, self.high = math.floor(low / self.step) * self.step, high
-        if start > end or low:
-            self.high = math.ceil(high / self.step) * self.step
-        self.start, self.end = start, end
-
-    def __call__(self, value: float) -> float:
-        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
-
-    def ticks(self, about: int) -> list[float]:
-        step = _round_step((self.high - self.low) / about)
-        first = math.ceil(self.low / step - 1e-9)
-        count = math.floor((self.high - first * step) / step + 1e-9)
-        return [(first + i) * step for i in range(count + 1)]
-
-
-def _round_step(rough: float) -> float:
-    """The smallest of 1, 2, 5 times a power of ten that is not below ``rough``."""
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
-
-
-def _short(value: float) -> str:
-    if abs(value) >= 10_000:
-        return f"{value / 1000:g}k"
-    return f"{round(value, 6) + 0.0:g}"
-
-
-def _grid(across: _Axis, up: _Axis, right: float) -> str:
+def _grid(across: Axis, up: Axis, right: float) -> str:
     parts = []
     for tick in up.ticks(4):
         y = up(tick)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(_text(_LEFT - 5, y + 3, _short(tick), "tick", "end"))
+        parts.append(text(_LEFT - 5, y + 3, short(tick), "tick", "end"))
     for tick in across.ticks(4):
-        parts.append(_text(across(tick), _HEIGHT - _BOTTOM + 13, _short(tick), "tick", "middle"))
+        parts.append(text(across(tick), _HEIGHT - _BOTTOM + 13, short(tick), "tick", "middle"))
     return "".join(parts)
 
 
-def _curve(points: Points, across: _Axis, up: _Axis, kind: str) -> str:
+def _curve(points: Points, across: Axis, up: Axis, kind: str) -> str:
     if len(points) == 1:
         points *= 2  # a line of no length is drawn as a dot, a single point not at all
     places = " ".join(f"{across(step):.1f},{up(value):.1f}" for step, value in points)
     return f'<polyline class="curve {kind}" points="{places}"/>'
-
-
-def _text(x: float, y: float, text: str, kind: str, anchor: str = "start") -> str:
-    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
-
-
-def _svg(title: str, description: str, width: float, height: float, parts: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img"><title>{escape(title)}</title>'
-        f"<desc>{escape(description)}</desc>{''.join(parts)}</svg>"
-    )

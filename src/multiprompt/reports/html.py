@@ -43,6 +43,8 @@ HOW_TO_READ_DRAWS = (
     "all repeats. The seeds differ in the source prompt too, the draws of one seed share it."
 )
 
+FOOTER = f"<footer>Written by multiprompt {__version__} from the files of the run.</footer>"
+
 MOST_NOTES = 12
 """Notes beyond which they are folded away."""
 
@@ -60,24 +62,29 @@ def render_html(runs: Sequence[Run]) -> str:
         parts.append("<section><h2>Scores</h2>")
         charts = _score_charts(scores)
         for table in headline_tables(scores):
-            parts.append(f'<div class="pair"><div>{_table(table)}</div>{charts.get(table.caption, "")}</div>')
+            parts.append(f'<div class="pair"><div>{table_html(table)}</div>{charts.get(table.caption, "")}</div>')
         parts.append(f"<p>{escape(how_to_read(scores))}</p></section><section><h2>Every score</h2>")
         seeds = seed_table(scores)
-        parts += [_table(score_table(scores)), _details(seeds.caption, _table(seeds))]
+        parts += [table_html(score_table(scores)), details(seeds.caption, table_html(seeds))]
         parts.append("</section>")
     parts += _curves(runs)
     notes = notes_of(runs)
     if notes:
-        shown = f'<ul class="notes">{_items(notes)}</ul>'
-        shown = shown if len(notes) <= MOST_NOTES else _details(f"{len(notes)} notes on the data", shown)
+        shown = f'<ul class="notes">{items(notes)}</ul>'
+        shown = shown if len(notes) <= MOST_NOTES else details(f"{len(notes)} notes on the data", shown)
         parts.append(f"<section><h2>Notes</h2>{shown}</section>")
     parts.append("<section><h2>How it was made</h2>")
     for run in runs:
         suffix = f" of {run.label}" if len(runs) > 1 else ""
-        parts.append(_details(f"Resolved configuration{suffix}", f"<pre>{escape(run.configuration)}</pre>"))
+        parts.append(details(f"Resolved configuration{suffix}", f"<pre>{escape(run.configuration)}</pre>"))
         if run.environment:
-            parts.append(_details(f"Environment{suffix}", _environment(run.environment)))
-    parts.append(f"</section><footer>Written by multiprompt {escape(__version__)} from the files of the run.</footer>")
+            parts.append(details(f"Environment{suffix}", _environment(run.environment)))
+    parts.append(f"</section>{FOOTER}")
+    return page(title, parts)
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """A page of its own: style included, nothing to load."""
     style = resources.files("multiprompt.reports").joinpath("assets/report.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -133,19 +140,22 @@ def _missing(runs: Sequence[Run]) -> Iterable[str]:
     if lines:
         yield (
             '<div class="notice" role="note"><strong>Not finished.</strong> The page shows what is there. '
-            f"Missing:<ul>{_items(lines)}</ul></div>"
+            f"Missing:<ul>{items(lines)}</ul></div>"
         )
 
 
-def _items(texts: Iterable[str]) -> str:
+def items(texts: Iterable[str]) -> str:
+    """Entries of a list."""
     return "".join(f"<li>{escape(text)}</li>" for text in texts)
 
 
-def _details(summary: str, content: str, opened: bool = False) -> str:
+def details(summary: str, content: str, opened: bool = False) -> str:
+    """What is folded away under a line."""
     return f"<details{' open' * opened}><summary>{escape(summary)}</summary>{content}</details>"
 
 
-def _table(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """A table with its caption and legend."""
     head = "".join(
         f'<th scope="col"{_class(i >= table.text_columns)}>{escape(name)}</th>' for i, name in enumerate(table.columns)
     )
@@ -229,13 +239,13 @@ def _curves(runs: Sequence[Run]) -> Iterable[str]:
     many = sum(map(len, groups.values())) > 24
     for position, (kind, figures) in enumerate(groups.items()):
         charts = f'<div class="charts">{"".join(figures)}</div>'
-        yield _details(f"{kind} ({len(figures)})", charts, opened=not many or position == 0)
+        yield details(f"{kind} ({len(figures)})", charts, opened=not many or position == 0)
     yield "</section>"
 
 
 def _environment(environment: Mapping[str, Any]) -> str:
     rows = [(Cell(name), Cell(value)) for name, value in flatten(environment)]
-    return _table(Table("Where it ran", ("what", "value"), tuple(rows), text_columns=2))
+    return table_html(Table("Where it ran", ("what", "value"), tuple(rows), text_columns=2))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

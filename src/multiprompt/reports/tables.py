@@ -24,6 +24,9 @@ INVALID_LIMIT = 0.05
 LEGEND = {
     "†": "not above the majority baseline, the most frequent training answer given for every example",
     "‡": f"more than {100 * INVALID_LIMIT:g} % of the outputs are no answer of the task",
+    "✓": "reproduced: the published value lies within our 95 % interval, widened by its own uncertainty",
+    "≠": "differs: it lies outside",
+    "○": "not comparable with the published value",
 }
 
 _EMPTY = "–"

@@ -1,0 +1,113 @@
+"""``multiprompt reproduce``: a table or a figure of the study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from multiprompt.cli.configuration import OverridesArgument
+from multiprompt.cli.failures import STOPPED_RUN, reports_failures
+
+if TYPE_CHECKING:
+    from multiprompt.studies import Scale
+
+
+class ScaleChoice(StrEnum):
+    """How large."""
+
+    MINI = "mini"
+    PAPER = "paper"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    app.command(short_help="Make a table or a figure of the study.")(reproduce)
+
+
+@reports_failures(STOPPED_RUN)
+def reproduce(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="table1 to table7, figure2, figure4, figure5, ablations, or all.")
+    ],
+    overrides: OverridesArgument = None,
+    scale: Annotated[
+        ScaleChoice, typer.Option(help="mini: the embedded model, on a laptop; paper: T5 and the hub, on GPUs.")
+    ] = ScaleChoice.MINI,
+    out: Annotated[Path | None, typer.Option(help="Folder of all runs; default: runs/study-SCALE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs in the folder.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the runs and what they cost; no data, no model, no network.")
+    ] = False,
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Spread the stages over a ray cluster; see: run --help.")
+    ] = None,
+    threads_per_stage: Annotated[
+        int | None, typer.Option(min=1, help="Processors that a stage takes on the cluster; default: 1.")
+    ] = None,
+) -> None:
+    """Run everything that a table or a figure needs, and write its report (page, Markdown, CSV).
+
+    Every run has a folder of its own, STUDY/RUN; what another run has done already is taken from there. One that was
+    stopped goes on with --resume.
+
+    \b
+    Example:
+        multiprompt reproduce table6
+        multiprompt reproduce all --resume
+        multiprompt reproduce table4 'seeds=[0, 1]' --out runs/two-seeds
+        multiprompt reproduce table1 --scale paper --dry-run
+    """
+    from multiprompt.cli.run import cluster_of
+
+    chosen: Scale = scale.value
+    if dry_run:
+        _print_plan(name, chosen, overrides or ())
+        return
+    from multiprompt import studies
+    from multiprompt.cli.output import print_tables_of
+    from multiprompt.cli.progress import terminal_progress
+
+    folder = out or Path("runs") / f"study-{chosen}"
+    cluster = cluster_of(ray, threads_per_stage)
+    with terminal_progress() as progress:
+        page = studies.reproduce(
+            name, chosen, folder, overrides=overrides or (), resume=resume, cluster=cluster, progress=progress
+        )
+    for study in [name] if name != studies.ALL else studies.study_names(chosen):
+        print_tables_of(studies.show(study, chosen, folder).tables)
+    typer.echo(f"report: {page}")
+
+
+def _print_plan(name: str, scale: Scale, overrides: Sequence[str]) -> None:
+    """Every run with its stages, steps and cost; what several runs share counts once."""
+    from multiprompt import studies
+    from multiprompt.cli.output import print_rows
+    from multiprompt.studies.cost import PEAK, REACHED, costs_of
+
+    known: set[tuple[int, str]] = set()
+    rows, whole, stages = [], 0.0, 0
+    for study in studies.with_uses(studies.study_names(scale) if name == studies.ALL else [name], scale):
+        for run, experiment in studies.experiments_of(
+            study, studies.load_study(study, scale), scale, overrides
+        ).items():
+            costs = costs_of(experiment)
+            new = [(seed, each) for seed in experiment.seeds for each in costs if (seed, each.signature) not in known]
+            known |= {(seed, each.signature) for seed, each in new}
+            hours = [each.hours for _, each in new if each.hours is not None]
+            whole, stages = whole + sum(hours), stages + len(new)
+            shown = f"{sum(hours):,.1f}" if len(hours) == len(new) else ""
+            steps = sum(each.steps for _, each in new)
+            numbers = (len(experiment.seeds), len(costs), len(new), steps)
+            rows.append((f"{study}/{run}", experiment.backbone.name, *(f"{number:,}" for number in numbers), shown))
+    heads = ("run", "backbone", "seeds", "stages of a seed", "stages to do", "steps", "GPU-hours")
+    print_rows(heads, rows, numbers=(2, 3, 4, 5, 6))
+    typer.echo(f"{stages:,} stages in all; those that runs share are done once")
+    if whole:
+        typer.echo(
+            f"{whole:,.0f} GPU-hours in all, by arithmetic: operations / ({PEAK / 1e12:g} TFLOP/s of an A100 x "
+            f"{REACHED:g} that is reached), every source as long as its task allows (see docs/study.md)"
+        )

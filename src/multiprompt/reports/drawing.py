@@ -1,0 +1,57 @@
+"""What all charts are drawn with: axes, words, the frame. Inline SVG; colours come from the page's style sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+
+
+class Axis:
+    """Values to places. Both ends are moved outwards to round numbers, and are never equal."""
+
+    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+        if not high > low:
+            low, high = low - 0.5 * (low != 0), high + (0.5 if high else 1.0)
+        self.step = _round_step((high - low) / 4)
+        # Steps of a training end where they end; only values deserve round limits.
+        self.low, self.high = math.floor(low / self.step) * self.step, high
+        if start > end or low:
+            self.high = math.ceil(high / self.step) * self.step
+        self.start, self.end = start, end
+
+    def __call__(self, value: float) -> float:
+        return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
+
+    def ticks(self, about: int) -> list[float]:
+        """Round values, so many or fewer."""
+        step = _round_step((self.high - self.low) / about)
+        first = math.ceil(self.low / step - 1e-9)
+        count = math.floor((self.high - first * step) / step + 1e-9)
+        return [(first + i) * step for i in range(count + 1)]
+
+
+def _round_step(rough: float) -> float:
+    """The smallest of 1, 2, 5 times a power of ten that is not below ``rough``."""
+    power = 10.0 ** math.floor(math.log10(rough))
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
+
+
+def short(value: float) -> str:
+    """A value at a tick."""
+    if abs(value) >= 10_000:
+        return f"{value / 1000:g}k"
+    return f"{round(value, 6) + 0.0:g}"
+
+
+def text(x: float, y: float, words: str, kind: str, anchor: str = "start") -> str:
+    """Words at a place."""
+    return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+
+
+def svg(title: str, description: str, width: float, height: float, parts: Sequence[str]) -> str:
+    """A whole chart, with what it shows in words for those who do not see it."""
+    return (
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img"><title>{escape(title)}</title>'
+        f"<desc>{escape(description)}</desc>{''.join(parts)}</svg>"
+    )

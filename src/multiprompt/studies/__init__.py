@@ -1,0 +1,21 @@
+"""The study: every table and figure of the paper, at the scale of a laptop and at its own."""
+
+from __future__ import annotations
+
+from multiprompt.studies.definition import ALL, SCALES, Scale, Study, experiments_of, load_study, study_names
+from multiprompt.studies.report import show, write_study_report
+from multiprompt.studies.run import reproduce, with_uses
+
+__all__ = [
+    "ALL",
+    "SCALES",
+    "Scale",
+    "Study",
+    "experiments_of",
+    "load_study",
+    "reproduce",
+    "show",
+    "study_names",
+    "with_uses",
+    "write_study_report",
+]

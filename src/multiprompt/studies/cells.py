@@ -1,0 +1,226 @@
+"""From the scores of runs to the cells of a table, and to what differences say."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from multiprompt.evaluation.results import Score
+from multiprompt.evaluation.summaries import Repeat, mean_and_deviation
+from multiprompt.plan import SOURCE_METHODS
+from multiprompt.studies.definition import Choice
+
+PUBLISHED_SEEDS = 3
+"""Seeds that a printed standard deviation of the paper is over (section 4.1)."""
+
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+"""97.5 % points of Student's t for 1, 2, ... degrees of freedom."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A value of ours: of a task, or the mean over several.
+
+    Attributes:
+        values: for every seed the mean over its draws and over the tasks.
+        mean: over the seeds.
+        deviation: sample standard deviation over the seeds; over the draws where one seed has several; None for a
+            single value.
+        interval: where the true value lies with 95 % confidence: half of its width is the larger one of what the number
+            of seeds and what the size of the test sets leaves open.
+        n: test examples, of all tasks together.
+        repeats: trainings that it is a mean of, for each task.
+        majority: mean over the tasks.
+        invalid: largest share of outputs that are no answer, of any task.
+        parameters: trained numbers per task; the largest where they differ.
+        metrics: the reported metrics.
+        notes: what is known about the data.
+    """
+
+    values: Mapping[int, float]
+    mean: float
+    deviation: float | None
+    interval: tuple[float, float]
+    n: int
+    repeats: int
+    majority: float
+    invalid: float
+    parameters: int
+    metrics: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured | None:
+    """What the chosen scores say together; None unless each of the tasks has one for the same seeds and draws.
+
+    Args:
+        scores: by run.
+        choice: with run, method and tasks; all examples unless it says how many.
+    """
+    chosen = _chosen(scores, choice)
+    if chosen is None:
+        return None
+    tasks = list(chosen.values())
+    of_repeat = _by_repeat(scores, choice)
+    values = _by_seed(of_repeat)
+    mean, deviation = mean_and_deviation(tuple(values.values() if len(values) > 1 else of_repeat.values()))
+    every = [score for task in tasks for score in task.values()]
+    # Test sets are independent: the half widths of their intervals add up as squares.
+    halves = [statistics.fmean((s.interval[1] - s.interval[0]) / 2 for s in task.values()) for task in tasks]
+    half = math.hypot(*halves) / len(halves)
+    if deviation is not None:
+        half = max(half, _half_width(deviation, len(values) if len(values) > 1 else len(of_repeat)))
+    firsts = [next(iter(task.values())) for task in tasks]
+    return Measured(
+        values=values,
+        mean=mean,
+        deviation=deviation,
+        interval=(mean - half, mean + half),
+        n=sum(score.n for score in firsts),
+        repeats=len(of_repeat),
+        majority=statistics.fmean(score.majority for score in every),
+        invalid=max(statistics.fmean(score.invalid for score in task.values()) for task in tasks),
+        parameters=max(score.parameters for score in every),
+        metrics=tuple(dict.fromkeys(score.metric for score in firsts)),
+        notes=tuple(dict.fromkeys(note for score in every for note in score.notes)),
+    )
+
+
+def _chosen(scores: Mapping[str, Sequence[Score]], choice: Choice) -> dict[str, dict[Repeat, Score]] | None:
+    """For every task its scores by repeat."""
+    assert None not in (choice.run, choice.method), f"a cell names its run and method: {choice}"
+    assert choice.tasks, f"a cell names its tasks: {choice}"
+    shots = "all" if choice.shots is None else choice.shots
+    found: dict[str, dict[Repeat, Score]] = {task: {} for task in choice.tasks}
+    for score in scores.get(choice.run or "", ()):
+        same = score.method == choice.method and (score.shots == shots or score.method in SOURCE_METHODS)
+        if same and score.task in found:
+            found[score.task][score.seed, score.draw] = score
+    repeats = [set(of_task) for of_task in found.values()]
+    if not repeats[0] or any(each != repeats[0] for each in repeats):
+        return None
+    return {task: dict(sorted(of_task.items())) for task, of_task in found.items()}
+
+
+def _by_seed(of_repeat: Mapping[Repeat, float]) -> dict[int, float]:
+    """Means over the draws: draws of a seed share its source prompt, so the seed is what repeats."""
+    groups: dict[int, list[float]] = {}
+    for (seed, _), value in of_repeat.items():
+        groups.setdefault(seed, []).append(value)
+    return {seed: statistics.fmean(values) for seed, values in sorted(groups.items())}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference: the same seeds, draws and tasks on both sides.
+
+    Attributes:
+        values: for every seed the mean over its draws and over the tasks; for every draw where there is one seed.
+        mean: of the values.
+        interval: 95 % interval of the mean by Student's t; None for a single value.
+        what: "seeds" or "draws".
+    """
+
+    values: tuple[float, ...]
+    mean: float
+    interval: tuple[float, float] | None
+    what: Literal["seeds", "draws"]
+
+    @property
+    def verdict(self) -> Literal["holds", "does not hold", "open"]:
+        """Whether the difference is above zero."""
+        if self.interval is None:
+            return "open"
+        return "holds" if self.interval[0] > 0 else "does not hold" if self.interval[1] < 0 else "open"
+
+
+def difference(scores: Mapping[str, Sequence[Score]], better: Choice, worse: Choice) -> Difference | None:
+    """How much better one choice is than the other; None unless both have been measured on the same repeats.
+
+    A method that was trained once for all draws, or all examples against few, is not paired.
+    """
+    one, other = _by_repeat(scores, better), _by_repeat(scores, worse)
+    shared = one.keys() & other.keys()
+    if not shared:
+        return None
+    of_repeat = {repeat: one[repeat] - other[repeat] for repeat in sorted(shared)}
+    by_seed = _by_seed(of_repeat)
+    several = len(by_seed) > 1
+    values = tuple(by_seed.values() if several else of_repeat.values())
+    mean, deviation = mean_and_deviation(values)
+    half = None if deviation is None else _half_width(deviation, len(values))
+    interval = None if half is None else (mean - half, mean + half)
+    return Difference(values, mean, interval, "seeds" if several else "draws")
+
+
+def _by_repeat(scores: Mapping[str, Sequence[Score]], choice: Choice) -> dict[Repeat, float]:
+    """For every repeat the mean over the tasks; empty if the choice has no scores."""
+    tasks = _chosen(scores, choice) or {"": {}}
+    repeats = next(iter(tasks.values()))
+    return {repeat: statistics.fmean(task[repeat].value for task in tasks.values()) for repeat in repeats}
+
+
+def _half_width(deviation: float, count: int) -> float:
+    """Of the 95 % interval of a mean, by Student's t."""
+    return t_quantile(count - 1) * deviation / math.sqrt(count)
+
+
+def t_quantile(freedom: int) -> float:
+    """The 97.5 % point of Student's t; beyond the table that of the normal distribution with Fisher's correction."""
+    if freedom <= len(_T):
+        return _T[freedom - 1]
+    z = statistics.NormalDist().inv_cdf(0.975)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+
+
+@dataclass(frozen=True)
+class Published:
+    """A value that the paper prints.
+
+    Attributes:
+        mean: as printed.
+        deviation: the printed one; None where there is none.
+    """
+
+    mean: float
+    deviation: float | None
+
+
+@cache
+def _paper() -> dict[str, dict[str, dict[str, tuple[float, float | None]]]]:
+    record = json.loads(resources.files("multiprompt.studies").joinpath("published.json").read_text(encoding="utf-8"))
+    tables: dict[str, dict[str, dict[str, tuple[float, float | None]]]] = {
+        table: {row: values["cells"] for row, values in rows.items()} for table, rows in record["tables"].items()
+    }
+    return tables
+
+
+def published_value(table: str, row: str, column: str) -> Published | None:
+    """What the paper prints in a cell; None for a cell that it does not have."""
+    cell = _paper().get(table, {}).get(row, {}).get(column)
+    return None if cell is None else Published(*cell)
+
+
+Verdict = Literal["reproduced", "differs", "not comparable"]
+
+
+def verdict(ours: Measured, theirs: Published, note: str | None) -> Verdict:
+    """Whether the published value lies within our interval, widened by its own uncertainty.
+
+    Args:
+        ours: our value.
+        theirs: the published one.
+        note: why the two are not comparable, if they are not.
+    """
+    if note is not None:
+        return "not comparable"
+    half = (ours.interval[1] - ours.interval[0]) / 2
+    if theirs.deviation is not None:
+        half = math.hypot(half, _half_width(theirs.deviation, PUBLISHED_SEEDS))
+    return "reproduced" if abs(ours.mean - theirs.mean) <= half else "differs"

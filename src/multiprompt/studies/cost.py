@@ -1,0 +1,130 @@
+"""What a study costs on a GPU, by arithmetic alone: no data, no model, no network.
+
+The formula, for a published T5 with e and c weights in the blocks of encoder and decoder (embeddings not counted; the
+output layer, V x D, is computed for target tokens), examples of S source tokens, prompt included, and T target tokens:
+
+    forward  = 2 S e + 2 T (c + V D) + attention,  attention = 4 H (L S^2 + L T^2 + L S T)
+    training = 2 forward with frozen weights (forward, and back through the activations)
+             = 3 forward with trained weights
+             + 1 forward for the teacher of distillation
+    answers  = 1 forward
+
+times the number of examples; H is the width of all heads, L the layers of each stack. Every source counts with the
+limit of its task, which is an upper bound: most examples are shorter. GPU-hours are operations / (peak x share of it
+that is reached).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from multiprompt.config import to_plain
+from multiprompt.errors import ConfigError
+from multiprompt.options import Experiment, SpotOptions
+from multiprompt.plan import PlannedStage, plan_stages
+from multiprompt.recipes.stage_options import stage_options
+from multiprompt.t5_family import PUBLISHED, PublishedModel
+from multiprompt.tasks import TASKS, Task
+
+PEAK = 312e12
+"""Operations per second of an A100 with bfloat16 products, as its maker states them."""
+
+REACHED = 0.35
+"""Share of the peak that training is assumed to reach; measured nowhere."""
+
+ANSWER_TOKENS = 16
+"""Target tokens of an example, prompt methods' tasks being short answers; tasks of generation have their own limit."""
+
+TRAINS_ALL = ("fine_tuning",)
+"""Methods whose backward pass goes to the weights too."""
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """One stage of one seed.
+
+    Attributes:
+        stage: of the plan.
+        signature: what the stage is made from, its seed left out; stages of equal signature are done once.
+        steps: optimiser steps.
+        examples: of a step.
+        operations: of training and evaluation; None for a backbone that is none of the published ones.
+    """
+
+    stage: PlannedStage
+    signature: str
+    steps: int
+    examples: int
+    operations: float | None
+
+    @property
+    def hours(self) -> float | None:
+        """On one GPU."""
+        return None if self.operations is None else self.operations / (PEAK * REACHED) / 3600
+
+
+def costs_of(experiment: Experiment) -> list[StageCost]:
+    """The stages of one seed with their costs.
+
+    Raises:
+        ConfigError: the size of a task is not known.
+    """
+    model = PUBLISHED.get(experiment.backbone.name)
+    signatures: dict[str, str] = {}
+    costs = []
+    for stage in plan_stages(experiment):
+        tasks = [TASKS[name] for name in stage.tasks]
+        sizes = [_sizes(task, experiment) for task in tasks]
+        seen = [size["train"] if stage.shots == "all" else stage.shots for size in sizes]
+        options = stage_options(experiment, stage, tasks, seen)
+        needs = [signatures[name] for name in stage.needs]
+        made_from = [stage.name, options.plain, to_plain(experiment.backbone), to_plain(experiment.data), needs]
+        signatures[stage.name] = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        steps = options.training.steps_for(sum(seen), options.default_epochs)
+        examples = min(options.training.batch_size, sum(seen))
+        operations = None
+        if model is not None:
+            forwards = [_forward(model, task, experiment) for task in tasks]
+            average = sum(n * forward for n, forward in zip(seen, forwards, strict=True)) / sum(seen)
+            early = options.method.early_steps if isinstance(options.method, SpotOptions) else 0
+            operations = (steps + early) * examples * average * _passes(experiment, stage)
+            every = options.training.evaluate_every
+            evaluations = max(1, steps // every) if every else 1
+            for size, forward in zip(sizes, forwards, strict=True):
+                operations += forward * (evaluations * size["dev"] + size["test"])
+        costs.append(StageCost(stage, signatures[stage.name], steps, examples, operations))
+    return costs
+
+
+def _passes(experiment: Experiment, stage: PlannedStage) -> float:
+    """Forward passes that a training example costs."""
+    if stage.method in TRAINS_ALL:
+        return 3.0
+    distils = experiment.source is not None and experiment.source.distillation.kind in ("full", "no_hidden")
+    return 3.0 if stage.method == "student" and distils else 2.0
+
+
+def _sizes(task: Task, experiment: Experiment) -> dict[str, int]:
+    sizes = task.sizes()
+    if not {"train", "dev", "test"} <= sizes.keys():
+        raise ConfigError(f"the size of task {task.name!r} is not known, so its cost is not")
+    limits = {"train": experiment.data.max_train, "dev": experiment.data.max_dev, "test": experiment.data.max_test}
+    return {split: min(sizes[split], limit or sizes[split]) for split, limit in limits.items()}
+
+
+def _forward(model: PublishedModel, task: Task, experiment: Experiment) -> float:
+    """Operations of one example."""
+    shape: Mapping[str, int] = model.shape
+    width, heads = shape["d_model"], shape["num_heads"] * shape["d_kv"]
+    layers = shape["num_layers"]
+    attention = 4 * width * heads
+    gated = 3 if "feed_forward_proj" in shape else 2
+    feed_forward = gated * width * shape["d_ff"]
+    encoder, decoder = layers * (attention + feed_forward), layers * (2 * attention + feed_forward)
+    source = (experiment.data.max_source_length or task.max_source_length) + experiment.prompt.length
+    target = task.generation_length if task.family == "generation" else ANSWER_TOKENS
+    scores = 4 * heads * layers * (source**2 + target**2 + source * target)
+    return 2.0 * source * encoder + 2.0 * target * (decoder + shape["vocab_size"] * width) + scores

@@ -1,0 +1,75 @@
+"""Run what a study needs, each run in a folder of its own, and write its report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from multiprompt.errors import CheckpointError
+from multiprompt.recipes import run_experiment
+from multiprompt.recipes.cluster import Cluster
+from multiprompt.studies.definition import ALL, Scale, experiments_of, load_study, study_names
+from multiprompt.studies.report import write_study_report
+from multiprompt.training import SILENT, Progress
+
+
+def reproduce(
+    name: str,
+    scale: Scale,
+    folder: Path,
+    *,
+    overrides: Sequence[str] = (),
+    resume: bool = False,
+    cluster: Cluster | None = None,
+    progress: Progress = SILENT,
+) -> Path:
+    """Run a study and write its report; what another run below the folder has done already is taken from there.
+
+    Args:
+        name: of the study, or ``ALL``.
+        scale: "mini" or "paper".
+        folder: holds STUDY/RUN for every run of every study, and the reports.
+        overrides: ``"section.key=value"``, for all runs.
+        resume: go on with what the folder holds.
+        cluster: see ``run_experiment``.
+        progress: told about everything.
+
+    Returns:
+        The page.
+
+    Raises:
+        UnknownNameError: there is no such study.
+        CheckpointError: the folder holds runs of these studies, and ``resume`` is not given.
+        MultipromptError: as ``run_experiment``; what is done stays, and ``resume`` goes on from there.
+    """
+    chosen = with_uses(study_names(scale) if name == ALL else [name], scale)
+    begun = [run for run in runs_below(folder) if run.parent.name in chosen]
+    if begun and not resume:
+        held = ", ".join(dict.fromkeys(run.parent.name for run in begun))
+        raise CheckpointError(
+            f"{folder} holds runs of {held} already; add --resume to go on with them, or choose another folder"
+        )
+    for study in chosen:
+        for run, experiment in experiments_of(study, load_study(study, scale), scale, overrides).items():
+            progress.message(f"{study}, run {run}")
+            own = folder / study / run
+            others = [other for other in runs_below(folder) if other != own]
+            run_experiment(experiment, own, resume=resume, reuse=others, cluster=cluster, progress=progress)
+    if name == ALL:
+        return write_study_report(chosen, scale, folder, folder / "report.html")
+    return write_study_report([name], scale, folder, folder / name / "report.html")
+
+
+def with_uses(names: Sequence[str], scale: Scale) -> list[str]:
+    """The studies, each after those whose runs it shows."""
+    ordered: dict[str, None] = {}
+    for name in names:
+        for used in load_study(name, scale).uses:
+            ordered.setdefault(used)
+        ordered.setdefault(name)
+    return list(ordered)
+
+
+def runs_below(folder: Path) -> Iterator[Path]:
+    """Folders of runs, STUDY/RUN."""
+    return (config.parent for config in sorted(folder.glob("*/*/config.yaml")))

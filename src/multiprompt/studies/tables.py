@@ -1,0 +1,194 @@
+"""The tables of a study: every cell with what is needed to judge it, to look at and to reckon with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from multiprompt.evaluation.results import Score
+from multiprompt.reports.tables import INVALID_LIMIT, Cell, Table, number
+from multiprompt.studies.cells import (
+    Difference,
+    Measured,
+    Published,
+    Verdict,
+    difference,
+    measure,
+    published_value,
+    verdict,
+)
+from multiprompt.studies.definition import Claim, Line, Scale, TableDefinition
+
+Scores = Mapping[str, Sequence[Score]]
+"""Of every run, by STUDY/RUN."""
+
+EMPTY = "–"
+MARKS: Mapping[Verdict, str] = {"reproduced": "✓", "differs": "≠", "not comparable": "○"}
+"""Keys of the legend in ``reports.tables``."""
+
+
+@dataclass(frozen=True)
+class ShownCell:
+    """A cell of a table.
+
+    Attributes:
+        row: label.
+        column: label.
+        ours: what was measured; None if it is not there yet.
+        theirs: what the paper prints; None at mini scale and where it prints nothing.
+        verdict: of the comparison; None without both.
+        why: the reason of "not comparable".
+        notes: of its row and its column.
+    """
+
+    row: str
+    column: str
+    ours: Measured | None
+    theirs: Published | None
+    verdict: Verdict | None
+    why: str
+    notes: tuple[str, ...]
+
+
+def cells_of(table: TableDefinition, scores: Scores, scale: Scale) -> list[list[ShownCell]]:
+    """All cells, row by row."""
+    return [[_cell(table, row, column, scores, scale) for column in table.columns] for row in table.rows]
+
+
+def _cell(table: TableDefinition, row: Line, column: Line, scores: Scores, scale: Scale) -> ShownCell:
+    ours = measure(scores, row.within(column).within(table.scores))
+    theirs = None
+    if scale == "paper" and table.published is not None:
+        theirs = published_value(table.published, row.published_name, column.published_name)
+    why = row.incomparable or column.incomparable
+    judged = verdict(ours, theirs, why) if ours is not None and theirs is not None else None
+    notes = tuple(filter(None, (row.note, column.note)))
+    return ShownCell(row.label, column.label, ours, theirs, judged, (judged == "not comparable" and why) or "", notes)
+
+
+def shown_table(table: TableDefinition, cells: Sequence[Sequence[ShownCell]]) -> Table:
+    """A table to look at: mean, deviation, and beside it what the paper prints."""
+    rows = []
+    for line in cells:
+        parameters = [cell.ours.parameters for cell in line if cell.ours is not None]
+        extra = (Cell(f"{max(parameters):,}" if parameters else EMPTY),) * table.parameters
+        rows.append((Cell(line[0].row), *extra, *map(_shown, line)))
+    heads = (table.rows_head, *(("trained per task",) * table.parameters), *(column.label for column in table.columns))
+    return Table(table.title, heads, tuple(rows))
+
+
+def _shown(cell: ShownCell) -> Cell:
+    marks = MARKS[cell.verdict] if cell.verdict else ""
+    ours = EMPTY
+    if cell.ours is not None:
+        ours = number(cell.ours.mean, cell.ours.deviation)
+        marks += "†" * (cell.ours.mean <= cell.ours.majority) + "‡" * (cell.ours.invalid > INVALID_LIMIT)
+    theirs = "" if cell.theirs is None else f"paper {number(cell.theirs.mean, cell.theirs.deviation)}"
+    return Cell(ours, marks, theirs)
+
+
+HEADS = (
+    *("row", "column", "value", "deviation", "low", "high", "seeds", "repeats", "n", "majority", "invalid"),
+    *("parameters", "metrics", "paper", "paper deviation", "verdict", "why", "notes"),
+)
+"""Of the rows of ``records_of``: the interval is that of 95 % confidence, the share of invalid answers 0 to 1."""
+
+
+def records_of(cells: Sequence[Sequence[ShownCell]]) -> Iterator[tuple[str | float | int | None, ...]]:
+    """Every cell in full."""
+    for line in cells:
+        for cell in line:
+            ours, theirs = cell.ours, cell.theirs
+            yield (
+                *(cell.row, cell.column),
+                *(
+                    (None,) * 11
+                    if ours is None
+                    else (
+                        *(ours.mean, ours.deviation, *ours.interval, len(ours.values), ours.repeats, ours.n),
+                        *(ours.majority, ours.invalid, ours.parameters, " ".join(ours.metrics)),
+                    )
+                ),
+                *((None, None) if theirs is None else (theirs.mean, theirs.deviation)),
+                *(cell.verdict, cell.why, "; ".join(cell.notes)),
+            )
+
+
+def detail_table(title: str, cells: Sequence[Sequence[ShownCell]]) -> Table:
+    """Every cell on a line of its own, with its interval and baseline."""
+    rows = []
+    for cell in (cell for line in cells for cell in line):
+        ours = cell.ours
+        if ours is None:
+            continue
+        shown = _shown(cell)
+        rows.append(
+            (
+                *(Cell(cell.row), Cell(cell.column), Cell(", ".join(ours.metrics))),
+                *(Cell(shown.text, shown.marks), Cell(f"{number(ours.interval[0])} to {number(ours.interval[1])}")),
+                *(Cell(number(ours.majority)), Cell(f"{100 * ours.invalid:.1f} %"), Cell(f"{ours.n:,}")),
+                *(
+                    Cell(str(len(ours.values))),
+                    Cell(str(ours.repeats)),
+                    Cell(shown.note.removeprefix("paper ") or EMPTY),
+                ),
+            )
+        )
+    heads = (
+        "row",
+        "column",
+        "metric",
+        "value",
+        "95 % interval",
+        "majority",
+        "invalid",
+        "n",
+        "seeds",
+        "repeats",
+        "paper",
+    )
+    return Table(title, heads, tuple(rows), text_columns=3)
+
+
+@dataclass(frozen=True)
+class JudgedClaim:
+    """A claim and what was found."""
+
+    claim: Claim
+    found: Difference | None
+
+
+def judge_claims(claims: Sequence[Claim], scores: Scores) -> list[JudgedClaim]:
+    """The paired difference behind every claim."""
+    return [
+        JudgedClaim(claim, difference(scores, claim.better.within(claim.scores), claim.worse.within(claim.scores)))
+        for claim in claims
+    ]
+
+
+def claims_table(judged: Sequence[JudgedClaim]) -> Table:
+    """What the paper finds, and whether it holds here."""
+    rows = []
+    for each in judged:
+        found = each.found
+        interval = EMPTY
+        if found is not None and found.interval is not None:
+            interval = f"{signed(found.interval[0])} to {signed(found.interval[1])}"
+        rows.append(
+            (
+                Cell(each.claim.text),
+                Cell(EMPTY if found is None else found.verdict),
+                Cell(EMPTY if found is None else signed(found.mean)),
+                Cell(interval),
+                Cell(EMPTY if found is None else f"{len(found.values)} {found.what}"),
+                Cell(EMPTY if each.claim.published is None else signed(each.claim.published)),
+            )
+        )
+    heads = ("what the paper finds", "here", "paired difference", "95 % interval", "over", "in the paper")
+    return Table("What holds", heads, tuple(rows), text_columns=2)
+
+
+def signed(value: float) -> str:
+    """Points with their sign."""
+    shown = number(value)
+    return shown if shown.startswith("-") or shown == "0.0" else f"+{shown}"
