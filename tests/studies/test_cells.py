@@ -1,0 +1,143 @@
+"""What scores say together: against independent computations."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from multiprompt.evaluation.results import Score
+from multiprompt.studies.cells import Published, difference, measure, t_quantile, verdict
+from multiprompt.studies.definition import Choice
+
+SCORE = Score(
+    task="a",
+    method="mpt",
+    seed=0,
+    shots="all",
+    metric="accuracy",
+    value=70.0,
+    metrics={"accuracy": 70.0},
+    n=1000,
+    majority=50.0,
+    invalid=0.0,
+    interval=(67.0, 73.0),
+    parameters=2036,
+    steps=10,
+    best_step=10,
+    dev_value=None,
+    seconds=1.0,
+    examples_per_second=1.0,
+    truncated=0.0,
+    task_version=1,
+    fingerprint="f",
+)
+BOTH = Choice("run", "mpt", "all", ("a", "b"))
+
+
+def scores_of(values: dict[tuple[str, int, int], float], method: str = "mpt", shots: int | str = "all") -> list[Score]:
+    return [
+        replace(SCORE, task=task, seed=seed, draw=draw, value=value, method=method, shots=shots)
+        for (task, seed, draw), value in values.items()
+    ]
+
+
+def test_a_mean_over_tasks_and_seeds():
+    values = {("a", 0, 0): 60.0, ("b", 0, 0): 80.0, ("a", 1, 0): 66.0, ("b", 1, 0): 78.0, ("a", 2, 0): 61.0, ("b", 2, 0): 85.0}
+    ours = measure({"run": scores_of(values)}, BOTH)
+    assert ours is not None
+    seeds = [70.0, 72.0, 73.0]
+    assert ours.values == dict(enumerate(seeds))
+    assert ours.mean == pytest.approx(np.mean(seeds))
+    assert ours.deviation == pytest.approx(np.std(seeds, ddof=1))
+    half = stats.t.ppf(0.975, 2) * np.std(seeds, ddof=1) / math.sqrt(3)
+    tests = math.hypot(3.0, 3.0) / 2  # two test sets, each 3 points either way
+    assert half > tests
+    assert ours.interval == pytest.approx((np.mean(seeds) - half, np.mean(seeds) + half), rel=1e-3)
+    assert (ours.n, ours.repeats, ours.majority, ours.parameters) == (2000, 3, 50.0, 2036)
+
+
+def test_the_interval_is_not_narrower_than_the_test_sets_allow():
+    same = {(task, seed, 0): 70.0 for task in "ab" for seed in range(3)}
+    ours = measure({"run": scores_of(same)}, BOTH)
+    assert ours is not None
+    assert ours.interval == pytest.approx((70 - math.hypot(3, 3) / 2, 70 + math.hypot(3, 3) / 2))
+
+
+def test_draws_of_a_seed_are_one_repeat_of_it():
+    values = {("a", seed, draw): 50.0 + 10 * seed + draw for seed in range(2) for draw in range(4)}
+    few = scores_of(values, shots=4)
+    ours = measure({"run": few}, Choice("run", "mpt", 4, ("a",)))
+    assert ours is not None
+    assert ours.values == {0: 51.5, 1: 61.5}
+    assert ours.repeats == 8
+    one = measure({"run": [s for s in few if s.seed == 0]}, Choice("run", "mpt", 4, ("a",)))
+    assert one is not None
+    assert one.deviation == pytest.approx(statistics.stdev([50, 51, 52, 53]))
+
+
+def test_a_cell_needs_all_of_its_scores():
+    complete = {("a", 0, 0): 1.0, ("b", 0, 0): 2.0}
+    assert measure({}, BOTH) is None
+    assert measure({"run": scores_of({("a", 0, 0): 1.0})}, BOTH) is None
+    assert measure({"run": scores_of(complete | {("a", 1, 0): 1.0})}, BOTH) is None  # seed 1 has no b yet
+    assert measure({"run": scores_of(complete, method="spot")}, BOTH) is None
+    assert measure({"run": scores_of(complete, shots=4)}, BOTH) is None
+
+
+@given(
+    st.lists(st.floats(-20, 20), min_size=2, max_size=12),
+    st.lists(st.floats(0, 100), min_size=12, max_size=12),
+)
+def test_differences_are_paired(gaps, levels):
+    """Whatever the levels of the seeds, only the gaps count: mean and interval are those of a paired t test."""
+    worse = {("a", seed, 0): level for seed, level in zip(range(len(gaps)), levels, strict=False)}
+    better = {key: value + gap for (key, value), gap in zip(worse.items(), gaps, strict=True)}
+    scores = {"run": scores_of(worse, "prompt_tuning") + scores_of(better)}
+    found = difference(scores, Choice("run", "mpt", "all", ("a",)), Choice("run", "prompt_tuning", "all", ("a",)))
+    assert found is not None
+    assert found.mean == pytest.approx(np.mean(gaps), abs=1e-9)
+    assert found.interval is not None
+    half = stats.t.ppf(0.975, len(gaps) - 1) * np.std(gaps, ddof=1) / math.sqrt(len(gaps))
+    assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half, rel=1e-3, abs=1e-9)
+    low, high = found.interval
+    assert found.verdict == ("holds" if low > 0 else "does not hold" if high < 0 else "open")
+
+
+def test_a_difference_of_one_seed_is_over_its_draws_or_open():
+    def found(draws: int) -> tuple[str, str]:
+        worse = scores_of({("a", 0, draw): 50.0 + draw for draw in range(draws)}, "spot", 4)
+        better = scores_of({("a", 0, draw): 60.0 + draw for draw in range(draws)}, "mpt", 4)
+        result = difference(
+            {"run": worse + better}, Choice("run", "mpt", 4, ("a",)), Choice("run", "spot", 4, ("a",))
+        )
+        assert result is not None
+        return result.what, result.verdict
+
+    assert found(5) == ("draws", "holds")
+    assert found(1) == ("draws", "open")
+
+
+def test_no_difference_without_common_repeats():
+    scores = {"run": scores_of({("a", 0, 0): 1.0}) + scores_of({("a", 1, 0): 1.0}, "spot")}
+    assert difference(scores, Choice("run", "mpt", "all", ("a",)), Choice("run", "spot", "all", ("a",))) is None
+
+
+def test_quantiles_are_those_of_student():
+    for freedom in range(1, 200):
+        assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=5e-4)
+
+
+def test_verdicts():
+    ours = measure({"run": scores_of({("a", 0, 0): 70.0})}, Choice("run", "mpt", "all", ("a",)))
+    assert ours is not None  # 70, 67 to 73
+    assert verdict(ours, Published(72.9, None), None) == "reproduced"
+    assert verdict(ours, Published(73.1, None), None) == "differs"
+    assert verdict(ours, Published(73.1, 1.0), None) == "reproduced"  # its own three seeds leave 2.5 points open
+    assert verdict(ours, Published(70.0, None), "other data") == "not comparable"

@@ -1,0 +1,159 @@
+"""Every study that is shipped: it loads, its runs can be planned, and each of its cells is the result of a stage."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterator
+from importlib import resources
+
+import pytest
+
+from multiprompt.errors import ConfigError, UnknownNameError
+from multiprompt.options import Experiment
+from multiprompt.plan import plan_stages
+from multiprompt.recipes.build import check_packages
+from multiprompt.studies import SCALES, Scale, experiments_of, load_study, study_names, with_uses
+from multiprompt.studies.cells import published_value
+from multiprompt.studies.cost import costs_of
+from multiprompt.studies.definition import Choice, Study, merged
+
+EVERY = [(scale, name) for scale in SCALES for name in study_names(scale)]
+
+
+def choices_of(study: Study) -> Iterator[Choice]:
+    """All that is shown of scores."""
+    for table in study.tables:
+        for row in table.rows:
+            for column in table.columns:
+                yield row.within(column).within(table.scores)
+    for claim in study.claims:
+        yield claim.better.within(claim.scores)
+        yield claim.worse.within(claim.scores)
+    for curve in study.curves:
+        for series in curve.series:
+            yield from (choice.within(series.scores) for choice in series.points.values())
+    for scatter in study.scatters:
+        yield from (point.within(scatter.scores) for point in scatter.points)
+    yield from (heatmap.scores for heatmap in study.heatmaps)
+
+
+def experiments_by_run(name: str, scale: Scale) -> dict[str, Experiment]:
+    """Of a study and of those that it uses, as it calls them."""
+    found = {}
+    for of in with_uses([name], scale):
+        for run, experiment in experiments_of(of, load_study(of, scale), scale).items():
+            found[run if of == name else f"{of}/{run}"] = experiment
+    return found
+
+
+def test_the_paper_is_there_at_both_scales():
+    names = [f"table{n}" for n in range(1, 8)] + ["figure2", "figure4", "figure5", "ablations"]
+    assert study_names("paper") == names
+    assert study_names("mini") == names
+
+
+@pytest.mark.parametrize(("scale", "name"), EVERY)
+def test_every_cell_is_the_result_of_a_stage(scale, name):
+    study, runs = load_study(name, scale), experiments_by_run(name, scale)
+    planned = {
+        (run, stage.method, task, stage.shots)
+        for run, experiment in runs.items()
+        for stage in plan_stages(experiment)
+        for task in stage.tasks
+    }
+    choices = list(choices_of(study))
+    assert choices or study.learning
+    for choice in choices:
+        assert choice.tasks
+        for task in choice.tasks:
+            assert (choice.run, choice.method, task, choice.shots or "all") in planned
+    for experiment in runs.values():
+        check_packages(stage.method for stage in plan_stages(experiment))
+
+
+@pytest.mark.parametrize(("scale", "name"), EVERY)
+def test_every_run_has_a_plan_and_a_cost(scale, name):
+    for experiment in experiments_of(name, load_study(name, scale), scale).values():
+        costs = costs_of(experiment)
+        assert [cost.stage.name for cost in costs] == [stage.name for stage in plan_stages(experiment)]
+        assert all(cost.steps > 0 for cost in costs)
+        assert all((cost.hours is None) == (scale == "mini") for cost in costs)
+
+
+def test_published_names_exist():
+    """A cell whose row or column is misspelt would silently stand without its published value."""
+    for name in study_names("paper"):
+        for table in load_study(name, "paper").tables:
+            if table.published is None:
+                continue
+            found = [
+                published_value(table.published, row.published_name, column.published_name)
+                for row in table.rows
+                for column in table.columns
+            ]
+            assert any(found)
+            for row in table.rows:
+                in_row = [published_value(table.published, row.published_name, c.published_name) for c in table.columns]
+                assert any(in_row) or (name, row.label) in UNPRINTED, (name, row.label)
+
+
+UNPRINTED = {
+    ("figure5", label) for label in ("MPT, 200 rows", "PT, 200 rows", "PT, 300 rows", "PT, 400 rows")
+} | {("table1", "HyperFormer*"), ("table1", "HyperDecoder*"), ("table1", "Finetuning*"), ("table1", "Adapters*")}
+"""Rows without a printed value: points of an image, and starred rows that are printed for GLUE alone."""
+
+
+def test_published_averages_are_means_of_their_cells():
+    """A slip in a figure that was carried over would break its row's average."""
+    record = json.loads(resources.files("multiprompt.studies").joinpath("published.json").read_text(encoding="utf-8"))
+    groups = {
+        "GLUE average": ("MNLI", "QQP", "QNLI", "SST-2", "STS-B", "MRPC", "RTE", "CoLA"),
+        "SuperGLUE average": ("MultiRC", "BoolQ", "WiC", "WSC", "CB"),
+        "MRQA average": ("NQ", "HotpotQA", "SearchQA", "NewsQA"),
+        "Others average": ("WinoGrande", "Yelp-2", "SciTail", "PAWS-Wiki"),
+    }
+    checked = 0
+    for rows in record["tables"].values():
+        for row in rows.values():
+            for average, members in groups.items():
+                if average in row["cells"] and all(member in row["cells"] for member in members):
+                    mean = statistics.fmean(row["cells"][member][0] for member in members)
+                    assert row["cells"][average][0] == pytest.approx(mean, abs=0.11)
+                    checked += 1
+    assert checked > 40
+
+
+def test_costs_follow_the_formula():
+    """T5-base by hand: 32 examples of 356 source tokens, 16 target tokens, forward and back."""
+    (run,) = (e for r, e in experiments_of("table6", load_study("table6", "paper"), "paper").items() if r == "neither")
+    cost = next(cost for cost in costs_of(run) if cost.stage.name == "target-cb-mpt-all")
+    width, inner, layers = 768, 3072, 12
+    encoder = layers * (4 * width * width + 2 * width * inner)
+    decoder = layers * (8 * width * width + 2 * width * inner)
+    source, target = 356, 16
+    scores = 4 * width * layers * (source**2 + target**2 + source * target)
+    forward = 2 * source * encoder + 2 * target * (decoder + 32128 * width) + scores
+    assert cost.steps == round(20 * 250 / 32)
+    assert cost.operations == pytest.approx(forward * (cost.steps * 32 * 2 + 28 + 28), rel=1e-9)
+    teachers = [c for c in costs_of(run) if c.stage.kind == "teacher"]
+    assert teachers == []  # nothing is distilled, and no method starts from them
+
+
+def test_changes_are_merged_into_the_base():
+    base = {"source": {"tasks": ["a"], "training": {"steps": 1}}, "targets": {"methods": {"mpt": {"x": 1}, "lora": {}}}}
+    changed = merged(base, {"source": {"training": {"batch_size": 2}}, "targets": {"methods": ["mpt"]}}, base)
+    assert changed == {
+        "source": {"tasks": ["a"], "training": {"steps": 1, "batch_size": 2}},
+        "targets": {"methods": {"mpt": {"x": 1}}},
+    }
+    assert merged(base, {"source": None}, base) == {"targets": base["targets"]}
+    assert base["source"]["training"] == {"steps": 1}
+
+
+def test_what_is_no_study_is_said():
+    with pytest.raises(UnknownNameError, match="did you mean 'table6'"):
+        load_study("tabel6", "mini")
+    study = Study("t", runs={"one": {"like": "other"}})
+    with pytest.raises(ConfigError, match="run one: like is 'other'; expected an earlier run"):
+        experiments_of("t", study, "mini")
