@@ -21,6 +21,7 @@ LEVELS = [
     ["config", "data", "methods"],
     ["evaluation", "training"],
     ["recipes", "reports"],
+    ["studies"],
     ["cli"],
 ]
 LEVEL_OF = {part: level for level, parts in enumerate(LEVELS) for part in parts}

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from multiprompt.errors import ConfigError, DataError, UnknownNameError
-from multiprompt.mini import SOURCE_TASKS, SPLITS, TARGET_TASKS, TASKS, generate, split_of
+from multiprompt.mini import MORE_SOURCE_TASKS, SOURCE_TASKS, SPLITS, TARGET_TASKS, TASKS, generate, split_of
 from multiprompt.mini.benchmark import Row
 
 # First 16 digits of the SHA-256 of 50 rows as JSON, for each task. These are a contract with the user:
@@ -32,7 +32,20 @@ GOLDEN: dict[str, str] = {
     "scitail": "a0f406a617e94a58",
     "cb": "97460b57fba20acb",
     "paws": "90ef799afd2a9eed",
+    "multirc": "507de939aefa98e5",
+    "winogrande": "0474c5c94f06a6dd",
+    "naturalquestions": "5f6e6f71ffa330c3",
+    "newsqa": "9825e20e3c58b6d2",
+    "e2e": "0f897be7b66b230c",
+    "anli": "5712134ea527b5d8",
+    "ag_news": "b852a5c21581d64b",
+    "commonsense_qa": "edf881f430025da6",
+    "openbookqa": "6ca3a54e390ea277",
+    "arc": "00a4831ff311b273",
 }
+
+
+WORDS_ARE_THE_POINT = ("sst2", "yelp", "ag_news")
 
 
 def fingerprint(rows: list[Row]) -> str:
@@ -45,7 +58,11 @@ def keys(task: str, rows: list[Row]) -> set[str]:
 
 def test_names() -> None:
     assert SOURCE_TASKS == ("mnli", "qnli", "qqp", "sst2", "squad", "record")
-    assert TARGET_TASKS == ("rte", "boolq", "mrpc", "yelp", "wsc", "scitail", "cb", "paws")
+    assert (
+        *("rte", "boolq", "mrpc", "yelp", "wsc", "scitail", "cb", "paws"),
+        *("multirc", "winogrande", "naturalquestions", "newsqa", "e2e"),
+    ) == TARGET_TASKS
+    assert MORE_SOURCE_TASKS == ("anli", "ag_news", "commonsense_qa", "openbookqa", "arc")
     assert set(GOLDEN) == set(TASKS)
 
 
@@ -119,7 +136,7 @@ def test_consistent_coding_always_gives_the_largest_number_to_what_holds() -> No
     holds = {"entailment", "entails", "duplicate", "equivalent", "paraphrase", "positive", "true"}
     for definition in TASKS.values():
         codes = definition.codes("consistent")
-        if codes:
+        if codes and not {"first", "food"} & set(codes):  # places and topics do not hold
             assert max(codes, key=lambda name: codes[name]) in holds
 
 
@@ -142,11 +159,13 @@ def test_wrong_arguments_are_explained(arguments: tuple[str, str, int], error: t
         generate(*arguments)
 
 
-@pytest.mark.parametrize("task", [name for name in TASKS if TASKS[name].labels and name not in ("sst2", "yelp")])
+@pytest.mark.parametrize(
+    "task", [name for name in TASKS if TASKS[name].labels and name not in ("sst2", "yelp", "ag_news")]
+)
 def test_no_single_column_gives_the_label_away(task: str) -> None:
     """Count words for each label in 1,500 rows and guess by naive Bayes on 600 others: close to chance.
 
-    Reviews are left out: there the words are the point.
+    Reviews and topics are left out: there the words are the point.
     """
     import math
 

@@ -8,18 +8,20 @@ import pytest
 
 from mini.world_reader import read, read_text, verdict
 from multiprompt.mini import generate
-from multiprompt.mini.world import ALL_OPINIONS, FEMALE_NAMES, MALE_NAMES
+from multiprompt.mini.benchmark import Row
+from multiprompt.mini.world import ALL_OPINIONS, FEMALE_NAMES, MALE_NAMES, RELATIONS
 
 ROWS = 400
 
 
-@pytest.mark.parametrize("task", ["mnli", "cb", "rte", "scitail"])
+@pytest.mark.parametrize("task", ["mnli", "cb", "rte", "scitail", "anli"])
 def test_verdict_follows_from_the_facts(task: str) -> None:
     names = {
         "mnli": {0: {"entailment"}, 1: {"neutral"}, 2: {"contradiction"}},
         "cb": {0: {"entailment"}, 1: {"contradiction"}, 2: {"neutral"}},
         "rte": {0: {"entailment"}, 1: {"neutral", "contradiction"}},
         "scitail": {0: {"entailment"}, 1: {"neutral"}},
+        "anli": {0: {"entailment"}, 1: {"neutral"}, 2: {"contradiction"}},
     }[task]
     first, second = ("sentence1", "sentence2") if task == "rte" else ("premise", "hypothesis")
     for row in generate(task, "train", ROWS):
@@ -62,8 +64,9 @@ def test_questions_of_qqp_are_questions() -> None:
     )
 
 
-def test_extracted_answer_is_the_stated_value_and_at_its_place() -> None:
-    for row in generate("squad", "train", ROWS):
+@pytest.mark.parametrize("task", ["squad", "naturalquestions", "newsqa"])
+def test_extracted_answer_is_the_stated_value_and_at_its_place(task: str) -> None:
+    for row in generate(task, "train", ROWS):
         question = read(row["question"])
         (answer,), (start,) = row["answers"]["text"], row["answers"]["answer_start"]
         assert read_text(row["context"])[question.subject, question.relation] == answer
@@ -113,3 +116,65 @@ def test_gender_decides_who_a_pronoun_means() -> None:
         assert words[row["span2_index"]] == row["span2_text"]
         fitting = MALE_NAMES if row["span2_text"] == "he" else FEMALE_NAMES
         assert row["label"] == int(row["span1_text"] in fitting), row
+
+
+def test_an_answer_is_right_or_wrong() -> None:
+    for row in generate("multirc", "train", ROWS):
+        question = read(row["question"])
+        stated = read_text(row["paragraph"])[question.subject, question.relation]
+        assert row["label"] == int(stated == row["answer"]), row
+
+
+def test_gender_decides_which_option_a_pronoun_means() -> None:
+    for row in generate("winogrande", "train", ROWS):
+        fitting = MALE_NAMES if " he " in row["sentence"] else FEMALE_NAMES
+        options = [row["option1"], row["option2"]]
+        assert [option in fitting for option in options].index(True) == row["label"]
+        assert sum(option in fitting for option in options) == 1
+
+
+def test_topics_are_those_of_the_statements() -> None:
+    topics = {relation.name: relation.topic for relation in RELATIONS}
+    for row in generate("ag_news", "train", ROWS):
+        found = {topics[relation] for _, relation in read_text(row["text"])}
+        assert found == {("food", "job", "music", "town")[row["label"]]}
+
+
+def _choices(row: Row) -> list[str]:
+    return [row[f"choice{place}"] for place in range(3)]
+
+
+def test_the_right_choice_answers_the_question() -> None:
+    for row in generate("commonsense_qa", "train", ROWS):
+        question = read(row["question"])
+        stated = read_text(row["context"])[question.subject, question.relation]
+        assert _choices(row).index(stated) == row["label"]
+        assert len(set(_choices(row))) == 3
+
+
+def test_the_right_choice_fills_the_gap() -> None:
+    for row in generate("openbookqa", "train", ROWS):
+        facts = read_text(row["passage"])
+        query = read(row["query"])
+        fits = []
+        for choice in _choices(row):
+            subject = choice if query.subject == "@placeholder" else query.subject
+            value = choice if query.value == "@placeholder" else query.value
+            fits.append(facts.get((subject, query.relation)) == value)
+        assert fits == [place == row["label"] for place in range(3)], row
+
+
+def test_the_right_choice_says_the_same() -> None:
+    for row in generate("arc", "train", ROWS):
+        same = [read(choice) == read(row["sentence"]) for choice in _choices(row)]
+        assert same == [place == row["label"] for place in range(3)], row
+
+
+def test_texts_from_data_tell_all_of_it() -> None:
+    for row in generate("e2e", "train", ROWS):
+        (_, subject), *pairs = (pair.split(": ") for pair in row["meaning_representation"].split(", "))
+        topics = {relation.topic: relation.name for relation in RELATIONS}
+        facts = {(subject, topics[topic]): value for topic, value in pairs}
+        assert len(set(row["human_reference"])) == 4 ** len(pairs)
+        for text in row["human_reference"]:
+            assert read_text(text) == facts

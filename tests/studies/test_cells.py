@@ -49,7 +49,14 @@ def scores_of(values: dict[tuple[str, int, int], float], method: str = "mpt", sh
 
 
 def test_a_mean_over_tasks_and_seeds():
-    values = {("a", 0, 0): 60.0, ("b", 0, 0): 80.0, ("a", 1, 0): 66.0, ("b", 1, 0): 78.0, ("a", 2, 0): 61.0, ("b", 2, 0): 85.0}
+    values = {
+        ("a", 0, 0): 60.0,
+        ("b", 0, 0): 80.0,
+        ("a", 1, 0): 66.0,
+        ("b", 1, 0): 78.0,
+        ("a", 2, 0): 61.0,
+        ("b", 2, 0): 85.0,
+    }
     ours = measure({"run": scores_of(values)}, BOTH)
     assert ours is not None
     seeds = [70.0, 72.0, 73.0]
@@ -114,9 +121,7 @@ def test_a_difference_of_one_seed_is_over_its_draws_or_open():
     def found(draws: int) -> tuple[str, str]:
         worse = scores_of({("a", 0, draw): 50.0 + draw for draw in range(draws)}, "spot", 4)
         better = scores_of({("a", 0, draw): 60.0 + draw for draw in range(draws)}, "mpt", 4)
-        result = difference(
-            {"run": worse + better}, Choice("run", "mpt", 4, ("a",)), Choice("run", "spot", 4, ("a",))
-        )
+        result = difference({"run": worse + better}, Choice("run", "mpt", 4, ("a",)), Choice("run", "spot", 4, ("a",)))
         assert result is not None
         return result.what, result.verdict
 

@@ -10,11 +10,11 @@ import pytest
 from multiprompt.data import Generation, load_task_data
 from multiprompt.errors import DataError
 from multiprompt.metrics import score
-from multiprompt.mini.benchmark import SOURCE_TASKS, TARGET_TASKS, generate
+from multiprompt.mini.benchmark import MORE_SOURCE_TASKS, SOURCE_TASKS, TARGET_TASKS, generate
 from multiprompt.tasks import TASKS
 from multiprompt.tasks.mini import ClozeSource
 
-NAMES = [f"mini-{name}" for name in (*SOURCE_TASKS, *TARGET_TASKS)]
+NAMES = [f"mini-{name}" for name in (*SOURCE_TASKS, *TARGET_TASKS, *MORE_SOURCE_TASKS)]
 
 SOURCES = {
     "mini-mnli": r"premise: .+\. hypothesis: .+\.",
@@ -31,6 +31,16 @@ SOURCES = {
     "mini-scitail": r"premise: .+\. hypothesis: .+\.",
     "mini-cb": r"premise: .+\. hypothesis: .+\.",
     "mini-paws": r"sentence1: .+\. sentence2: .+\.",
+    "mini-multirc": r"question: .+\? answer: \w+ paragraph: .+\.",
+    "mini-winogrande": r"sentence: .+\. option0: \w+ option1: \w+",
+    "mini-naturalquestions": r"question: .+\? context: .+\.",
+    "mini-newsqa": r"question: .+\? context: .+\.",
+    "mini-e2e": r"name: \w+(, \w+: \w+){1,2}",
+    "mini-anli": r"premise: .+\. hypothesis: .+\.",
+    "mini-ag_news": r"sentence: .+\.",
+    "mini-commonsense_qa": r"question: .+\? context: .+\. choice0: \w+ choice1: \w+ choice2: \w+",
+    "mini-openbookqa": r"query: .*@placeholder.*\. passage: .+\. choice0: \w+ choice1: \w+ choice2: \w+",
+    "mini-arc": r"sentence: .+\. choice0: .+\. choice1: .+\. choice2: .+\.",
 }
 
 

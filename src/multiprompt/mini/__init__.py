@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from multiprompt.mini.benchmark import (
     LABEL_CODINGS,
+    MORE_SOURCE_TASKS,
     SOURCE_TASKS,
     SPLITS,
     TARGET_TASKS,
@@ -15,6 +16,7 @@ from multiprompt.mini.benchmark import (
 
 __all__ = [
     "LABEL_CODINGS",
+    "MORE_SOURCE_TASKS",
     "SOURCE_TASKS",
     "SPLITS",
     "TARGET_TASKS",

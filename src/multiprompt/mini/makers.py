@@ -6,6 +6,7 @@ shall have. The benchmark and the pretraining skills are built from these makers
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Texts:
 
 SHORT_TEXTS = Texts()
 LONGER_TEXTS = Texts(sizes=(2, 3))
+CROWDED_TEXTS = Texts(sizes=(3, 3), twin_rate=0.5)
 
 
 class Claim(NamedTuple):
@@ -74,11 +76,15 @@ class Claim(NamedTuple):
 
 
 class Question(NamedTuple):
-    """A text and a question about it; ``answer`` is a word of the text, or ``yes``/``no``."""
+    """A text and a question about it; ``answer`` is a word of the text, or ``yes``/``no``.
+
+    ``wrong`` are other values of the same kind, those of the text first.
+    """
 
     context: str
     question: str
     answer: str
+    wrong: tuple[str, ...] = ()
 
 
 class Pair(NamedTuple):
@@ -87,6 +93,21 @@ class Pair(NamedTuple):
     first: str
     second: str
     same: bool
+
+
+class Retold(NamedTuple):
+    """A sentence, another one that says the same, and some that do not."""
+
+    sentence: str
+    same: str
+    others: tuple[str, ...]
+
+
+class Told(NamedTuple):
+    """Facts as plain data, and all texts that tell them."""
+
+    facts: str
+    texts: tuple[str, ...]
 
 
 class Gap(NamedTuple):
@@ -177,7 +198,51 @@ def make_question(rng: random.Random, relations: Sequence[Relation], texts: Text
     facts = texts.draw(rng, relations)
     text, _ = passage(rng, facts)
     fact = rng.choice(facts)
-    return Question(text, f"{ask(rng, fact)[0]}?", fact.value)
+    question = f"{ask(rng, fact)[0]}?"
+    told = [other.value for other in facts if other.value != fact.value]
+    untold = [value for value in fact.relation.values if value != fact.value and value not in told]
+    return Question(text, question, fact.value, (*told, *untold))
+
+
+def make_answer(rng: random.Random, relations: Sequence[Relation], right: bool) -> Question:
+    """Write a text, a question that it answers, and a right or wrong answer."""
+    facts = SHORT_TEXTS.draw(rng, relations)
+    text, _ = passage(rng, facts)
+    fact = rng.choice(facts)
+    question = f"{ask(rng, fact)[0]}?"
+    return Question(text, question, fact.value if right else _tempting_value(rng, fact, facts))
+
+
+def make_topic(rng: random.Random, relations: Sequence[Relation], topic: str) -> str:
+    """Write statements about two people, both of the relation with this topic."""
+    relation = next(each for each in relations if each.topic == topic)
+    first, second = rng.sample(NAMES, 2)
+    facts = (Fact(person, relation, rng.choice(relation.values)) for person in (first, second))
+    return " ".join(f"{state(rng, fact)[0]}." for fact in facts)
+
+
+def make_retold(rng: random.Random, relations: Sequence[Relation]) -> Retold:
+    """Write a statement, the same in other words, and two neighbours of it."""
+    fact = sample_facts(rng, relations, 1)[0]
+    sentence, template = state(rng, fact)
+    same = state(rng, fact, avoid=template)[0]
+    others: list[str] = []
+    while len(others) < 2:
+        other = state(rng, _neighbour(rng, fact, relations, None))[0]
+        if other not in others:
+            others.append(other)
+    return Retold(f"{sentence}.", f"{same}.", tuple(f"{other}." for other in others))
+
+
+def make_told(rng: random.Random, relations: Sequence[Relation]) -> Told:
+    """Draw one or two facts of one person, and tell them in every way."""
+    subject, chosen = rng.choice(NAMES), rng.sample(list(relations), rng.randint(1, 2))
+    facts = [Fact(subject, relation, rng.choice(relation.values)) for relation in chosen]
+    data = ", ".join([f"name: {subject}", *(f"{fact.relation.topic}: {fact.value}" for fact in facts)])
+    ways = [[f"{template.format(s=subject, v=fact.value)}." for template in fact.relation.statements] for fact in facts]
+    texts = [" ".join(told) for told in itertools.product(*ways)]
+    rng.shuffle(texts)
+    return Told(data, tuple(texts))
 
 
 def make_answerable(

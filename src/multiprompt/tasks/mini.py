@@ -15,17 +15,24 @@ from multiprompt.tasks.text import ClozeSource, SourceRule, Template
 
 TWO = LabelAnswer()
 THREE = LabelAnswer(("0", "1", "2"))
+FOUR = LabelAnswer(("0", "1", "2", "3"))
 ANSWERS = TextAnswer()
 
 _PAIR = Template("sentence1: {sentence1} sentence2: {sentence2}")
 _CLAIM = Template("premise: {premise} hypothesis: {hypothesis}")
+
+_ANSWER_LENGTH, _TEXT_LENGTH = 8, 24
+"""Tokens: a word of the world is one of them."""
+
+_QUESTION = Template("question: {question} context: {context}")
+_CHOICES = "choice0: {choice0} choice1: {choice1} choice2: {choice2}"
 
 _RULES: dict[str, tuple[SourceRule, AnswerRule, tuple[str, ...]]] = {
     "mnli": (_CLAIM, THREE, ("accuracy",)),
     "qnli": (Template("question: {question} sentence: {sentence}"), TWO, ("accuracy",)),
     "qqp": (Template("question1: {question1} question2: {question2}"), TWO, ("accuracy", "f1")),
     "sst2": (Template("sentence: {sentence}"), TWO, ("accuracy",)),
-    "squad": (Template("question: {question} context: {context}"), ANSWERS, ("qa_f1", "exact_match")),
+    "squad": (_QUESTION, ANSWERS, ("qa_f1", "exact_match")),
     "record": (ClozeSource(), ANSWERS, ("qa_f1", "exact_match")),
     "rte": (_PAIR, TWO, ("accuracy",)),
     "boolq": (Template("question: {question} passage: {passage}"), TWO, ("accuracy",)),
@@ -36,6 +43,16 @@ _RULES: dict[str, tuple[SourceRule, AnswerRule, tuple[str, ...]]] = {
     "scitail": (_CLAIM, TWO, ("accuracy",)),
     "cb": (_CLAIM, THREE, ("accuracy", "macro_f1")),
     "paws": (_PAIR, TWO, ("accuracy",)),
+    "multirc": (Template("question: {question} answer: {answer} paragraph: {paragraph}"), TWO, ("f1",)),
+    "winogrande": (Template("sentence: {sentence} option0: {option1} option1: {option2}"), TWO, ("accuracy",)),
+    "naturalquestions": (_QUESTION, ANSWERS, ("qa_f1", "exact_match")),
+    "newsqa": (_QUESTION, ANSWERS, ("qa_f1", "exact_match")),
+    "e2e": (Template("{meaning_representation}"), TextAnswer("human_reference"), ("bleu_e2e", "rouge_l")),
+    "anli": (_CLAIM, THREE, ("accuracy",)),
+    "ag_news": (Template("sentence: {text}"), FOUR, ("accuracy",)),
+    "commonsense_qa": (Template(f"question: {{question}} context: {{context}} {_CHOICES}"), THREE, ("accuracy",)),
+    "openbookqa": (Template(f"query: {{query}} passage: {{passage}} {_CHOICES}"), THREE, ("accuracy",)),
+    "arc": (Template(f"sentence: {{sentence}} {_CHOICES}"), THREE, ("accuracy",)),
 }
 
 for _name, (_source, _answer, _metrics) in _RULES.items():
@@ -51,5 +68,7 @@ for _name, (_source, _answer, _metrics) in _RULES.items():
             split_rule=GENERATED,
             generator=partial(generate, _name),
             max_source_length=64,
+            max_target_length=_TEXT_LENGTH if _name == "e2e" else _ANSWER_LENGTH,
+            generation_length=_TEXT_LENGTH if _name == "e2e" else _ANSWER_LENGTH,
         )
     )
