@@ -99,7 +99,7 @@ def _print_plan(name: str, scale: Scale, overrides: Sequence[str]) -> None:
             known |= {(seed, each.signature) for seed, each in new}
             hours = [each.hours for _, each in new if each.hours is not None]
             whole, stages = whole + sum(hours), stages + len(new)
-            shown = f"{sum(hours):,.1f}" if len(hours) == len(new) else ""
+            shown = f"{sum(hours):,.1f}" if hours else ""
             steps = sum(each.steps for _, each in new)
             numbers = (len(experiment.seeds), len(costs), len(new), steps)
             rows.append((f"{study}/{run}", experiment.backbone.name, *(f"{number:,}" for number in numbers), shown))

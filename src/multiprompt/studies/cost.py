@@ -81,7 +81,14 @@ def costs_of(experiment: Experiment) -> list[StageCost]:
         seen = [size["train"] if stage.shots == "all" else stage.shots for size in sizes]
         options = stage_options(experiment, stage, tasks, seen)
         needs = [signatures[name] for name in stage.needs]
-        made_from = [stage.name, options.plain, to_plain(experiment.backbone), to_plain(experiment.data), needs]
+        made_from = [
+            stage.name,
+            stage.tasks,
+            options.plain,
+            to_plain(experiment.backbone),
+            to_plain(experiment.data),
+            needs,
+        ]
         signatures[stage.name] = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
         steps = options.training.steps_for(sum(seen), options.default_epochs)
         examples = min(options.training.batch_size, sum(seen))
