@@ -16,7 +16,7 @@ from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
 from multiprompt.backbone import FrozenT5
 from multiprompt.backbone.fast import restore
 from multiprompt.batch import IGNORED, Batch
-from multiprompt.errors import TrainingError
+from multiprompt.errors import ConfigError, TrainingError
 from multiprompt.methods import FineTuning, Method, PromptTuning, SourceTraining, can_join
 from multiprompt.methods.attempt import Attempt, Attention, MixedPrompts
 from multiprompt.methods.dept import Dept, ShortPrompt
@@ -209,6 +209,38 @@ def test_a_run_that_breaks_leaves_the_others_alone():
     for index, expected in enumerate(alone):
         if index != 2:
             assert_same(expected, together[index].method.tensors(), together[index].title)
+
+
+@pytest.mark.parametrize("killed", [None, 5])
+def test_a_run_whose_dev_metric_gets_no_better_ends_early_and_leaves_the_others(tmp_path, killed):
+    """Best at step 4, then two evaluations without anything better: it ends at step 8 of 20."""
+    backbone = way("padded")
+
+    def make() -> list[Training]:
+        runs = trainings(backbone, 20, False, tmp_path)
+        options = TrainingOptions(dropout=False, evaluate_every=2, patience=2, checkpoint_seconds=0.0001)
+        dev = {1: 0.1, 2: 0.5, 3: 0.4, 4: 0.5}
+        stream = runs[0].stream
+        runs[0] = replace(runs[0], options=options, evaluate=lambda: dev[stream.place // 2])
+        return runs
+
+    if killed:
+        with pytest.raises(Killed):
+            train_together(make(), KillAt(killed))
+    stopped, *others = make()
+    report, *rest = train_together([stopped, *others])
+    assert (report.steps, report.best_step, report.dev_value) == (8, 4, 0.5)
+    assert [each.steps for each in rest] == [each.steps for each in others]
+    assert stopped.stream.place == 8
+    (again,) = train_together(make()[:1])
+    assert (again.steps, again.best_step) == (8, 4)  # from its checkpoint, without another step
+
+
+def test_patience_needs_something_to_wait_for():
+    with pytest.raises(ConfigError, match="no better tensors are looked for"):
+        TrainingOptions(patience=3)
+    with pytest.raises(ConfigError, match="no better tensors are looked for"):
+        TrainingOptions(patience=3, evaluate_every=5, select="last")
 
 
 def train_and_tensors(training: Training) -> dict[str, torch.Tensor]:

@@ -129,6 +129,8 @@ class TrainingOptions:
     """Steps between evaluations on the dev set; None for one at the end."""
     select: Literal["best", "last"] = "best"
     """Keep the tensors with the best dev metric, or the last ones."""
+    patience: int | None = None
+    """Evaluations without a better dev metric after which the training ends early; None trains all steps."""
     checkpoint_seconds: float = 30.0
     """At least so long between two checkpoints; resuming is exact wherever they fall."""
     log_every: int = 10
@@ -136,7 +138,12 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         _positive(self, "training", "steps", "epochs", "batch_size", "max_micro_batch", "clip")
-        _positive(self, "training", "evaluate_every", "log_every")
+        _positive(self, "training", "evaluate_every", "log_every", "patience")
+        if self.patience is not None and (self.select != "best" or self.evaluate_every is None):
+            raise ConfigError(
+                f"training.patience is {self.patience}, but no better tensors are looked for: give evaluate_every and "
+                "select: best too"
+            )
         if self.steps is not None and self.epochs is not None:
             raise ConfigError(f"training.steps ({self.steps}) and training.epochs ({self.epochs}) contradict; give one")
         if not 0 <= self.warmup_ratio < 1:

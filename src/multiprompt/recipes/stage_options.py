@@ -49,21 +49,29 @@ def stage_options(
     training, mixing, epochs = _training(experiment, stage, tasks, sizes)
     prompt = to_plain(experiment.prompt)
     if stage.kind == "teacher":
-        plain = {"options": to_plain(experiment.teachers), "prompt": prompt}
+        plain = {"options": _plain(experiment.teachers), "prompt": prompt}
         return StageOptions(experiment.teachers, training, mixing, epochs, plain)
     if stage.method in ("student", "mixture"):
         source = experiment.source
         assert source is not None, "a source stage is planned only with its options"
         if stage.method == "mixture":
             source = replace(source, decomposed=False, distillation=DistillationOptions(kind="none"))
-        return StageOptions(source, training, mixing, epochs, {"options": to_plain(source), "prompt": prompt})
+        return StageOptions(source, training, mixing, epochs, {"options": _plain(source), "prompt": prompt})
     targets = experiment.targets
     assert targets is not None, "the stage is planned for a method of targets"
     chosen = options_of(stage, targets.methods)
     depends_on = {"method": chosen, "training": training, "prompt": experiment.prompt, "mixing": mixing}
     if stage.shots != "all" and not targets.balanced:  # named only where it differs, as before it could be told
         depends_on["balanced"] = False
-    return StageOptions(chosen, training, mixing, epochs, to_plain(depends_on))
+    return StageOptions(chosen, training, mixing, epochs, _plain(depends_on))
+
+
+def _plain(options: Any) -> Any:
+    """Plain values, without the patience where there is none: as before it could be given."""
+    plain = to_plain(options)
+    if plain["training"]["patience"] is None:
+        del plain["training"]["patience"]
+    return plain
 
 
 def _training(

@@ -34,7 +34,7 @@ class TrainingReport:
     """How a training went.
 
     Attributes:
-        steps: optimiser steps.
+        steps: optimiser steps that were taken.
         best_step: the step whose tensors the method holds now.
         dev_value: their dev metric; None without an evaluation.
         seconds: time spent, evaluation included.
@@ -117,8 +117,16 @@ class Run:
 
     @property
     def goes_on(self) -> bool:
-        """Whether a step is left."""
-        return self.error is None and self.state.step < self.training.steps
+        """Whether a step is left, and worth it."""
+        return self.error is None and self.state.step < self.training.steps and not self._has_stopped
+
+    @property
+    def _has_stopped(self) -> bool:
+        """Whether the dev metric has not become better for too long."""
+        options = self.training.options
+        if options.patience is None or options.evaluate_every is None or self.state.best_value is None:
+            return False
+        return self.state.step - self.state.best_step >= options.patience * options.evaluate_every
 
     @property
     def speed(self) -> float:
@@ -161,7 +169,7 @@ class Run:
     def is_due(self) -> bool:
         """Whether it is time for a checkpoint: after the last step, and when the last one is old enough."""
         old = time.monotonic() - self.last_saved >= self.training.options.checkpoint_seconds
-        return old or self.state.step == self.training.steps
+        return old or not self.goes_on
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -176,8 +184,8 @@ class Run:
         if self.state.best:
             self.training.method.load(self.state.best)
         return TrainingReport(
-            steps=self.training.steps,
-            best_step=self.state.best_step if self.state.best else self.training.steps,
+            steps=self.state.step,
+            best_step=self.state.best_step if self.state.best else self.state.step,
             dev_value=self.state.best_value,
             seconds=self.state.seconds,
             examples_per_second=self.speed,
