@@ -33,14 +33,14 @@ GOLDEN: dict[str, str] = {
     "cb": "97460b57fba20acb",
     "paws": "90ef799afd2a9eed",
     "multirc": "507de939aefa98e5",
-    "winogrande": "0474c5c94f06a6dd",
+    "winogrande": "a7dcf3fde62ddaec",
     "naturalquestions": "5f6e6f71ffa330c3",
     "newsqa": "9825e20e3c58b6d2",
     "e2e": "0f897be7b66b230c",
     "anli": "5712134ea527b5d8",
     "ag_news": "b852a5c21581d64b",
-    "commonsense_qa": "edf881f430025da6",
-    "openbookqa": "6ca3a54e390ea277",
+    "commonsense_qa": "4c07f2ae22585ce7",
+    "openbookqa": "a3f3f034cfe36e2c",
     "arc": "00a4831ff311b273",
 }
 

@@ -193,8 +193,8 @@ def _multirc(rng: random.Random, label: str) -> Row:
 
 def _winogrande(rng: random.Random, label: str) -> Row:
     item = make_pronoun(rng, HELD_OUT_VERBS)
-    options = [item.referent, item.other] if label == "first" else [item.other, item.referent]
-    return {"sentence": item.text, "option1": options[0], "option2": options[1]}
+    first, second = rng.sample((item.referent, item.other), 2)
+    return {"sentence": item.text, "option1": first, "option2": second, "answer": item.referent}
 
 
 def _e2e(rng: random.Random, label: str) -> Row:
@@ -213,25 +213,27 @@ def _ag_news(rng: random.Random, label: str) -> Row:
 
 def _commonsense_qa(rng: random.Random, label: str) -> Row:
     item = make_question(rng, SEEN_RELATIONS, SHORT_TEXTS)
-    return {"question": item.question, "context": item.context} | _placed(rng, item.answer, item.wrong, label)
+    row = {"question": item.question, "context": item.context, "answer": item.answer}
+    return row | _choices(rng, item.answer, item.wrong, rng.randrange(3))
 
 
 def _openbookqa(rng: random.Random, label: str) -> Row:
     gap = make_gap(rng, SEEN_RELATIONS)
     wrong = [entity for entity in gap.entities if entity != gap.answer]
-    return {"passage": gap.passage, "query": gap.query} | _placed(rng, gap.answer, wrong, label)
+    row = {"passage": gap.passage, "query": gap.query, "answer": gap.answer}
+    return row | _choices(rng, gap.answer, wrong, rng.randrange(3))
 
 
 def _arc(rng: random.Random, label: str) -> Row:
     item = make_retold(rng, SEEN_RELATIONS)
-    return {"sentence": item.sentence} | _placed(rng, item.same, item.others, label)
+    return {"sentence": item.sentence} | _choices(rng, item.same, item.others, _PLACES.index(label))
 
 
-def _placed(rng: random.Random, right: str, wrong: Sequence[str], label: str) -> Row:
-    """Three choices, the right one at the place that the label names."""
+def _choices(rng: random.Random, right: str, wrong: Sequence[str], place: int) -> Row:
+    """Three choices, the right one at a place."""
     choices = rng.sample(list(wrong), 2)
-    choices.insert(_PLACES.index(label), right)
-    return {f"choice{place}": choice for place, choice in enumerate(choices)}
+    choices.insert(place, right)
+    return {f"choice{number}": choice for number, choice in enumerate(choices)}
 
 
 _PLACES = ("first", "second", "third")
@@ -255,14 +257,14 @@ _ALL_TASKS: tuple[BenchmarkTask, ...] = (
     ),
     BenchmarkTask("paws", ("different", "paraphrase"), (0, 1), (0, 1), _paws, ("sentence1", "sentence2")),
     BenchmarkTask("multirc", ("false", "true"), (0, 1), (0, 1), _multirc, ("paragraph", "question", "answer")),
-    BenchmarkTask("winogrande", _PLACES[:2], (0, 1), (0, 1), _winogrande, ("sentence",)),
+    BenchmarkTask("winogrande", (), (), (), _winogrande, ("sentence",)),
     BenchmarkTask("naturalquestions", (), (), (), _natural_questions, ("question", "context")),
     BenchmarkTask("newsqa", (), (), (), _newsqa, ("question", "context")),
     BenchmarkTask("e2e", (), (), (), _e2e, ("meaning_representation",)),
     BenchmarkTask("anli", VERDICTS, (0, 1, 2), (2, 1, 0), _anli, ("premise", "hypothesis")),
     BenchmarkTask("ag_news", _TOPICS, (0, 1, 2, 3), (0, 1, 2, 3), _ag_news, ("text",)),
-    BenchmarkTask("commonsense_qa", _PLACES, (0, 1, 2), (0, 1, 2), _commonsense_qa, ("question", "context")),
-    BenchmarkTask("openbookqa", _PLACES, (0, 1, 2), (0, 1, 2), _openbookqa, ("query", "passage")),
+    BenchmarkTask("commonsense_qa", (), (), (), _commonsense_qa, ("question", "context")),
+    BenchmarkTask("openbookqa", (), (), (), _openbookqa, ("query", "passage")),
     BenchmarkTask("arc", _PLACES, (0, 1, 2), (0, 1, 2), _arc, ("sentence",)),
 )
 

@@ -17,6 +17,8 @@ TWO = LabelAnswer()
 THREE = LabelAnswer(("0", "1", "2"))
 FOUR = LabelAnswer(("0", "1", "2", "3"))
 ANSWERS = TextAnswer()
+CHOSEN = TextAnswer("answer")
+"""The choice itself: the embedded model does not learn to answer with its number."""
 
 _PAIR = Template("sentence1: {sentence1} sentence2: {sentence2}")
 _CLAIM = Template("premise: {premise} hypothesis: {hypothesis}")
@@ -44,14 +46,14 @@ _RULES: dict[str, tuple[SourceRule, AnswerRule, tuple[str, ...]]] = {
     "cb": (_CLAIM, THREE, ("accuracy", "macro_f1")),
     "paws": (_PAIR, TWO, ("accuracy",)),
     "multirc": (Template("question: {question} answer: {answer} paragraph: {paragraph}"), TWO, ("f1",)),
-    "winogrande": (Template("sentence: {sentence} option0: {option1} option1: {option2}"), TWO, ("accuracy",)),
+    "winogrande": (Template("sentence: {sentence} option0: {option1} option1: {option2}"), CHOSEN, ("exact_match",)),
     "naturalquestions": (_QUESTION, ANSWERS, ("qa_f1", "exact_match")),
     "newsqa": (_QUESTION, ANSWERS, ("qa_f1", "exact_match")),
     "e2e": (Template("{meaning_representation}"), TextAnswer("human_reference"), ("bleu_e2e", "rouge_l")),
     "anli": (_CLAIM, THREE, ("accuracy",)),
     "ag_news": (Template("sentence: {text}"), FOUR, ("accuracy",)),
-    "commonsense_qa": (Template(f"question: {{question}} context: {{context}} {_CHOICES}"), THREE, ("accuracy",)),
-    "openbookqa": (Template(f"query: {{query}} passage: {{passage}} {_CHOICES}"), THREE, ("accuracy",)),
+    "commonsense_qa": (Template(f"question: {{question}} context: {{context}} {_CHOICES}"), CHOSEN, ("exact_match",)),
+    "openbookqa": (Template(f"query: {{query}} passage: {{passage}} {_CHOICES}"), CHOSEN, ("exact_match",)),
     "arc": (Template(f"sentence: {{sentence}} {_CHOICES}"), THREE, ("accuracy",)),
 }
 
