@@ -23,7 +23,7 @@ from multiprompt.methods.dept import Dept, ShortPrompt
 from multiprompt.options import DistillationOptions, TrainingOptions
 from multiprompt.prompts import DecomposedPrompt, FactorisedPrompt, SoftPrompt, start_task_factors, start_thin_factors
 from multiprompt.training import Run, Training, train, train_together
-from multiprompt.training.step import JOINED_EXAMPLES, _bundles, _Sums
+from multiprompt.training.step import JOINED_EXAMPLES, JOINED_TOKENS, _bundles, _Sums
 
 WIDTH = 16
 KINDS = ["prompt_tuning", "mpt", "mpt_group", "attempt", "dept", "decomposed_prompt_tuning"]
@@ -287,6 +287,17 @@ def test_bundles_hold_every_example_once_and_fit_into_memory(shapes, most, dropo
     for bundle in bundles:
         examples = sum(len(share.batch) for _, share in bundle)
         assert examples <= (most or JOINED_EXAMPLES) or (dropout and len(bundle) == 1)
+
+
+def test_long_examples_share_a_pass_with_few_others():
+    """A model as wide as the study's would not have room for 128 sources of 1,000 tokens."""
+    runs = []
+    for seed in range(2):
+        method = method_of("prompt_tuning", SHARED_BACKBONE, seed, False)
+        runs.append(Run(Training(method, Drawn(seed, 30, 1, 1000), TrainingOptions(dropout=False), 1, seed)))
+    for bundle in _bundles({run: _Sums(run) for run in runs}):
+        padded = sum(len(share.batch) for _, share in bundle) * max(s.batch.input_ids.shape[1] for _, s in bundle)
+        assert padded <= JOINED_TOKENS
 
 
 def rows_of(batches: Iterable[Batch]) -> list[tuple[list[int], list[int], int]]:

@@ -24,6 +24,9 @@ from multiprompt.training.run import Run, StepResult
 JOINED_EXAMPLES = 128
 """Most examples of several runs in one pass; see docs/performance.md."""
 
+JOINED_TOKENS = 10_000
+"""Most padded tokens of several runs in one pass, prompts included: a batch of 28 sources of the study's 356 tokens."""
+
 JOINED_PASS_COST = 600
 """What one more pass of several runs costs, in padded tokens of work; see docs/performance.md."""
 
@@ -228,13 +231,14 @@ def _bundles(sums: Mapping[Run, _Sums]) -> list[list[Piece]]:
     sizes = np.array([len(each) for each in lengths])
     if method.dropout:
         longest = np.array([each.max() for each in lengths])
-        passes = _whole_passes(_alike(longest, sizes, method.backbone.pads), sizes, most)
+        groups = _alike(longest, sizes, method.backbone.pads)
+        passes = [part for group in groups for part in _whole(group, sizes, _room(longest[group], most))]
         return [[(run, sums[run].share(index)) for run, index in (places[each] for each in one)] for one in passes]
-    owners = np.repeat(np.arange(len(places)), sizes)
+    owners, every = np.repeat(np.arange(len(places)), sizes), np.concatenate(lengths)
     rows = np.concatenate([np.arange(size) for size in sizes])
     bundles = []
-    for cut in _alike(np.concatenate(lengths), np.ones_like(owners), method.backbone.pads):
-        for examples in np.array_split(cut, math.ceil(len(cut) / most)):
+    for group in _alike(every, np.ones_like(owners), method.backbone.pads):
+        for examples in np.array_split(group, math.ceil(len(group) / _room(every[group], most))):
             bundle = []
             for owner in np.unique(owners[examples]).tolist():
                 run, index = places[owner]
@@ -249,17 +253,19 @@ def _alike(lengths: Int[np.ndarray, " n"], examples: Int[np.ndarray, " n"], pads
     return cut_by_length(lengths, JOINED_PASS_COST, examples=examples) if pads else [np.arange(len(lengths))]
 
 
-def _whole_passes(
-    groups: Sequence[Int[np.ndarray, " _"]], examples: Int[np.ndarray, " n"], most: int
-) -> list[list[int]]:
+def _room(lengths: Int[np.ndarray, " n"], most: int) -> int:
+    """Examples of such lengths that go through in one pass."""
+    return max(1, min(most, JOINED_TOKENS // int(lengths.max())))
+
+
+def _whole(group: Int[np.ndarray, " _"], examples: Int[np.ndarray, " n"], most: int) -> list[list[int]]:
     """Positions in passes of at most ``most`` examples; what alone has more is a pass of its own."""
     passes: list[list[int]] = []
-    for group in groups:
-        room = 0
-        for position in group.tolist():
-            if room < examples[position]:
-                passes.append([])
-                room = most
-            passes[-1].append(position)
-            room -= int(examples[position])
+    room = 0
+    for position in group.tolist():
+        if room < examples[position]:
+            passes.append([])
+            room = most
+        passes[-1].append(position)
+        room -= int(examples[position])
     return passes
