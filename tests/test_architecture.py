@@ -21,6 +21,7 @@ LEVELS = [
     ["config", "data", "methods"],
     ["evaluation", "training"],
     ["recipes", "reports"],
+    ["analysis"],
     ["studies"],
     ["cli"],
 ]

@@ -9,6 +9,7 @@ import typer
 
 from multiprompt._version import __version__
 from multiprompt.cli import (
+    analyse,
     cache,
     evaluate,
     ls,
@@ -60,7 +61,7 @@ def options(
     FAILURES.show_traceback = debug
 
 
-for verb in (quickstart, ls, params, show, validate, plan, run, reproduce, evaluate, predict, report, cache):
+for verb in (quickstart, ls, params, show, validate, plan, run, reproduce, evaluate, predict, report, analyse, cache):
     verb.add_to(app)
 
 

@@ -49,9 +49,26 @@ def text(x: float, y: float, words: str, kind: str, anchor: str = "start") -> st
     return f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 
-def svg(title: str, description: str, width: float, height: float, parts: Sequence[str]) -> str:
-    """A whole chart, with what it shows in words for those who do not see it."""
+def svg(
+    title: str,
+    description: str,
+    width: float,
+    height: float,
+    parts: Sequence[str],
+    least_width: float | None = None,
+) -> str:
+    """A whole chart, with what it shows in words for those who do not see it.
+
+    Args:
+        title: what it shows.
+        description: its values.
+        width: of the drawing, in its own units; on a page it fills the width that there is.
+        height: of the drawing.
+        parts: the drawing.
+        least_width: pixels that it is not shrunk below; put it into an element that scrolls.
+    """
+    least = f' style="min-width:{least_width:g}px"' if least_width else ""
     return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img"><title>{escape(title)}</title>'
+        f'<svg viewBox="0 0 {width:g} {height:g}" role="img"{least}><title>{escape(title)}</title>'
         f"<desc>{escape(description)}</desc>{''.join(parts)}</svg>"
     )

@@ -1,0 +1,329 @@
+"""How alike the prompts of finished stages are: cosines of their task vectors, and which tasks cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from multiprompt.analysis.clustering import Merge, average_linkage, distinct_clusters
+from multiprompt.analysis.stages import is_finished, leaves_prompt, match_stages, read_prompt, rows_of
+from multiprompt.config import to_plain
+from multiprompt.errors import CheckpointError, ConfigError
+from multiprompt.options import Experiment
+from multiprompt.plan import PlannedStage, plan_stages
+from multiprompt.prompts import SharedPrompt
+from multiprompt.recipes.run_folder import read_run_config
+
+Repeat = tuple[int, int]
+"""A seed and a draw of few examples: what means and deviations are over."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Prompts that are more alike than others.
+
+    Attributes:
+        labels: of its prompts.
+        within: mean cosine among them.
+        outside: mean cosine of them with the others.
+        agreeing: repeats in whose own clustering exactly these are joined before any other joins them.
+    """
+
+    labels: tuple[str, ...]
+    within: float
+    outside: float
+    agreeing: int
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """Cosines between prompts, in the order of their clustering.
+
+    Attributes:
+        labels: of the prompts.
+        repeats: seeds and draws that the cosines are of.
+        cosines: one matrix for each repeat; NaN where a pair is not to be had.
+        by_rows: means of row-wise cosines, instead of cosines of mean rows.
+        clusters: those of the mean.
+        notes: what a reader should know.
+    """
+
+    labels: tuple[str, ...]
+    repeats: tuple[Repeat, ...]
+    cosines: Float[np.ndarray, "R K K"]
+    by_rows: bool
+    clusters: tuple[Cluster, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def mean(self) -> Float[np.ndarray, "K K"]:
+        """Over the repeats."""
+        return np.nanmean(self.cosines, axis=0)
+
+    @property
+    def deviation(self) -> Float[np.ndarray, "K K"]:
+        """Sample deviation over the repeats; NaN for a pair with one."""
+        counts = (~np.isnan(self.cosines)).sum(axis=0)
+        squares = np.nansum((self.cosines - self.mean) ** 2, axis=0)
+        return np.where(counts > 1, np.sqrt(squares / np.maximum(counts - 1, 1)), np.nan)
+
+    def sentences(self) -> list[str]:
+        """Which tasks cluster."""
+        said = []
+        complete = int((~np.isnan(self.cosines).any(axis=(1, 2))).sum())
+        for cluster in self.clusters:
+            agreement = f"; so in {cluster.agreeing} of {complete} repeats on their own" if complete > 1 else ""
+            said.append(
+                f"{_listed(cluster.labels)} cluster: mean cosine {cluster.within:.3f} among them, "
+                f"{cluster.outside:.3f} with the others{agreement}."
+            )
+        apart = [label for label in self.labels if not any(label in cluster.labels for cluster in self.clusters)]
+        if self.clusters and apart:
+            said.append(f"Apart from these: {', '.join(apart)}.")
+        if not self.clusters and len(self.labels) > 2:
+            said.append("No tasks cluster: all are equally alike.")
+        return said
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; None where there is no number."""
+        return {
+            "version": 1,
+            "analysis": "similarity",
+            "task_vector": "rows" if self.by_rows else "mean row",
+            "labels": list(self.labels),
+            "repeats": [{"seed": seed, "draw": draw} for seed, draw in self.repeats],
+            "mean": _plain(self.mean),
+            "deviation": _plain(self.deviation),
+            "cosines": _plain(self.cosines),
+            "clusters": [
+                {"labels": list(c.labels), "within": c.within, "outside": c.outside, "agreeing": c.agreeing}
+                for c in self.clusters
+            ],
+            "notes": list(self.notes),
+        }
+
+
+def _listed(labels: Sequence[str]) -> str:
+    return f"{', '.join(labels[:-1])} and {labels[-1]}"
+
+
+def _plain(values: np.ndarray) -> Any:
+    plain = values.astype(object)
+    plain[np.isnan(values)] = None
+    return plain.tolist()
+
+
+def cosine(one: Float[np.ndarray, "*B D"], other: Float[np.ndarray, "*B D"]) -> Float[np.ndarray, "*B"]:
+    """Cosine along the last axis; 0 for a vector of zeros."""
+    norms = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
+    return np.clip((one * other).sum(-1) / np.where(norms > 0, norms, 1.0), -1.0, 1.0)
+
+
+def prompt_cosine(one: Float[np.ndarray, "P D"], other: Float[np.ndarray, "Q D"], by_rows: bool = False) -> float:
+    """Cosine of the mean rows of two prompts (Figure 4 of the paper), or the mean of the cosines row by row.
+
+    By rows, both prompts need the same length.
+    """
+    if by_rows:
+        return float(cosine(one, other).mean())
+    return float(cosine(one.mean(axis=0), other.mean(axis=0)))
+
+
+def prompt_similarity(runs: Sequence[Path], patterns: Sequence[str] | None = None, by_rows: bool = False) -> Similarity:
+    """Compare the prompts of finished stages, seed by seed.
+
+    Runs that differ in their seeds and names alone count as one run with all the seeds. Prompts of different seeds are
+    never compared.
+
+    Args:
+        runs: folders.
+        patterns: of the names of stages; None for those of mpt on targets with all examples or, in a run without
+            them, for all that leave a prompt.
+        by_rows: mean of row-wise cosines, instead of the cosine of mean rows.
+
+    Raises:
+        CheckpointError: a folder holds no run, or fewer than two prompts are finished.
+        ConfigError: the prompts differ in width (by rows: in length), or two of them share no seed.
+        UnknownNameError: a pattern matches no stage.
+    """
+    found, left_out = _find(runs, patterns)
+    _check_alike(found, by_rows)
+    labels = list(dict.fromkeys(item.label for item in found))
+    if len(labels) < 2:
+        raise CheckpointError(
+            f"similarity needs two finished prompts or more; there is {_count(labels)}{''.join(left_out)}"
+        )
+    repeats = tuple(sorted({(item.seed, item.stage.draw) for item in found}))
+    cosines = np.stack([_matrix(found, labels, repeat, by_rows) for repeat in repeats])
+    never = np.argwhere(np.isnan(cosines).all(axis=0))
+    if len(never):
+        one, other = (labels[position] for position in never[0])
+        raise ConfigError(
+            f"{one} and {other} have no seed in common, and prompts of different seeds start from different values; "
+            "choose runs that share seeds"
+        )
+    merges = average_linkage(np.nanmean(cosines, axis=0))
+    order = list(merges[-1].members)
+    notes = [note.strip(" ;") for note in left_out] + list(_warnings(found, by_rows))
+    return Similarity(
+        labels=tuple(labels[position] for position in order),
+        repeats=repeats,
+        cosines=cosines[:, order][:, :, order],
+        by_rows=by_rows,
+        clusters=tuple(_clusters(merges, labels, cosines)),
+        notes=tuple(notes),
+    )
+
+
+@dataclass(frozen=True)
+class _Item:
+    """The prompt of one task, by one stage of one seed."""
+
+    run: str
+    seed: int
+    stage: PlannedStage
+    task: str
+    rows: Float[np.ndarray, "P D"]
+    backbone: str
+    origin: str
+    label: str = ""
+
+
+def _find(runs: Sequence[Path], patterns: Sequence[str] | None) -> tuple[list[_Item], list[str]]:
+    """The prompts, with labels that tell them apart, and what was left out."""
+    if len({run.resolve() for run in runs}) < len(runs):
+        raise ConfigError("a run folder is named twice; name each once")
+    experiments = [read_run_config(run) for run in runs]
+    kinds = [to_plain(replace(experiment, name="", seeds=(0,))) for experiment in experiments]
+    names = [str(runs[kinds.index(kind)]) for kind in kinds]  # of the first run of its kind
+    found: list[_Item] = []
+    unfinished, without = [], []
+    for run, name, experiment in zip(runs, names, experiments, strict=True):
+        chosen = _default_stages(experiment) if patterns is None else match_stages(experiment, patterns)
+        for seed in experiment.seeds:
+            for stage in chosen:
+                if not is_finished(run, seed, stage):
+                    unfinished.append(f"{run}/seed-{seed}/{stage.name}")
+                elif leaves_prompt(run, seed, stage):
+                    found += _items(run, name, seed, stage, experiment)
+                else:
+                    without.append(stage.name)
+    seen: set[tuple[str, int, str]] = set()
+    for item in found:
+        key = (item.run, item.seed, f"{item.stage.name} {item.task}")
+        if key in seen:
+            raise ConfigError(f"two of the runs are the same experiment with the same seed {item.seed}; leave one out")
+        seen.add(key)
+    left_out = [f"; left out: {shown}" for shown in _summaries(unfinished, without, patterns)]
+    return _labelled(found), left_out
+
+
+def _summaries(unfinished: Sequence[str], without: Sequence[str], patterns: Sequence[str] | None) -> Iterator[str]:
+    if unfinished:
+        more = f" and {len(unfinished) - 1} more stages" if len(unfinished) > 1 else ""
+        yield f"{unfinished[0]}{more}, not finished (run the experiment with --resume)"
+    if without and patterns is not None:  # nobody asked for these by name
+        names = ", ".join(dict.fromkeys(without))
+        yield f"{names}, which {'hold' if len(set(without)) > 1 else 'holds'} no prompt but another method's tensors"
+
+
+def _default_stages(experiment: Experiment) -> list[PlannedStage]:
+    stages = plan_stages(experiment)
+    adapted = [s for s in stages if (s.kind, s.method, s.shots) == ("target", "mpt", "all")]
+    return adapted or stages
+
+
+def _items(run: Path, name: str, seed: int, stage: PlannedStage, experiment: Experiment) -> Iterator[_Item]:
+    stored = read_prompt(run, seed, stage)
+    tasks = stored.tasks[:1] if isinstance(stored.prompt, SharedPrompt) else stored.tasks  # one prompt, so one item
+    for task_id, task in enumerate(tasks):
+        shown = task if len(tasks) == len(stored.tasks) else "+".join(stored.tasks)
+        rows = rows_of(stored.prompt, task_id)
+        yield _Item(name, seed, stage, shown, rows, stored.backbone, f"{name} {_origin(stage, experiment)}")
+
+
+def _origin(stage: PlannedStage, experiment: Experiment) -> str:
+    """Prompts of one origin start from the same rows."""
+    if stage.method in ("student", "mpt"):
+        return "source"
+    fixed = experiment.prompt.start in ("text", "saved") and stage.method in ("teacher", "prompt_tuning", "mixture")
+    return "given" if fixed else stage.name
+
+
+def _labelled(found: Sequence[_Item]) -> list[_Item]:
+    """Labels of the task alone, and of what else differs."""
+    runs, methods, shots = ({getter(item) for item in found} for getter in _PARTS)
+
+    def label(item: _Item) -> str:
+        parts = [item.task] + [item.stage.method] * (len(methods) > 1) + [str(item.stage.shots)] * (len(shots) > 1)
+        return " ".join(parts + [f"({item.run})"] * (len(runs) > 1))
+
+    return [replace(item, label=label(item)) for item in found]
+
+
+_PARTS = (lambda item: item.run, lambda item: item.stage.method, lambda item: item.stage.shots)
+
+
+def _count(labels: Sequence[str]) -> str:
+    return f"one, {labels[0]}" if labels else "none"
+
+
+def _check_alike(found: Sequence[_Item], by_rows: bool) -> None:
+    axes = [("width", 1)] + [("length", 0)] * by_rows
+    for what, axis in axes:
+        sizes: dict[int, str] = {}
+        for item in found:
+            sizes.setdefault(item.rows.shape[axis], item.label)
+        if len(sizes) > 1:
+            shown = ", ".join(f"{label} has {size}" for size, label in sizes.items())
+            hint = "" if axis else "; without --rows their mean rows can be"
+            raise ConfigError(f"prompts of different {what} cannot be compared: {shown}{hint}")
+
+
+def _warnings(found: Sequence[_Item], by_rows: bool) -> Iterator[str]:
+    backbones = sorted({item.backbone for item in found})
+    if len(backbones) > 1:
+        yield (
+            f"the prompts were trained with different backbones ({', '.join(backbones)}); unless these are the same "
+            "model, their cosines mean nothing"
+        )
+    if by_rows and len({item.origin for item in found}) > 1:
+        yield (
+            "some of these prompts start from different rows, and row-wise cosines of such prompts are near 0 whatever "
+            "their tasks have in common; leave out --rows to compare their mean rows"
+        )
+
+
+def _matrix(found: Sequence[_Item], labels: Sequence[str], repeat: Repeat, by_rows: bool) -> Float[np.ndarray, "K K"]:
+    """Cosines of one repeat. A prompt without draws goes with every draw; pairs of such are in the first one only."""
+    seed, draw = repeat
+    items: dict[str, _Item] = {}
+    for item in found:
+        if item.seed == seed and (item.stage.draw == draw or item.stage.shots == "all"):
+            items[item.label] = item
+    matrix = np.full((len(labels), len(labels)), np.nan)
+    for i, one in enumerate(labels):
+        for j, other in enumerate(labels[: i + 1]):
+            if one in items and other in items:
+                again = draw > 0 and items[one].stage.shots == items[other].stage.shots == "all"
+                if not again:
+                    value = prompt_cosine(items[one].rows, items[other].rows, by_rows)
+                    matrix[i, j] = matrix[j, i] = value
+    return matrix
+
+
+def _clusters(merges: Sequence[Merge], labels: Sequence[str], cosines: np.ndarray) -> Iterator[Cluster]:
+    mean = np.nanmean(cosines, axis=0)
+    own = [average_linkage(matrix) for matrix in cosines if not np.isnan(matrix).any()]
+    for merge in distinct_clusters(merges):
+        inside = list(merge.members)
+        others = [position for position in range(len(labels)) if position not in inside]
+        pairs = mean[np.ix_(inside, inside)][np.triu_indices(len(inside), 1)]
+        agreeing = sum(any(set(m.members) == set(inside) for m in tree) for tree in own)
+        names = tuple(labels[position] for position in inside)
+        yield Cluster(names, float(pairs.mean()), float(mean[np.ix_(inside, others)].mean()), agreeing)

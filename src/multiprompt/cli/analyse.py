@@ -1,0 +1,161 @@
+"""``multiprompt analyse``: what the prompts of finished runs say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from multiprompt.cli.failures import reports_failures
+from multiprompt.errors import ConfigError
+
+
+class MetricChoice(StrEnum):
+    """How near is measured."""
+
+    COSINE = "cosine"
+    EUCLID = "euclid"
+
+
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers to this JSON file as well.")
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the verb."""
+    verbs = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
+    verbs.callback()(analyse)
+    verbs.command(short_help="How alike prompts are, and which tasks cluster.")(similarity)
+    verbs.command(short_help="Which source prompt helps which target task.")(transfer)
+    verbs.command(short_help="What is in one prompt.")(prompt)
+    app.add_typer(verbs, name="analyse", short_help="Compare and look into the prompts of finished runs.")
+
+
+def analyse() -> None:
+    """Compare and look into the prompts of finished runs. Nothing of a run is changed; see docs/analysis.md."""
+
+
+@reports_failures()
+def similarity(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs.")],
+    stages: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Stages by name, such as 'teacher-*'; may be given several times. Default: mpt on targets with all "
+            "examples or, without it, all that leave a prompt.",
+        ),
+    ] = None,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Mean of the row-wise cosines, not the cosine of the mean rows.")
+    ] = False,
+    json: JsonOption = None,
+    svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a heatmap into this SVG file.")] = None,
+) -> None:
+    """Print the cosines between prompts, clustered: mean and sample deviation over seeds.
+
+    A prompt stands for its task by the mean of its rows (Figure 4 of the paper). Prompts of different seeds are never
+    compared.
+
+    \b
+    Example:
+        multiprompt analyse similarity runs/three-seeds
+        multiprompt analyse similarity runs/three-seeds --stages 'teacher-*' --svg teachers.svg
+    """
+    if svg is not None and svg.suffix != ".svg":
+        raise ConfigError(f"the heatmap is an SVG file: expected a name that ends in .svg, not {svg}")
+
+    from multiprompt.analysis.similarity import prompt_similarity
+    from multiprompt.analysis.tables import similarity_table
+    from multiprompt.files import write_text
+    from multiprompt.reports.heatmap import heatmap_file
+
+    found = prompt_similarity(runs, stages or None, rows)
+    table = similarity_table(found)
+    _show([table], found.sentences(), found.notes, found.to_json(), json)
+    if svg is not None:
+        write_text(svg, heatmap_file(table.caption, found.labels, found.mean))
+        typer.echo(f"heatmap: {svg}")
+
+
+@reports_failures("stopped; the same command goes on with what is done")
+def transfer(
+    run: RunArgument,
+    steps: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Adapt every source prompt for so many steps as well.")
+    ] = 0,
+    with_student: Annotated[
+        bool, typer.Option("--with-student", help="The prompts of source training too, and the start of targets.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Of the run; default: the first.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Only this target; may be given several times.")] = None,
+    json: JsonOption = None,
+) -> None:
+    """Score every source prompt on the dev rows of every target task, and say which helps.
+
+    Scores are kept in RUN/analysis/transfer.json: one that was stopped goes on, and nothing is trained twice.
+
+    \b
+    Example:
+        multiprompt analyse transfer runs/quickstart
+        multiprompt analyse transfer runs/quickstart --steps 50 --with-student --task mini-rte
+    """
+    from multiprompt.analysis.advice import advice, rank_agreement
+    from multiprompt.analysis.tables import transfer_tables
+    from multiprompt.analysis.transfer import transfer_matrix
+    from multiprompt.cli.progress import terminal_progress
+
+    with terminal_progress() as progress:
+        found = transfer_matrix(run, steps, with_student=with_student, seed=seed, tasks=task, progress=progress)
+    said = advice(found)
+    agreement = {str(kind): rank_agreement(found, kind) for kind in found.kinds}
+    _show(transfer_tables(found), said, (), found.to_json() | {"spearman": agreement, "advice": said}, json)
+
+
+@reports_failures()
+def prompt(
+    run: RunArgument,
+    stage: Annotated[
+        str, typer.Argument(metavar="STAGE", help="Such as seed-1/source; a stage alone is that of the first seed.")
+    ],
+    task: Annotated[str | None, typer.Option(help="Of a stage of several tasks; default: the first.")] = None,
+    metric: Annotated[MetricChoice, typer.Option(help="What nearest means.")] = MetricChoice.COSINE,
+    nearest: Annotated[int, typer.Option(min=1, metavar="N", help="Vocabulary entries for each row.")] = 5,
+    json: JsonOption = None,
+) -> None:
+    """Print the vocabulary entries nearest to a prompt's rows, its norms, and facts about its task factors.
+
+    \b
+    Example:
+        multiprompt analyse prompt runs/quickstart target-mini-rte-mpt-all
+        multiprompt analyse prompt runs/quickstart source --task mini-mnli --metric euclid
+    """
+    from multiprompt.analysis.contents import inspect_prompt
+    from multiprompt.analysis.tables import factor_sentences, prompt_tables
+
+    found = inspect_prompt(run, stage, task, metric.value, nearest)
+    said = factor_sentences(found.factors) if found.factors is not None else []
+    notes = [f"{found.stage} has a prompt for each of {', '.join(found.tasks)}; choose with --task"]
+    _show(prompt_tables(found), said, notes if len(found.tasks) > 1 and task is None else (), found.to_json(), json)
+
+
+def _show(
+    tables: Iterable[Any], sentences: Iterable[str], notes: Iterable[str], plain: Mapping[str, Any], json: Path | None
+) -> None:
+    """Print tables and sentences, notes to standard error, and write the numbers."""
+    from multiprompt.cli.output import print_tables_of
+    from multiprompt.files import write_json
+
+    print_tables_of(tables)
+    for sentence in sentences:
+        typer.echo(sentence)
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+    if json is not None:
+        write_json(json, plain)
+        typer.echo(f"numbers: {json}")
