@@ -87,14 +87,14 @@ def _about_rows(transfer: Transfer) -> str:
 
 
 def _sentence(verdict: Verdict) -> str:
-    best, when = verdict.best, f"after {verdict.steps} steps" if verdict.steps else "as it is"
+    best, when = verdict.best, Transfer.when(verdict.steps)
     low, high = best.interval
     score = f"{best.metric} {best.value:.1f} ({low:.1f} to {high:.1f})"
     bar = f"a new prompt has {verdict.new.value:.1f}, the majority answer {verdict.new.majority:.1f}"
     if verdict.helps == "no":
         return f"{verdict.target}, {when}: no source helps. The best is {best.source} with {score}; {bar}."
     word = "helps" if verdict.helps == "yes" else "may help, within the interval"
-    also = f" So do {', '.join(verdict.others)}." if verdict.others else ""
+    also = f" So {'does' if len(verdict.others) == 1 else 'do'} {', '.join(verdict.others)}." if verdict.others else ""
     return f"{verdict.target}, {when}: {best.source} {word}: {score}; {bar}.{also}"
 
 
@@ -105,12 +105,11 @@ def _about_ranks(transfer: Transfer) -> Iterator[str]:
         known = {target: value for target, value in agreement.items() if value is not None}
         if not known:
             continue
-        when = f"after {steps} steps" if steps else "as they are"
         each = ", ".join(f"{target} {value:+.2f}" for target, value in known.items())
         mean = sum(known.values()) / len(known)
         with_mean = f"; mean {mean:+.2f}" if len(known) > 1 else ""
         yield (
-            f"Cosine with the target's prompt ranks the {sources} sources, {when}, with a Spearman correlation of "
+            f"Cosine with the target's prompt ranks the {sources} sources, {transfer.when(steps)}, with a Spearman correlation of "
             f"{each}{with_mean}."
         )
     for target in transfer.targets:

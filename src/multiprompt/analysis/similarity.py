@@ -19,6 +19,9 @@ from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import SharedPrompt
 from multiprompt.recipes.run_folder import read_run_config
 
+MOST_NAMED = 12
+"""Prompts of a cluster that a sentence names; the table and the JSON file have all."""
+
 Repeat = tuple[int, int]
 """A seed and a draw of few examples: what means and deviations are over."""
 
@@ -72,12 +75,17 @@ class Similarity:
         squares = np.nansum((self.cosines - self.mean) ** 2, axis=0)
         return np.where(counts > 1, np.sqrt(squares / np.maximum(counts - 1, 1)), np.nan)
 
+    @property
+    def repeated(self) -> str:
+        """What the repeats are, in words."""
+        return "draws of seeds" if any(draw for _, draw in self.repeats) else "seeds"
+
     def sentences(self) -> list[str]:
         """Which tasks cluster."""
         said = []
         complete = int((~np.isnan(self.cosines).any(axis=(1, 2))).sum())
         for cluster in self.clusters:
-            agreement = f"; so in {cluster.agreeing} of {complete} repeats on their own" if complete > 1 else ""
+            agreement = f"; in {cluster.agreeing} of {complete} {self.repeated} taken alone as well" * (complete > 1)
             said.append(
                 f"{_listed(cluster.labels)} cluster: mean cosine {cluster.within:.3f} among them, "
                 f"{cluster.outside:.3f} with the others{agreement}."
@@ -109,6 +117,8 @@ class Similarity:
 
 
 def _listed(labels: Sequence[str]) -> str:
+    if len(labels) > MOST_NAMED:
+        return f"{', '.join(labels[:MOST_NAMED])} and {len(labels) - MOST_NAMED} more"
     return f"{', '.join(labels[:-1])} and {labels[-1]}"
 
 
@@ -228,8 +238,9 @@ def _summaries(unfinished: Sequence[str], without: Sequence[str], patterns: Sequ
         more = f" and {len(unfinished) - 1} more stages" if len(unfinished) > 1 else ""
         yield f"{unfinished[0]}{more}, not finished (run the experiment with --resume)"
     if without and patterns is not None:  # nobody asked for these by name
-        names = ", ".join(dict.fromkeys(without))
-        yield f"{names}, which {'hold' if len(set(without)) > 1 else 'holds'} no prompt but another method's tensors"
+        names = list(dict.fromkeys(without))
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        yield f"{names[0]}{more}, without a prompt: their methods train something else"
 
 
 def _default_stages(experiment: Experiment) -> list[PlannedStage]:

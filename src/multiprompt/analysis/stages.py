@@ -37,8 +37,12 @@ def read_prompt(run: Path, seed: int, stage: PlannedStage) -> StoredPrompt:
 
 
 def leaves_prompt(run: Path, seed: int, stage: PlannedStage) -> bool:
-    """Whether a finished stage has left a prompt, and not the tensors of another method."""
-    return (run / node_key(seed, stage.name) / "prompt.safetensors").exists()
+    """Whether a finished stage has left a prompt, and not the tensors of another method; by its record."""
+    folder = run / node_key(seed, stage.name)
+    result = read_result(folder)
+    files = result.files if result is not None else {}
+    # A record without files is that of an earlier release.
+    return "prompt.safetensors" in files if files else (folder / "prompt.safetensors").exists()
 
 
 def is_finished(run: Path, seed: int, stage: PlannedStage) -> bool:

@@ -25,16 +25,15 @@ def similarity_table(similarity: Similarity) -> Table:
             spread = f" ± {deviation[i, j]:.3f}" if i != j and not math.isnan(deviation[i, j]) else ""
             cells.append(Cell(f"{mean[i, j]:.3f}{spread}"))
         rows.append(tuple(cells))
-    what = "mean of row-wise cosines" if similarity.by_rows else "cosine of mean rows"
-    over = f", mean ± sample deviation over {len(similarity.repeats)} repeats" if len(similarity.repeats) > 1 else ""
+    what = "Means of row-wise cosines" if similarity.by_rows else "Cosines of mean rows"
+    over = f", ± deviation over {len(similarity.repeats)} {similarity.repeated}" if len(similarity.repeats) > 1 else ""
     columns = ("prompt", *(str(i + 1) for i in range(len(similarity.labels))))
-    return Table(f"Similarity of prompts: {what}{over}", columns, tuple(rows))
+    return Table(f"{what}{over}", columns, tuple(rows))
 
 
 def transfer_tables(transfer: Transfer) -> Iterator[Table]:
     """Scores as they are, after steps, and the cosines; a row for every source."""
     for steps in transfer.kinds:
-        when = f"after {steps} steps of prompt tuning on the target" if steps else "as they are, without training"
         rows = []
         for source in transfer.sources:
             cells = [transfer.cells[source, target, steps] for target in transfer.targets]
@@ -43,7 +42,12 @@ def transfer_tables(transfer: Transfer) -> Iterator[Table]:
             )
         majority = [transfer.cells[transfer.sources[0], target, steps].majority for target in transfer.targets]
         footer = (Cell("majority answer"), *(Cell(f"{value:.1f}") for value in majority))
-        yield Table(f"Source prompts {when}: dev metric", ("source", *transfer.targets), tuple(rows), (footer,))
+        yield Table(
+            f"Dev metric of source prompts {transfer.when(steps)}",
+            ("source", *transfer.targets),
+            tuple(rows),
+            (footer,),
+        )
     known = [target for target in transfer.targets if transfer.cosines[target]]
     if known:
         rows = [
@@ -63,7 +67,7 @@ def prompt_tables(contents: PromptContents) -> Iterator[Table]:
         (Cell(str(position)), Cell(", ".join(f"{n.token} {n.value:.2f}" for n in near)), Cell(f"{norm:.2f}"))
         for position, (near, norm) in enumerate(zip(contents.neighbours, contents.row_norms, strict=True), start=1)
     ]
-    caption = f"Rows of {contents.stage}, {contents.task}: nearest vocabulary entries ({METRIC_NAMES[contents.metric]})"
+    caption = f"{contents.stage}, {contents.task}: nearest vocabulary entries ({METRIC_NAMES[contents.metric]})"
     yield Table(caption, ("row", "nearest", "norm"), tuple(rows), text_columns=2)
     norms = [
         (Cell(name), *map(Cell, (str(n.rows), f"{n.mean:.2f}", *(f"{quantile:.2f}" for quantile in n.quantiles))))

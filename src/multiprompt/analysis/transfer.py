@@ -68,6 +68,11 @@ class Transfer:
         """Numbers of steps that there are scores of."""
         return (0, self.steps) if self.steps else (0,)
 
+    @staticmethod
+    def when(steps: int) -> str:
+        """When scores are taken, in words."""
+        return f"after {steps} step{'s' * (steps > 1)}" if steps else "as they are"
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         cells = [asdict(cell) | {"source": source} for (source, _, _), cell in self.cells.items()]

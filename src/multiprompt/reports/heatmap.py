@@ -14,8 +14,8 @@ from multiprompt.reports.drawing import svg, text
 STRONGEST = 0.5
 """Opacity of the strongest colour: numbers stay readable on it, in light and in dark."""
 
-_WIDTH, _GAP = 400.0, 6.0
-_CHARACTER = 5.6
+_WIDTH, _GAP, _FOOT = 400.0, 6.0, 18.0
+_CHARACTER = 6.0
 """Width of a character of a label."""
 _SMALLEST, _LARGEST = 24.0, 52.0
 """Sides of a cell."""
@@ -33,7 +33,7 @@ def heatmap_chart(title: str, labels: Sequence[str], matrix: Float[np.ndarray, "
         matrix: symmetric; NaN for a cell without a value.
     """
     room = _CHARACTER * max(map(len, labels)) + _GAP
-    side = min(_LARGEST, max(_SMALLEST, (_WIDTH - room) / len(labels)))
+    side = min(_LARGEST, max(_SMALLEST, (_WIDTH - 1 - room) / len(labels)))
     beside = matrix[~np.eye(len(labels), dtype=bool)]
     beside = beside[~np.isnan(beside)]
     low, high = (float(beside.min()), float(beside.max())) if beside.size else (0.0, 1.0)
@@ -53,9 +53,17 @@ def heatmap_chart(title: str, labels: Sequence[str], matrix: Float[np.ndarray, "
         for i in range(len(labels))
         for j in range(i + 1, len(labels))
     ]
-    width = max(_WIDTH, room + side * len(labels) + 1)
-    shrinks = width == _WIDTH
-    return svg(title, "; ".join(pairs), width, room + side * len(labels) + 1, parts, None if shrinks else width)
+    bottom = room + side * len(labels) + 1
+    width = max(_WIDTH, bottom)
+    parts.append(text(room, bottom + _FOOT - 4, _scale(low, high, digits), "tick"))
+    return svg(title, "; ".join(pairs), width, bottom + _FOOT, parts, width if width > _WIDTH else None)
+
+
+def _scale(low: float, high: float, digits: int) -> str:
+    """What the colours mean, in words that fit below the cells."""
+    if low < 0:
+        return f"colours from 0 to ±{_number(max(-low, high), digits)}"
+    return f"colours from {_number(low, digits)} to {_number(high, digits)}"
 
 
 def _number(value: float, digits: int) -> str:
@@ -84,7 +92,7 @@ def strength(value: float, low: float, high: float) -> float:
 def heatmap_file(title: str, labels: Sequence[str], matrix: Float[np.ndarray, "K K"]) -> str:
     """The same chart as an SVG file of its own: it carries the page's styles, and a ground in their colour."""
     style = resources.files("multiprompt.reports").joinpath("assets/report.css").read_text(encoding="utf-8")
-    own = "svg { font-family: system-ui, sans-serif; } svg .ground { fill: var(--page); }"
+    own = "svg { font-family: system-ui, sans-serif; max-width: 45rem; } svg .ground { fill: var(--page); }"
     inside = heatmap_chart(title, labels, matrix).removeprefix("<svg ")
     start, end = inside.split("</desc>", 1)
     return (
