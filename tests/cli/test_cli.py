@@ -23,7 +23,21 @@ from multiprompt.evaluation.results import read_results
 from multiprompt.options import Methods
 from reports.fake_runs import fake_scores, write_fake_run
 
-VERBS = ["quickstart", "ls", "params", "show", "validate", "plan", "run", "evaluate", "predict", "report", "cache"]
+VERBS = [
+    "quickstart",
+    "ls",
+    "params",
+    "show",
+    "validate",
+    "plan",
+    "run",
+    "reproduce",
+    "evaluate",
+    "predict",
+    "report",
+    "analyse",
+    "cache",
+]
 
 SMALL = "name: a small one\ntargets: {tasks: [mini-rte], methods: {prompt_tuning: {}}}\n"
 

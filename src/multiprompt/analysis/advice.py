@@ -109,8 +109,8 @@ def _about_ranks(transfer: Transfer) -> Iterator[str]:
         mean = sum(known.values()) / len(known)
         with_mean = f"; mean {mean:+.2f}" if len(known) > 1 else ""
         yield (
-            f"Cosine with the target's prompt ranks the {sources} sources, {transfer.when(steps)}, with a Spearman correlation of "
-            f"{each}{with_mean}."
+            f"Cosine with the target's prompt ranks the {sources} sources, {transfer.when(steps)}, with a Spearman "
+            f"correlation of {each}{with_mean}."
         )
     for target in transfer.targets:
         if target not in transfer.compared_with:

@@ -128,10 +128,10 @@ def _plain(values: np.ndarray) -> Any:
     return plain.tolist()
 
 
-def cosine(one: Float[np.ndarray, "*B D"], other: Float[np.ndarray, "*B D"]) -> Float[np.ndarray, "*B"]:
-    """Cosine along the last axis; 0 for a vector of zeros."""
-    norms = np.linalg.norm(one, axis=-1) * np.linalg.norm(other, axis=-1)
-    return np.clip((one * other).sum(-1) / np.where(norms > 0, norms, 1.0), -1.0, 1.0)
+def row_cosines(one: Float[np.ndarray, "P D"], other: Float[np.ndarray, "P D"]) -> Float[np.ndarray, " P"]:
+    """Cosine of every row with that of the other matrix; 0 for a row of zeros."""
+    norms = np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)
+    return np.clip((one * other).sum(axis=1) / np.where(norms > 0, norms, 1.0), -1.0, 1.0)
 
 
 def prompt_cosine(one: Float[np.ndarray, "P D"], other: Float[np.ndarray, "Q D"], by_rows: bool = False) -> float:
@@ -139,9 +139,9 @@ def prompt_cosine(one: Float[np.ndarray, "P D"], other: Float[np.ndarray, "Q D"]
 
     By rows, both prompts need the same length.
     """
-    if by_rows:
-        return float(cosine(one, other).mean())
-    return float(cosine(one.mean(axis=0), other.mean(axis=0)))
+    if not by_rows:
+        one, other = one.mean(axis=0, keepdims=True), other.mean(axis=0, keepdims=True)
+    return float(row_cosines(one, other).mean())
 
 
 def prompt_similarity(runs: Sequence[Path], patterns: Sequence[str] | None = None, by_rows: bool = False) -> Similarity:

@@ -240,8 +240,10 @@ def _answer(
     progress: Progress,
 ) -> None:
     """Compute what the store lacks, each content once: first the prompts as they are, then what is trained."""
-    wanted = {question.key: question for question in reversed(list(questions))}  # the first of equal ones stays
-    left = [question for question in reversed(wanted.values()) if question.key not in store]
+    wanted: dict[str, Question] = {}
+    for question in questions:
+        wanted.setdefault(question.key, question)
+    left = [question for key, question in wanted.items() if key not in store]
     if len(left) < len(wanted):
         progress.message(f"{len(wanted) - len(left)} of {len(wanted)} scores are in {store.path} already")
     for question in left:

@@ -37,7 +37,16 @@ def add_to(app: typer.Typer) -> None:
 
 
 def analyse() -> None:
-    """Compare and look into the prompts of finished runs. Nothing of a run is changed; see docs/analysis.md."""
+    """Compare and look into the prompts of finished runs: how alike they are, what they carry over, what is in them.
+
+    Nothing of a run is changed. docs/analysis.md says what every number means.
+
+    \b
+    Example:
+        multiprompt analyse similarity runs/quickstart
+        multiprompt analyse transfer runs/quickstart
+        multiprompt analyse prompt runs/quickstart source
+    """
 
 
 @reports_failures()
