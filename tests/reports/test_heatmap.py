@@ -54,11 +54,12 @@ def test_values_that_lie_close_are_told_apart():
 @pytest.mark.parametrize("things", [1, 5, 13, 40])
 def test_cells_are_wide_enough_for_their_numbers_at_400_pixels(things):
     labels = [f"mini-t{i}" for i in range(things)]
-    tree = ElementTree.fromstring(heatmap_chart("t", labels, np.full((things, things), 0.5)))
+    tree = ElementTree.fromstring(heatmap_chart("t", labels, np.full((things, things), -0.5)))
     width = float(tree.get("viewBox").split()[2])
     shown = max(width, 400) if tree.get("style") else 400
     side = float(tree.find("rect").get("width")) * shown / width
-    assert side >= 4 * 5.5  # four digits of ten pixels
+    numbers = [text.text for text in tree.iter("text") if text.get("class") == "value"]
+    assert side >= 5.6 * max(map(len, numbers))  # characters of ten pixels
     assert (width == 400) == (things <= 13)
 
 

@@ -56,6 +56,7 @@ def svg(
     height: float,
     parts: Sequence[str],
     least_width: float | None = None,
+    kind: str = "chart",
 ) -> str:
     """A whole chart, with what it shows in words for those who do not see it.
 
@@ -66,9 +67,10 @@ def svg(
         height: of the drawing.
         parts: the drawing.
         least_width: pixels that it is not shrunk below; put it into an element that scrolls.
+        kind: class of the chart, for the style sheet.
     """
     least = f' style="min-width:{least_width:g}px"' if least_width else ""
     return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" role="img"{least}><title>{escape(title)}</title>'
+        f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" role="img"{least}><title>{escape(title)}</title>'
         f"<desc>{escape(description)}</desc>{''.join(parts)}</svg>"
     )

@@ -19,6 +19,8 @@ _CHARACTER = 6.0
 """Width of a character of a label."""
 _SMALLEST, _LARGEST = 24.0, 52.0
 """Sides of a cell."""
+_ROOMY = 30.0
+"""Side of a cell from which its number has room for a zero before the point."""
 
 
 def heatmap_chart(title: str, labels: Sequence[str], matrix: Float[np.ndarray, "K K"]) -> str:
@@ -37,7 +39,7 @@ def heatmap_chart(title: str, labels: Sequence[str], matrix: Float[np.ndarray, "
     beside = matrix[~np.eye(len(labels), dtype=bool)]
     beside = beside[~np.isnan(beside)]
     low, high = (float(beside.min()), float(beside.max())) if beside.size else (0.0, 1.0)
-    digits = 3 if high - low < 0.1 and side >= 30 else 2
+    digits = 3 if high - low < 0.1 and side >= _ROOMY else 2
     parts = []
     for i, label in enumerate(labels):
         middle = room + side * (i + 0.5)
@@ -56,7 +58,7 @@ def heatmap_chart(title: str, labels: Sequence[str], matrix: Float[np.ndarray, "
     bottom = room + side * len(labels) + 1
     width = max(_WIDTH, bottom)
     parts.append(text(room, bottom + _FOOT - 4, _scale(low, high, digits), "tick"))
-    return svg(title, "; ".join(pairs), width, bottom + _FOOT, parts, width if width > _WIDTH else None)
+    return svg(title, "; ".join(pairs), width, bottom + _FOOT, parts, width if width > _WIDTH else None, "heatmap")
 
 
 def _scale(low: float, high: float, digits: int) -> str:
@@ -73,10 +75,11 @@ def _number(value: float, digits: int) -> str:
 def _cell(x: float, y: float, side: float, value: float, low: float, high: float, digits: int) -> str:
     opacity = 0.0 if np.isnan(value) else STRONGEST * strength(value, low, high)
     kind = "negative" if value < 0 else "positive"
+    shown = _number(value, digits) if side >= _ROOMY else _number(value, digits).replace("0.", ".")
     return (
         f'<rect class="cell {kind}" x="{x + 0.5:.1f}" y="{y + 0.5:.1f}" width="{side - 1:.1f}" '
         f'height="{side - 1:.1f}" fill-opacity="{opacity:.2f}"/>'
-        + text(x + side / 2, y + side / 2 + 3.5, _number(value, digits), "value", "middle")
+        + text(x + side / 2, y + side / 2 + 3.5, shown, "value", "middle")
     )
 
 
