@@ -305,8 +305,8 @@ def _warnings(found: Sequence[_Item], by_rows: bool) -> Iterator[str]:
         )
     if by_rows and len({item.origin for item in found}) > 1:
         yield (
-            "some of these prompts start from different rows, and row-wise cosines of such prompts are near 0 whatever "
-            "their tasks have in common; leave out --rows to compare their mean rows"
+            "some of these prompts start from different rows: row-wise cosines of such prompts are near 0, or near "
+            "those of their first rows, whatever their tasks have in common; leave out --rows to compare mean rows"
         )
 
 

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from typer.testing import CliRunner
 
-from conftest import save_tiny
 from multiprompt.cli.main import app
 from multiprompt.files import read_json
-from multiprompt.recipes import run_experiment
-from recipes.small import small_experiment
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    run_experiment(small_experiment(save_tiny(folder / "tiny-t5"), seeds=[1, 2]), folder / "run")
-    return folder / "run"
 
 
 def call(*arguments: object):
@@ -30,9 +18,9 @@ def words_of(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_similarity_prints_a_matrix_and_writes_numbers_and_a_heatmap(run, tmp_path):
+def test_similarity_prints_a_matrix_and_writes_numbers_and_a_heatmap(finished, tmp_path):
     files = tmp_path / "numbers.json", tmp_path / "map.svg"
-    done = call("similarity", run, "--stages", "teacher-*", "--json", files[0], "--svg", files[1])
+    done = call("similarity", finished, "--stages", "teacher-*", "--json", files[0], "--svg", files[1])
     assert done.exit_code == 0, done.output
     assert "Cosines of mean rows, ± deviation over 2 seeds" in words_of(done.stdout)
     assert "cluster: mean cosine" in done.stdout
@@ -43,14 +31,14 @@ def test_similarity_prints_a_matrix_and_writes_numbers_and_a_heatmap(run, tmp_pa
     assert "mini-squad" in files[1].read_text()
 
 
-def test_similarity_by_rows_warns_of_other_starts(run):
-    done = call("similarity", run, "--stages", "teacher-*", "--rows")
+def test_similarity_by_rows_warns_of_other_starts(finished):
+    done = call("similarity", finished, "--stages", "teacher-*", "--rows")
     assert "Means of row-wise cosines" in words_of(done.stdout)
     assert "note: some of these prompts start from different rows" in done.stderr
 
 
-def test_transfer_prints_scores_and_advice(run, tmp_path):
-    done = call("transfer", run, "--steps", 1, "--task", "mini-rte", "--json", tmp_path / "t.json")
+def test_transfer_prints_scores_and_advice(own_run, tmp_path):
+    done = call("transfer", own_run, "--steps", 1, "--task", "mini-rte", "--json", tmp_path / "t.json")
     assert done.exit_code == 0, done.output
     for words in ("as they are", "after 1 step", "Scores are on 6 dev rows of each target, seed 1", "majority answer"):
         assert words in words_of(done.stdout)
@@ -60,8 +48,10 @@ def test_transfer_prints_scores_and_advice(run, tmp_path):
     assert all(line in done.stdout for line in numbers["advice"])
 
 
-def test_prompt_prints_neighbours_norms_and_factors(run, tmp_path):
-    done = call("prompt", run, "seed-2/source", "--metric", "euclid", "--nearest", 2, "--json", tmp_path / "p.json")
+def test_prompt_prints_neighbours_norms_and_factors(finished, tmp_path):
+    done = call(
+        "prompt", finished, "seed-2/source", "--metric", "euclid", "--nearest", 2, "--json", tmp_path / "p.json"
+    )
     assert done.exit_code == 0, done.output
     for words in ("nearest vocabulary entries (Euclidean distance)", "shared prompt", "fixed gauge", "mean(u) mean(v)"):
         assert words in words_of(done.stdout)
