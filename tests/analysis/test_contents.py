@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from conftest import build_tiny_model
+from conftest import build_tiny_model, build_tiny_tokenizer
 from multiprompt.analysis.contents import inspect_prompt, nearest_entries
 from multiprompt.analysis.tables import factor_sentences, prompt_tables
+from multiprompt.analysis.transfer import transfer_matrix
+from multiprompt.config import load_experiment, to_yaml
 from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
 
 
@@ -86,3 +88,17 @@ def test_what_cannot_be_looked_into_is_said(own_run, tmp_path):
     (own_run / "seed-1" / "source" / "result.json").unlink()
     with pytest.raises(CheckpointError, match="is not finished; run the experiment with --resume"):
         inspect_prompt(own_run, "source")
+
+
+def test_a_backbone_of_another_width_is_refused_before_anything_is_written(own_run, tmp_path):
+    build_tiny_model(d_model=8).save_pretrained(tmp_path / "narrow")
+    build_tiny_tokenizer().save_pretrained(tmp_path / "narrow")
+    experiment = load_experiment(own_run / "config.yaml", [f"backbone.name={tmp_path / 'narrow'}"])
+    (own_run / "config.yaml").write_text(to_yaml(experiment))
+    with pytest.raises(CheckpointError, match=r"has width 16; the backbone .*narrow has 8"):
+        inspect_prompt(own_run, "source")
+    with pytest.raises(
+        CheckpointError, match=r"teacher mini-sst2 has a prompt of width 16; the backbone .*narrow has 8"
+    ):
+        transfer_matrix(own_run)
+    assert not (own_run / "analysis").exists()

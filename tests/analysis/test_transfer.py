@@ -30,6 +30,16 @@ from multiprompt.recipes.teacher import tune_prompt
 from multiprompt.seeding import derive_seed
 from recipes.small import KillAt, Killed, Listener, small_experiment
 
+
+class Counter(Listener):
+    """Counts joint steps too."""
+
+    steps = 0
+
+    def step(self, step, loss, speed):
+        self.steps += 1
+
+
 TEACHERS = tuple(f"teacher {task}" for task in ("mini-sst2", "mini-qqp", "mini-squad"))
 
 
@@ -103,8 +113,9 @@ def test_one_that_was_stopped_goes_on(own_run, finished, step, monkeypatch):
         transfer_matrix(own_run, steps=6, progress=KillAt(step))
     stored = read_json(own_run / "analysis" / "transfer.json")["cells"]
     assert len(stored) == (8 if step < 7 else 12)  # what could be said without training, and what was trained
-    again = Listener()
+    again = Counter()
     transfer = transfer_matrix(own_run, steps=6, progress=again)
+    assert again.steps == {4: 3 + 6, 7: 6, 10: 3}[step]  # of two times six; those before a checkpoint are not redone
     assert again.said(f"{len(stored)} of 16 scores are in")
     assert len(again.trained) == 16 - len(stored)
     whole = shutil.copytree(finished, own_run.parent / "whole")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from multiprompt.analysis.clustering import Merge, average_linkage, distinct_clusters
-from multiprompt.analysis.stages import is_finished, leaves_prompt, match_stages, read_prompt, rows_of
-from multiprompt.config import to_plain
+from multiprompt.analysis.gather import FoundPrompt, find_prompts
 from multiprompt.errors import CheckpointError, ConfigError
-from multiprompt.options import Experiment
-from multiprompt.plan import PlannedStage, plan_stages
-from multiprompt.prompts import SharedPrompt
-from multiprompt.recipes.run_folder import read_run_config
 
 MOST_NAMED = 12
 """Prompts of a cluster that a sentence names; the table and the JSON file have all."""
@@ -108,10 +103,7 @@ class Similarity:
             "mean": _plain(self.mean),
             "deviation": _plain(self.deviation),
             "cosines": _plain(self.cosines),
-            "clusters": [
-                {"labels": list(c.labels), "within": c.within, "outside": c.outside, "agreeing": c.agreeing}
-                for c in self.clusters
-            ],
+            "clusters": [asdict(cluster) for cluster in self.clusters],
             "notes": list(self.notes),
         }
 
@@ -161,12 +153,12 @@ def prompt_similarity(runs: Sequence[Path], patterns: Sequence[str] | None = Non
         ConfigError: the prompts differ in width (by rows: in length), or two of them share no seed.
         UnknownNameError: a pattern matches no stage.
     """
-    found, left_out = _find(runs, patterns)
+    found, left_out = find_prompts(runs, patterns)
     _check_alike(found, by_rows)
     labels = list(dict.fromkeys(item.label for item in found))
     if len(labels) < 2:
         raise CheckpointError(
-            f"similarity needs two finished prompts or more; there is {_count(labels)}{''.join(left_out)}"
+            f"similarity needs two finished prompts or more; there is {'; '.join([_count(labels), *left_out])}"
         )
     repeats = tuple(sorted({(item.seed, item.stage.draw) for item in found}))
     cosines = np.stack([_matrix(found, labels, repeat, by_rows) for repeat in repeats])
@@ -179,112 +171,21 @@ def prompt_similarity(runs: Sequence[Path], patterns: Sequence[str] | None = Non
         )
     merges = average_linkage(np.nanmean(cosines, axis=0))
     order = list(merges[-1].members)
-    notes = [note.strip(" ;") for note in left_out] + list(_warnings(found, by_rows))
     return Similarity(
         labels=tuple(labels[position] for position in order),
         repeats=repeats,
         cosines=cosines[:, order][:, :, order],
         by_rows=by_rows,
         clusters=tuple(_clusters(merges, labels, cosines)),
-        notes=tuple(notes),
+        notes=(*left_out, *_warnings(found, by_rows)),
     )
-
-
-@dataclass(frozen=True)
-class _Item:
-    """The prompt of one task, by one stage of one seed."""
-
-    run: str
-    seed: int
-    stage: PlannedStage
-    task: str
-    rows: Float[np.ndarray, "P D"]
-    backbone: str
-    origin: str
-    label: str = ""
-
-
-def _find(runs: Sequence[Path], patterns: Sequence[str] | None) -> tuple[list[_Item], list[str]]:
-    """The prompts, with labels that tell them apart, and what was left out."""
-    if len({run.resolve() for run in runs}) < len(runs):
-        raise ConfigError("a run folder is named twice; name each once")
-    experiments = [read_run_config(run) for run in runs]
-    kinds = [to_plain(replace(experiment, name="", seeds=(0,))) for experiment in experiments]
-    names = [str(runs[kinds.index(kind)]) for kind in kinds]  # of the first run of its kind
-    found: list[_Item] = []
-    unfinished, without = [], []
-    for run, name, experiment in zip(runs, names, experiments, strict=True):
-        chosen = _default_stages(experiment) if patterns is None else match_stages(experiment, patterns)
-        for seed in experiment.seeds:
-            for stage in chosen:
-                if not is_finished(run, seed, stage):
-                    unfinished.append(f"{run}/seed-{seed}/{stage.name}")
-                elif leaves_prompt(run, seed, stage):
-                    found += _items(run, name, seed, stage, experiment)
-                else:
-                    without.append(stage.name)
-    seen: set[tuple[str, int, str]] = set()
-    for item in found:
-        key = (item.run, item.seed, f"{item.stage.name} {item.task}")
-        if key in seen:
-            raise ConfigError(f"two of the runs are the same experiment with the same seed {item.seed}; leave one out")
-        seen.add(key)
-    left_out = [f"; left out: {shown}" for shown in _summaries(unfinished, without, patterns)]
-    return _labelled(found), left_out
-
-
-def _summaries(unfinished: Sequence[str], without: Sequence[str], patterns: Sequence[str] | None) -> Iterator[str]:
-    if unfinished:
-        more = f" and {len(unfinished) - 1} more stages" if len(unfinished) > 1 else ""
-        yield f"{unfinished[0]}{more}, not finished (run the experiment with --resume)"
-    if without and patterns is not None:  # nobody asked for these by name
-        names = list(dict.fromkeys(without))
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield f"{names[0]}{more}, without a prompt: their methods train something else"
-
-
-def _default_stages(experiment: Experiment) -> list[PlannedStage]:
-    stages = plan_stages(experiment)
-    adapted = [s for s in stages if (s.kind, s.method, s.shots) == ("target", "mpt", "all")]
-    return adapted or stages
-
-
-def _items(run: Path, name: str, seed: int, stage: PlannedStage, experiment: Experiment) -> Iterator[_Item]:
-    stored = read_prompt(run, seed, stage)
-    tasks = stored.tasks[:1] if isinstance(stored.prompt, SharedPrompt) else stored.tasks  # one prompt, so one item
-    for task_id, task in enumerate(tasks):
-        shown = task if len(tasks) == len(stored.tasks) else "+".join(stored.tasks)
-        rows = rows_of(stored.prompt, task_id)
-        yield _Item(name, seed, stage, shown, rows, stored.backbone, f"{name} {_origin(stage, experiment)}")
-
-
-def _origin(stage: PlannedStage, experiment: Experiment) -> str:
-    """Prompts of one origin start from the same rows."""
-    if stage.method in ("student", "mpt"):
-        return "source"
-    fixed = experiment.prompt.start in ("text", "saved") and stage.method in ("teacher", "prompt_tuning", "mixture")
-    return "given" if fixed else stage.name
-
-
-def _labelled(found: Sequence[_Item]) -> list[_Item]:
-    """Labels of the task alone, and of what else differs."""
-    runs, methods, shots = ({getter(item) for item in found} for getter in _PARTS)
-
-    def label(item: _Item) -> str:
-        parts = [item.task] + [item.stage.method] * (len(methods) > 1) + [str(item.stage.shots)] * (len(shots) > 1)
-        return " ".join(parts + [f"({item.run})"] * (len(runs) > 1))
-
-    return [replace(item, label=label(item)) for item in found]
-
-
-_PARTS = (lambda item: item.run, lambda item: item.stage.method, lambda item: item.stage.shots)
 
 
 def _count(labels: Sequence[str]) -> str:
     return f"one, {labels[0]}" if labels else "none"
 
 
-def _check_alike(found: Sequence[_Item], by_rows: bool) -> None:
+def _check_alike(found: Sequence[FoundPrompt], by_rows: bool) -> None:
     axes = [("width", 1)] + [("length", 0)] * by_rows
     for what, axis in axes:
         sizes: dict[int, str] = {}
@@ -296,7 +197,7 @@ def _check_alike(found: Sequence[_Item], by_rows: bool) -> None:
             raise ConfigError(f"prompts of different {what} cannot be compared: {shown}{hint}")
 
 
-def _warnings(found: Sequence[_Item], by_rows: bool) -> Iterator[str]:
+def _warnings(found: Sequence[FoundPrompt], by_rows: bool) -> Iterator[str]:
     backbones = sorted({item.backbone for item in found})
     if len(backbones) > 1:
         yield (
@@ -310,10 +211,12 @@ def _warnings(found: Sequence[_Item], by_rows: bool) -> Iterator[str]:
         )
 
 
-def _matrix(found: Sequence[_Item], labels: Sequence[str], repeat: Repeat, by_rows: bool) -> Float[np.ndarray, "K K"]:
+def _matrix(
+    found: Sequence[FoundPrompt], labels: Sequence[str], repeat: Repeat, by_rows: bool
+) -> Float[np.ndarray, "K K"]:
     """Cosines of one repeat. A prompt without draws goes with every draw; pairs of such are in the first one only."""
     seed, draw = repeat
-    items: dict[str, _Item] = {}
+    items: dict[str, FoundPrompt] = {}
     for item in found:
         if item.seed == seed and (item.stage.draw == draw or item.stage.shots == "all"):
             items[item.label] = item

@@ -20,7 +20,7 @@ from multiprompt.analysis.stages import is_finished, leaves_prompt, read_prompt,
 from multiprompt.analysis.transfer_cells import Question, Settings, ask, train_and_ask
 from multiprompt.analysis.transfer_store import Cell, CellStore
 from multiprompt.errors import CheckpointError, ConfigError, unknown_name
-from multiprompt.options import Experiment, PromptTuningOptions
+from multiprompt.options import Experiment, Methods, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import StoredPrompt, load_prompt
 from multiprompt.recipes.graph import JOINT_EXAMPLES, digest
@@ -75,7 +75,7 @@ class Transfer:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        cells = [asdict(cell) | {"source": source} for (source, _, _), cell in self.cells.items()]
+        cells = [asdict(cell) | {"source": source, "seed": self.seed} for (source, _, _), cell in self.cells.items()]
         return {
             "version": 1,
             "analysis": "transfer",
@@ -139,7 +139,7 @@ def transfer_matrix(
             )
     settings = {task: Settings(inputs, stage, seed) for task, stage in stages.items()}
     questions: dict[tuple[str, str, int], Question] = {}
-    for kind in (0, steps) if steps else (0,):
+    for kind in dict.fromkeys((0, steps)):
         for task in targets:
             for name, rows in {**sources, NEW: settings[task].new_rows()}.items():
                 questions[name, task, kind] = _question(settings[task], name, rows, kind)
@@ -209,8 +209,9 @@ def _for_tuning(experiment: Experiment, steps: int) -> Experiment:
     assert targets is not None, "it has been looked at"
     tuning = targets.methods.prompt_tuning or PromptTuningOptions(experiment.teachers.learning_rate)
     training = replace(targets.training, steps=steps or None, epochs=None, evaluate_every=None, select="last")
-    methods = replace(targets.methods, prompt_tuning=tuning)
-    return replace(experiment, targets=replace(targets, methods=methods, training=training))
+    # Nothing else of the targets is asked for, such as the source prompt of another run.
+    tuned = replace(targets, methods=Methods(prompt_tuning=tuning), source_prompt=None, training=training)
+    return replace(experiment, targets=tuned)
 
 
 def _question(settings: Settings, name: str, rows: Rows, steps: int) -> Question:
