@@ -16,7 +16,7 @@ ROOT = Path(multiprompt.__file__).parent
 LEVELS = [
     ["_version", "definition", "errors"],
     ["batch", "examples", "files", "options", "parallel", "registry", "seeding", "t5_family"],
-    ["losses", "metrics", "mini", "plan", "prompts", "token_files"],
+    ["health", "losses", "metrics", "mini", "plan", "prompts", "token_files"],
     ["backbone", "tasks"],
     ["config", "data", "methods"],
     ["evaluation", "training"],
@@ -31,6 +31,7 @@ NO_TORCH = [
     "tasks",
     "metrics",
     "mini",
+    "health",
     "reports",
     "config",
     "options",

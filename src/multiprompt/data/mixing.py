@@ -41,6 +41,10 @@ class Sampler(Protocol):
         """Go on from where ``state`` was taken."""
         ...
 
+    def shares(self) -> list[float]:
+        """The expected share of every task in the examples; empty for one task."""
+        ...
+
 
 def mixing_rates(sizes: Sequence[int], cap: int = SIZE_CAP) -> Float[np.ndarray, " K"]:
     """Share of every task: ``min(n_k, cap)`` over the sum of these (section 4.1)."""
@@ -166,6 +170,10 @@ class TaskSampler:
         self._random = np.random.default_rng(derive_seed(seed, "tasks"))
         self._orders = _ShuffledTasks(sizes, [derive_seed(seed, "task", task) for task in range(len(sizes))])
 
+    def shares(self) -> list[float]:
+        same = [1 / len(self.rates)] * len(self.rates)
+        return same if self.mode == "uniform_tasks" else self.rates.tolist()
+
     def draw(self) -> Draw:
         tasks, counts = self._quotas()
         task_of = np.repeat(tasks, counts)
@@ -250,6 +258,9 @@ class EpochSampler:
             # The small remainder of an epoch must not always hold its longest examples.
             batches += [pieces[i] for i in random.permutation(len(pieces))]
         return batches
+
+    def shares(self) -> list[float]:
+        return []
 
     def draw(self) -> Draw:
         if self.position == len(self._batches):

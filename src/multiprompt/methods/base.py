@@ -73,6 +73,10 @@ class Method(Protocol):
         """What is trained."""
         ...
 
+    def task_parameters(self) -> list[list[nn.Parameter]]:
+        """For every task what it alone trains beside what it shares with the others; empty without such parts."""
+        ...
+
     def tensors(self) -> dict[str, Tensor]:
         """The trained tensors by name: what a checkpoint holds."""
         ...
@@ -127,6 +131,9 @@ class TaskMethod:
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         return _task_losses(self, [Inputs(batch, self.prompts(batch), self.shift())])[0]
+
+    def task_parameters(self) -> list[list[nn.Parameter]]:
+        return []
 
     def prompts(self, batch: Batch) -> Float[Tensor, "B P D"] | None:
         """The prompt of every example; None for a method without one."""

@@ -53,6 +53,11 @@ class PromptTuning(TaskMethod):
     def parameter_groups(self) -> list[ParameterGroup]:
         return prompt_parameter_groups(self.prompt, self.learning_rate, self.factor_learning_rate)
 
+    def task_parameters(self) -> list[list[nn.Parameter]]:
+        if not isinstance(self.prompt, DecomposedPrompt):
+            return []
+        return [list(factors) for factors in zip(self.prompt.u, self.prompt.v, strict=True)]
+
     def tensors(self) -> dict[str, Tensor]:
         return {name: parameter.detach() for name, parameter in self.prompt.named_parameters()}
 

@@ -15,7 +15,7 @@ from multiprompt.parallel import workers
 from multiprompt.recipes.build import Learned, Start, build_method, load_learned
 from multiprompt.recipes.graph import Node, node_key
 from multiprompt.recipes.inputs import Inputs
-from multiprompt.recipes.outcome import drawn_examples, outcomes_of, summary_of, write_predictions
+from multiprompt.recipes.outcome import drawn_examples, outcomes_of, summary_of, tell_findings, write_predictions
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.run_folder import only_process
 from multiprompt.recipes.stage import Place, stage_training
@@ -125,6 +125,7 @@ def finish_node(opened: OpenNode, report: TrainingReport) -> list[Score]:
     if workers().is_main:
         for outcome, task in zip(outcomes, opened.tasks, strict=True):
             write_predictions(place.folder, task, outcome)
+        tell_findings(place, report.steps, outcomes, opened.tasks)
         drawn = {} if node.stage.shots == "all" else drawn_examples(opened.tasks)
         finish_stage(place.folder, node.identity, scores, drawn)
     workers().barrier()  # later stages read what the main process has written

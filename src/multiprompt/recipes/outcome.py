@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from multiprompt.evaluation.health import finished_findings
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.scoring import Evaluation
 from multiprompt.files import write_text
+from multiprompt.health import Answers
 from multiprompt.methods import Method, PromptTuning, StoredMethod, save_method
 from multiprompt.options import Selection
 from multiprompt.parallel import workers
@@ -21,6 +23,8 @@ from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage import Place
 from multiprompt.recipes.use import evaluate_method
 from multiprompt.training import TrainingReport
+from multiprompt.training.log import JsonLog
+from multiprompt.training.watch import Watch
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,29 @@ def drawn_examples(tasks: Sequence[PreparedTask]) -> dict[str, Any]:
 def summary_of(scores: Sequence[Score]) -> str:
     """The scores of a stage in one line."""
     return ", ".join(f"{score.task} {score.metric} {score.value:.1f}" for score in scores)
+
+
+def tell_findings(place: Place, steps: int, outcomes: Sequence[Outcome], tasks: Sequence[PreparedTask]) -> None:
+    """Write and tell what the rules say about the scores and answers of a stage, unless its log says so already.
+
+    Args:
+        place: folder and progress of the stage.
+        steps: of the training.
+        outcomes: of the stage's tasks.
+        tasks: in the same order.
+    """
+    assert place.folder is not None, "stages of an experiment have a folder"
+    log = JsonLog(place.folder / "log.jsonl")
+    watch = Watch(log, steps, *log.cut(steps))
+    answers = {
+        task.name: Answers.of(
+            zip(outcome.evaluation.predictions, (example.references for example in task.data.test), strict=True)
+        )
+        for task, outcome in zip(tasks, outcomes, strict=True)
+    }
+    findings = finished_findings([outcome.score for outcome in outcomes], answers, watch.records)
+    for finding in watch.note(steps, findings):
+        place.progress.message(finding.text(place.title or place.name))
 
 
 def write_predictions(folder: Path, task: PreparedTask, outcome: Outcome) -> None:

@@ -111,5 +111,6 @@ def stage_training(
         identity=place.identity,
         log=place.folder / "log.jsonl" if place.folder else None,
         task_names=[task.name for task in tasks],
+        mixing=stream.sampler.shares(),
         title=place.title or place.name,
     )

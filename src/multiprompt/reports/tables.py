@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Average, Summary, average_over_tasks, summarise
+from multiprompt.health import INVALID_LIMIT
 from multiprompt.plan import SOURCE_METHODS, Shots
 
 if TYPE_CHECKING:
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
 
 MOST_METHODS = 5
 """Methods beyond which each has a row instead of a column."""
-
-INVALID_LIMIT = 0.05
-"""Share of outputs that are no answer beyond which a value is marked."""
 
 LEGEND = {
     "†": "not above the majority baseline, the most frequent training answer given for every example",

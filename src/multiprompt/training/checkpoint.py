@@ -28,6 +28,7 @@ class TrainingState:
         best: the trained tensors of that step.
         seconds: time spent so far.
         examples: examples seen so far.
+        task_examples: the same by task; fewer after a checkpoint of a release that did not count them.
     """
 
     step: int = 0
@@ -37,6 +38,7 @@ class TrainingState:
     best: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
     examples: int = 0
+    task_examples: dict[int, int] = field(default_factory=dict)
 
 
 def save_checkpoint(
@@ -73,6 +75,7 @@ def save_checkpoint(
         "best_step": state.best_step,
         "seconds": state.seconds,
         "examples": state.examples,
+        "task_examples": state.task_examples,
         "optimiser": scalars,
     }
     write_tensors(path, tensors, {"multiprompt": json.dumps(record)})
@@ -142,5 +145,6 @@ def load_checkpoint(
         best=sections["best"],
         seconds=record["seconds"],
         examples=record["examples"],
+        task_examples={int(task): count for task, count in record.get("task_examples", {}).items()},
     )
     return state, sections["trained"]

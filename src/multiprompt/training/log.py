@@ -9,6 +9,9 @@ from typing import Any
 from multiprompt.errors import CheckpointError
 from multiprompt.files import cannot_write, write_text
 
+Record = dict[str, Any]
+"""One line."""
+
 
 class JsonLog:
     """Appends records that each hold a ``"step"``.
@@ -20,11 +23,17 @@ class JsonLog:
     def __init__(self, path: Path | None) -> None:
         self.path = path
 
-    def cut(self, step: int) -> None:
-        """Drop what was logged after ``step``, and a last line that was not finished."""
+    def cut(self, step: int) -> tuple[list[Record], list[Record]]:
+        """Drop what was logged after ``step``, and a last line that was not finished.
+
+        Returns:
+            The records that stay, and those that are dropped.
+        """
+        kept: list[Record] = []
+        dropped: list[Record] = []
         if self.path is None or not self.path.exists():
-            return
-        kept = []
+            return kept, dropped
+        lines = []
         try:  # a line that was cut by a full disk may end within a character
             text = self.path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
@@ -35,10 +44,14 @@ class JsonLog:
             except ValueError:
                 continue
             if record["step"] <= step:
-                kept.append(line)
-        write_text(self.path, "".join(f"{line}\n" for line in kept))
+                lines.append(line)
+                kept.append(record)
+            else:
+                dropped.append(record)
+        write_text(self.path, "".join(f"{line}\n" for line in lines))
+        return kept, dropped
 
-    def write(self, record: dict[str, Any]) -> None:
+    def write(self, record: Record) -> None:
         """Append one record."""
         if self.path is None:
             return

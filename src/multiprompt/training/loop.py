@@ -56,9 +56,10 @@ def train_together(trainings: Sequence[Training], progress: Progress = SILENT) -
         began = time.monotonic()
         results = step(active)
         seconds = time.monotonic() - began
-        examples = sum(result.examples for result in results.values())
+        counts = {run: sum(result.examples.values()) for run, result in results.items()}
         for run, result in results.items():
-            run.after_step(result, seconds * result.examples / examples)
+            for finding in run.after_step(result, seconds * counts[run] / sum(counts.values())):
+                progress.message(finding.text(run.training.title))
         if results:
             loss = sum(result.loss for result in results.values()) / len(results)
             progress.step(max(run.state.step for run in active), loss, sum(run.speed for run in results))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,12 +12,17 @@ import torch
 
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError, TrainingError
+from multiprompt.health import Finding
 from multiprompt.methods import Method
 from multiprompt.options import TrainingOptions
 from multiprompt.parallel import workers
 from multiprompt.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
-from multiprompt.training.log import JsonLog
+from multiprompt.training.log import JsonLog, Record
 from multiprompt.training.optimiser import build_optimiser, learning_rate_factor
+from multiprompt.training.watch import Watch
+
+SAMPLE = 1000
+"""Numbers of a tensor that stand for all of it when its way from the start is measured."""
 
 
 class Stream(Protocol):
@@ -50,13 +55,23 @@ class TrainingReport:
 
 @dataclass(frozen=True)
 class StepResult:
-    """One optimiser step: the loss, its terms, and the task loss by task."""
+    """One optimiser step.
+
+    Attributes:
+        loss: the weighted sum of the terms.
+        terms: of the loss, without weights.
+        task_losses: the task loss by task.
+        gradient_norm: before clipping.
+        gradients: the same for what every task alone trains, by task; empty if the step is not logged.
+        examples: of every task.
+    """
 
     loss: float
     terms: dict[str, float]
     task_losses: dict[int, float]
     gradient_norm: float
-    examples: int
+    gradients: dict[int, float]
+    examples: dict[int, int]
 
 
 @dataclass(frozen=True)
@@ -75,6 +90,7 @@ class Training:
         identity: what this training is; a checkpoint of another one is refused.
         log: JSON-lines file.
         task_names: names of the task ids, for the log.
+        mixing: share of every task in the examples that its batches are drawn by, for the log; empty for one task.
         title: of the run, for progress and errors.
     """
 
@@ -88,6 +104,7 @@ class Training:
     identity: str = ""
     log: Path | None = None
     task_names: Sequence[str] = ()
+    mixing: Sequence[float] = ()
     title: str = "training"
 
 
@@ -108,12 +125,25 @@ class Run:
         self.log = JsonLog(training.log if workers().is_main else None)
         self.error: TrainingError | None = None
         self.last_saved = time.monotonic()
+        self.start = [_sample(parameter) for parameter in self.parameters]
         if training.checkpoint is not None and training.checkpoint.exists():
             self.state, trained = load_checkpoint(training.checkpoint, training.identity, self.optimiser)
             training.method.load(trained)
             training.stream.restore(self.state.stream)
         _check_same((training.identity, self.state.step), training.title)
-        self.log.cut(self.state.step)
+        kept, dropped = self.log.cut(self.state.step)
+        self.watch = Watch(self.log, training.steps, kept, dropped)
+
+    @property
+    def parameters(self) -> list[torch.nn.Parameter]:
+        """All that is trained."""
+        return [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
+
+    @property
+    def logs_next(self) -> bool:
+        """Whether the step that comes is logged."""
+        step = self.state.step + 1
+        return step % self.training.options.log_every == 0 or step == self.training.steps
 
     @property
     def goes_on(self) -> bool:
@@ -146,15 +176,21 @@ class Run:
         for group in self.optimiser.param_groups:
             group["lr"] = group["top"] * factor
 
-    def after_step(self, result: StepResult, seconds: float) -> None:
-        """Count, log, evaluate, keep the best."""
+    def after_step(self, result: StepResult, seconds: float) -> list[Finding]:
+        """Count, log, evaluate, keep the best.
+
+        Returns:
+            What a person should be told.
+        """
         training, state = self.training, self.state
+        logs = self.logs_next
         state.step += 1
-        state.examples += result.examples
+        for task, count in result.examples.items():
+            state.examples += count
+            state.task_examples[task] = state.task_examples.get(task, 0) + count
         state.seconds += seconds
         last = state.step == training.steps
-        if state.step % training.options.log_every == 0 or last:
-            self.log.write(_log_record(state.step, result, self.optimiser, training, self.speed))
+        findings = self._write(result, last) if logs else []
         every = training.options.evaluate_every or training.steps
         if training.evaluate is not None and (state.step % every == 0 or last):
             began = time.monotonic()
@@ -164,6 +200,17 @@ class Run:
             if training.options.select == "last" or state.best_value is None or value > state.best_value:
                 state.best_value, state.best_step = value, state.step
                 state.best = {name: tensor.clone() for name, tensor in training.method.tensors().items()}
+        return findings
+
+    def _write(self, result: StepResult, last: bool) -> list[Finding]:
+        """Write a line of the log, and look at what the log says."""
+        record = _log_record(result, self.state, self.optimiser, self.training, self.speed)
+        if last and (moved := _largest_change(self.start, self.parameters)) is not None:
+            record["moved"] = float(f"{moved:.4g}")
+        if self.training.mixing and not self.watch.records:
+            record["mixing"] = _by_name(dict(enumerate(self.training.mixing)), self.training.task_names, 5)
+        self.log.write(record)
+        return self.watch.look(record)
 
     @property
     def is_due(self) -> bool:
@@ -205,25 +252,51 @@ def _check_same(place: tuple[str, int], title: str) -> None:
         )
 
 
+def _sample(parameter: torch.Tensor) -> torch.Tensor:
+    """About a thousand numbers of a tensor, always the same ones."""
+    flat = parameter.detach().flatten()
+    return flat[:: max(1, len(flat) // SAMPLE)].clone()
+
+
+def _largest_change(start: Sequence[torch.Tensor], parameters: Sequence[torch.Tensor]) -> float | None:
+    """How far the tensor has moved that has moved most, relative to its start; None if all start at zero.
+
+    Tensors that start at zero have no scale to compare with.
+    """
+    pairs = [(old.float(), _sample(new).float()) for old, new in zip(start, parameters, strict=True)]
+    return max((float((new - old).norm() / old.norm()) for old, new in pairs if old.any()), default=None)
+
+
+def _by_name(values: Mapping[int, float], names: Sequence[str], digits: int | None) -> dict[str, float]:
+    """Values of tasks under their names, in the order of the tasks; digits of the fraction, None for whole numbers."""
+    return {names[t] if t < len(names) else str(t): round(values[t], digits) for t in sorted(values)}
+
+
 def _log_record(
-    step: int,
     result: StepResult,
+    state: TrainingState,
     optimiser: torch.optim.Optimizer,
     training: Training,
     examples_per_second: float,
-) -> dict[str, Any]:
+) -> Record:
     rates = {
         group.name: settings["lr"]
         for group, settings in zip(training.method.parameter_groups(), optimiser.param_groups, strict=True)
     }
     names = training.task_names
-    tasks = {names[t] if t < len(names) else str(t): round(v, 5) for t, v in result.task_losses.items()}
-    return {
-        "step": step,
+    record: Record = {
+        "step": state.step,
         "loss": round(result.loss, 6),
         "terms": {term: round(value, 6) for term, value in result.terms.items()},
-        "tasks": tasks,
+        "tasks": _by_name(result.task_losses, names, 5),
         "learning_rates": rates,
         "gradient_norm": round(result.gradient_norm, 6),
         "examples_per_second": round(examples_per_second, 2),
     }
+    if len(training.mixing) > 1:
+        if result.gradients:
+            record["gradients"] = _by_name(result.gradients, names, 6)
+        if sum(state.task_examples.values()) == state.examples:
+            seen = dict.fromkeys(range(len(training.mixing)), 0) | state.task_examples
+            record["examples"] = _by_name(seen, names, None)
+    return record

@@ -50,7 +50,7 @@ def step(runs: Sequence[Run]) -> dict[Run, StepResult]:
         _add_gradients(bundle, sums)
     if workers().count > 1:
         _exchange(sums)
-    return {run: sums[run].result(norm) for run in runs if (norm := _update(run)) is not None}
+    return {run: sums[run].result(*norms) for run in runs if (norms := _update(run)) is not None}
 
 
 def _add_gradients(bundle: Sequence[Piece], sums: Mapping[Run, _Sums]) -> None:
@@ -83,17 +83,33 @@ def _add_gradients(bundle: Sequence[Piece], sums: Mapping[Run, _Sums]) -> None:
         weighed.sum().backward()
 
 
-def _update(run: Run) -> float | None:
-    """Clip and update. Returns the norm of the gradient before clipping, or None if the run has failed."""
+def _update(run: Run) -> tuple[float, dict[int, float]] | None:
+    """Clip and update.
+
+    Returns:
+        The norm of the gradient before clipping, and those of every task's own tensors if they will be logged; None if
+        the run has failed.
+    """
     if run.error is not None:
         return None
-    parameters = [parameter for parameter in _parameters(run) if parameter.grad is not None]
+    own = _task_gradients(run) if run.logs_next else {}
+    parameters = [parameter for parameter in run.parameters if parameter.grad is not None]
     norm = float(torch.nn.utils.clip_grad_norm_(parameters, run.training.options.clip))
     if not math.isfinite(norm):
         run.fail(f"the gradient is not finite ({norm})")
         return None
     run.optimiser.step()
-    return norm
+    return norm, own
+
+
+def _task_gradients(run: Run) -> dict[int, float]:
+    """The norm of the gradient of what every task alone trains, for the tasks that have one, before clipping."""
+    gradients = {
+        task: [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
+        for task, parameters in enumerate(run.training.method.task_parameters())
+    }
+    present = {task: torch.cat(each).norm() for task, each in gradients.items() if each}
+    return dict(zip(present, torch.stack(list(present.values())).tolist(), strict=True)) if present else {}
 
 
 def _exchange(sums: Mapping[Run, _Sums]) -> None:
@@ -104,7 +120,7 @@ def _exchange(sums: Mapping[Run, _Sums]) -> None:
     runs = list(sums)
     numbers = [each.numbers() for each in sums.values()]
     failed = torch.tensor([float(run.error is not None) for run in runs], dtype=torch.float64)
-    present = [torch.tensor([float(p.grad is not None) for p in _parameters(run)]) for run in runs]
+    present = [torch.tensor([float(p.grad is not None) for p in run.parameters]) for run in runs]
     workers().sum_([failed, *numbers, *present])
     if failed.any():
         for position, errors in enumerate(zip(*workers().gather([run.error for run in runs]), strict=True)):
@@ -113,15 +129,11 @@ def _exchange(sums: Mapping[Run, _Sums]) -> None:
     for run, total, counts in zip(runs, numbers, present, strict=True):
         sums[run].take(total)
         if run.error is None:
-            for parameter, count in zip(_parameters(run), counts.tolist(), strict=True):
+            for parameter, count in zip(run.parameters, counts.tolist(), strict=True):
                 if count:
                     parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                     gradients.append(parameter.grad)
     workers().sum_(gradients)
-
-
-def _parameters(run: Run) -> list[torch.nn.Parameter]:
-    return [parameter for group in run.optimiser.param_groups for parameter in group["params"]]
 
 
 def own_examples(batches: Sequence[Batch]) -> dict[int, Batch]:
@@ -154,6 +166,7 @@ class _Sums:
         own: what this process computes of them, by position.
         totals: number of items of every term.
         items: number of items of every task.
+        examples: number of examples of every task.
         terms: every term, already divided.
         tasks: the summed task loss of every task.
     """
@@ -167,9 +180,11 @@ class _Sums:
         self.weights = self.method.weights
         self.totals = {term: sum(float(count[term].sum()) for count in counts) for term in self.weights}
         self.items: dict[int, float] = {}
+        self.examples: dict[int, int] = {}
         for batch, count in zip(self.batches, counts, strict=True):
             for task, number in zip(batch.task_ids.tolist(), count["task"].tolist(), strict=True):
                 self.items[task] = self.items.get(task, 0.0) + number
+                self.examples[task] = self.examples.get(task, 0) + 1
         self.terms = dict.fromkeys(self.weights, 0.0)
         self.tasks = dict.fromkeys(self.items, 0.0)
 
@@ -203,13 +218,14 @@ class _Sums:
         self.terms = dict(zip(self.terms, values, strict=False))
         self.tasks = dict(zip(self.tasks, values[len(self.terms) :], strict=True))
 
-    def result(self, norm: float) -> StepResult:
+    def result(self, norm: float, gradients: dict[int, float]) -> StepResult:
         return StepResult(
             loss=sum(self.weights[term] * value for term, value in self.terms.items()),
             terms=self.terms,
             task_losses={task: total / self.items[task] for task, total in sorted(self.tasks.items())},
             gradient_norm=norm,
-            examples=sum(map(len, self.batches)),
+            gradients=gradients,
+            examples=self.examples,
         )
 
 

@@ -1,0 +1,29 @@
+"""Is it learning? What the rules say about a stage that has its scores. No torch: reports use it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from multiprompt.evaluation.results import Score
+from multiprompt.health import Answers, Finding, constant_predictions, flat_loss, invalid_answers, majority_collapse
+from multiprompt.health.logs import Records
+
+
+def finished_findings(scores: Sequence[Score], answers: Mapping[str, Answers], records: Records) -> list[Finding]:
+    """What the rules say that need scores: those about answers, and that of a loss which has not fallen.
+
+    Args:
+        scores: of all tasks of a stage.
+        answers: to the test examples, by task; tasks may be missing.
+        records: lines of the log that hold a loss.
+    """
+    findings: list[Finding | None] = []
+    for score in scores:
+        where, own = score.task if len(scores) > 1 else "", answers.get(score.task)
+        if own is not None:
+            findings.append(constant_predictions(where, own))
+            findings.append(majority_collapse(where, own, score.metric, score.value, score.majority))
+        findings.append(invalid_answers(where, score.invalid, own))
+    if scores:
+        findings.append(flat_loss(records, all(score.interval[0] > score.majority for score in scores)))
+    return [finding for finding in findings if finding]
