@@ -12,7 +12,7 @@ class Rule(StrEnum):
     """The rules, in the order of reports: what concerns the answers comes first. See docs/is-it-learning.md."""
 
     CONSTANT = "constant predictions"
-    MAJORITY = "majority collapse"
+    MAJORITY = "no better than the majority"
     DEAD = "dead prompt"
     STARVED = "starved task"
     INVALID = "invalid answers"
@@ -62,5 +62,6 @@ def key_of(record: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def percent(share: float) -> str:
-    """A share in words; tiny ones keep a digit."""
-    return f"{100 * share:.0f} %" if 0.01 <= share <= 0.99 or share in (0, 1) else f"{100 * share:.2g} %"
+    """A share in words, with as many digits as tell it from 0 and from 1."""
+    value = 100 * share
+    return f"{value:.0f} %" if 10 <= value <= 99 else f"{value:.{3 if value > 99 else 2}g} %"

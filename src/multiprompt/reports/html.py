@@ -14,7 +14,9 @@ from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Summary, summarise
 from multiprompt.plan import SOURCE_METHODS, Shots
 from multiprompt.reports.charts import COLOURS, loss_chart, score_chart
+from multiprompt.reports.health import TITLE, by_advice, checked, headline, noticed, several_tasks, share_table
 from multiprompt.reports.run import Run, Stage, notes_of
+from multiprompt.reports.shares import term_chart, term_shares
 from multiprompt.reports.tables import (
     LEGEND,
     Cell,
@@ -67,7 +69,7 @@ def render_html(runs: Sequence[Run]) -> str:
         seeds = seed_table(scores)
         parts += [table_html(score_table(scores)), details(seeds.caption, table_html(seeds))]
         parts.append("</section>")
-    parts += _curves(runs)
+    parts += [*_learning(runs), *_curves(runs)]
     notes = notes_of(runs)
     if notes:
         shown = f'<ul class="notes">{items(notes)}</ul>'
@@ -214,6 +216,43 @@ def _score_charts(scores: Mapping[str, Sequence[Score]]) -> dict[str, str]:
             f'<div class="keys">{keys}</div>{score_chart(f"{caption}: values and 95 % intervals", tasks)}</figure>'
         )
     return charts
+
+
+def _learning(runs: Sequence[Run]) -> Iterable[str]:
+    """A line for every rule that has found something; where, and what to try, is folded away."""
+    rules = checked(runs)
+    if not rules:
+        return
+    found = noticed(runs)
+    yield f"<section><h2>{TITLE}</h2>"
+    quiet = ", ".join(rule for rule in rules if rule not in found)
+    if not found:
+        yield f"<p>Nothing noticed. Checked: {escape(quiet)}.</p>"
+    for rule, entries in found.items():
+        shown = "".join(
+            f'<p>{escape(advice)}</p><ul class="notes">{items(lines)}</ul>'
+            for advice, lines in by_advice(entries).items()
+        )
+        yield details(headline(rule, entries), shown)
+    if found and quiet:
+        yield f"<p>Checked, and nothing noticed: {escape(quiet)}.</p>"
+    figures = []
+    for name, stages in several_tasks(runs):
+        shares = term_shares(stages)
+        if shares and len(next(iter(shares.values()))) > 1:
+            keys = "".join(
+                f'<span class="key" style="--swatch:var(--c{i % COLOURS})">{escape(term)}</span>'
+                for i, term in enumerate(shares)
+            )
+            figures.append(
+                f'<figure class="wide"><figcaption>Terms of the loss, {escape(name)}</figcaption>'
+                f'<div class="keys">{keys}</div>{term_chart(name, shares)}</figure>'
+            )
+        if table := share_table(name, stages):
+            figures.append(table_html(table))
+    if figures:
+        yield details("Shares of the terms and of the tasks", "".join(figures))
+    yield "</section>"
 
 
 def _curves(runs: Sequence[Run]) -> Iterable[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from multiprompt.reports.health import TITLE, by_advice, checked, noticed, several_tasks, share_table
 from multiprompt.reports.html import flatten, how_to_read, lead
 from multiprompt.reports.run import Run, notes_of
 from multiprompt.reports.tables import escape_markdown, headline_tables, score_table, seed_table, to_markdown
@@ -23,6 +24,7 @@ def render_markdown(runs: Sequence[Run]) -> str:
         parts += [to_markdown(table).rstrip() for table in headline_tables(scores)]
         parts += [how_to_read(scores), "## Every score", to_markdown(score_table(scores)).rstrip()]
         parts.append(to_markdown(seed_table(scores)).rstrip())
+    parts += _learning(runs)
     notes = notes_of(runs)
     if notes:
         parts += ["## Notes", _list(notes)]
@@ -34,6 +36,26 @@ def render_markdown(runs: Sequence[Run]) -> str:
         if run.environment:
             parts += ["Environment:", _list(f"{name}: {value}" for name, value in flatten(run.environment))]
     return "\n\n".join(parts) + "\n"
+
+
+def _learning(runs: Sequence[Run]) -> list[str]:
+    """What the rules say, and the shares of the tasks."""
+    rules = checked(runs)
+    if not rules:
+        return []
+    found = noticed(runs)
+    quiet = ", ".join(rule for rule in rules if rule not in found)
+    parts = [f"## {TITLE}"]
+    if not found:
+        parts.append(f"Nothing noticed. Checked: {quiet}.")
+    for rule, entries in found.items():
+        parts.append(f"### {rule}")
+        for advice, lines in by_advice(entries).items():
+            parts += [escape_markdown(advice), _list(lines)]
+    if found and quiet:
+        parts.append(f"Checked, and nothing noticed: {quiet}.")
+    tables = [share_table(name, stages) for name, stages in several_tasks(runs)]
+    return parts + [to_markdown(table).rstrip() for table in tables if table]
 
 
 def _list(lines: Iterable[str]) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import Score, read_results, with_selection
 from multiprompt.files import read_json
+from multiprompt.health import Answers
 from multiprompt.options import Experiment
-from multiprompt.plan import plan_stages
+from multiprompt.plan import Shots, plan_stages
 
 Points = tuple[tuple[int, float], ...]
 """Pairs of a step and a value."""
@@ -31,6 +32,9 @@ class Stage:
         losses: training loss by step.
         dev: dev metric by step.
         finished: whether the stage has its result.
+        records: the lines of the log that hold a loss.
+        scores: of its tasks, so far.
+        answers: to the test examples, by task.
     """
 
     seed: int
@@ -39,6 +43,9 @@ class Stage:
     losses: Points
     dev: Points
     finished: bool
+    records: tuple[Mapping[str, Any], ...] = ()
+    scores: tuple[Score, ...] = ()
+    answers: Mapping[str, Answers] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -102,16 +109,23 @@ def read_run(folder: Path) -> Run:
     scores: list[Score] = []
     if (folder / "results.json").exists():
         scores = [with_selection(score, experiment) for score in read_results(folder / "results.json")[1]]
+    by_stage: dict[tuple[int, str, Shots, int], list[Score]] = {}
+    for score in scores:
+        by_stage.setdefault((score.seed, score.method, score.shots, score.draw), []).append(score)
     stages = []
     planned = plan_stages(experiment)
     for seed in experiment.seeds:
         waiting = 0
         for stage in planned:
             stage_folder = folder / f"seed-{seed}" / stage.name
-            losses, dev = _read_log(stage_folder / "log.jsonl")
+            records, dev = _read_log(stage_folder / "log.jsonl")
+            losses = tuple((int(record["step"]), float(record["loss"])) for record in records)
             finished = (stage_folder / "result.json").exists()
             if losses or finished:
-                stages.append(Stage(seed, replace(stage, draw=0).name, stage.draw, losses, dev, finished))
+                name, key = replace(stage, draw=0).name, (seed, stage.method, stage.shots, stage.draw)
+                own = tuple(s for s in by_stage.get(key, ()) if s.task in stage.tasks)
+                answers = _read_answers(stage_folder, stage.tasks) if finished else {}
+                stages.append(Stage(seed, name, stage.draw, losses, dev, finished, records, own, answers))
             if losses and not finished:
                 missing.append(f"seed {seed}: {stage.name}, last seen at step {losses[-1][0]:,}")
             waiting += not losses and not finished
@@ -129,15 +143,18 @@ def read_run(folder: Path) -> Run:
     )
 
 
-def _read_log(path: Path) -> tuple[Points, Points]:
-    """Losses and dev values of a log; none if it is not there. A last line may be half written."""
+def _read_log(path: Path) -> tuple[tuple[Mapping[str, Any], ...], Points]:
+    """Lines with a loss, and dev values, of a log; none if it is not there. A last line may be half written.
+
+    Findings are passed over: they are worked out again from the other lines.
+    """
     try:
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except FileNotFoundError:
         return (), ()
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    losses: list[tuple[int, float]] = []
+    records: list[Mapping[str, Any]] = []
     dev: list[tuple[int, float]] = []
     for number, line in enumerate(lines, start=1):
         try:
@@ -145,13 +162,32 @@ def _read_log(path: Path) -> tuple[Points, Points]:
             step = int(record["step"])
             if "dev" in record:
                 dev.append((step, float(record["dev"])))
-            else:
-                losses.append((step, float(record["loss"])))
+            elif "finding" not in record:
+                float(record["loss"])
+                records.append(record)
         except (ValueError, KeyError, TypeError) as error:
             if number == len(lines):
                 continue
             raise CheckpointError(f"{path}, line {number} is damaged: {error!r}") from error
-    return tuple(losses), tuple(dev)
+    return tuple(records), tuple(dev)
+
+
+def _read_answers(folder: Path, tasks: Sequence[str]) -> dict[str, Answers]:
+    """How often every answer was given to the test examples of a stage's tasks, where its folder has them."""
+    answers = {}
+    for task in tasks:
+        path = folder / f"predictions-{task}.jsonl"
+        try:
+            with path.open(encoding="utf-8") as file:
+                rows = [json.loads(line) for line in file]
+            counted = Answers.of((row["prediction"], row["references"]) for row in rows)
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{path} is damaged: {error!r}") from error
+        if counted.predictions:
+            answers[task] = counted
+    return answers
 
 
 def notes_of(runs: Sequence[Run]) -> list[str]:
