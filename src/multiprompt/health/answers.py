@@ -79,12 +79,12 @@ def constant_predictions(where: str, answers: Answers) -> Finding | None:
         return None
     if answer in answers.known:
         advice = (
-            "The training has found no more than the answer that is right most often: try a higher learning rate or "
-            "more steps, and a start from a prompt that was trained on a related task."
+            "The training has found one answer for all: try a higher learning rate if the loss hardly moves, a lower "
+            "one if it jumps, more steps, or a start from a prompt that was trained on a related task."
         )
     else:
         advice = (
-            "It is no reference of any example: look at a few test sources and label words with `multiprompt show`, "
+            "It is no reference of any example: look at a few test sources and label words with multiprompt show, "
             "then try a lower learning rate (the prompt may have left the range that the model understands)."
         )
     return Finding(Rule.CONSTANT, where, f"{percent(share)} of the answers are {shown(answer)}", advice)
@@ -112,8 +112,8 @@ def majority_collapse(where: str, answers: Answers, metric: str, value: float, m
     )
     if share >= MOSTLY:
         advice = (
-            "It answers without reading: try a higher learning rate, more steps, or another start. With few or uneven "
-            "training examples, draw as many of every label (`targets.balanced`)."
+            "It answers without reading: try another learning rate, more steps, or another start. With few or uneven "
+            "training examples, draw as many of every label (targets.balanced)."
         )
     else:
         advice = (
@@ -142,8 +142,8 @@ def invalid_answers(where: str, invalid: float, answers: Answers | None) -> Find
     elif invalid > 0.5:
         advice = (
             "The prompt has not taught the form of an answer: try more steps or a higher learning rate, and check that "
-            "the label words are texts that the model can write (`multiprompt show`)."
+            "the label words are texts that the model can write (multiprompt show)."
         )
     else:
-        advice = "Try more steps, or a start from the label words (`prompt.start: text`), before comparing the value."
+        advice = "Try more steps, or a start from the label words (prompt.start: text), before comparing the value."
     return Finding(Rule.INVALID, where, what, advice)

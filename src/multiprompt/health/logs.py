@@ -7,8 +7,9 @@ it is not known.
 
 from __future__ import annotations
 
+import bisect
 import statistics
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,10 @@ epsilon that AdamW adds to its divisor."""
 LEAST_MOVED = 1e-3
 """Change of the tensor that has moved most, relative to its start, below which a training has changed nothing: it is
 less than half precision could tell apart."""
+
+FAR = 1.0
+"""Change of a tensor, relative to its start, beyond which a loss that has not fallen speaks of steps that are too long:
+nothing is left of the start."""
 
 LEAST_FALL = 2.0
 """Standard errors that the loss must have fallen by: chance alone gives a fall as large in 1 of 40 trainings."""
@@ -64,7 +69,7 @@ def small_gradient(records: Records) -> Finding | None:
         Rule.DEAD,
         "",
         f"the norm of the gradient has stayed below {SMALL_GRADIENT:g} in all of {len(records)} logged lines",
-        "Nothing reaches what is trained: take another start (`prompt.start`, or `prompt.factor_start: near_one`, "
+        "Nothing reaches what is trained: take another start (prompt.start, or prompt.factor_start: near_one, "
         "since factors near zero have no gradient), and check the precision of the backbone.",
     )
 
@@ -100,15 +105,18 @@ def flat_loss(records: Records, learned: bool) -> Finding | None:
     error = LEAST_FALL * noise * (2 / ends) ** 0.5
     if first - last > error:
         return None
-    return Finding(
-        Rule.DEAD,
-        "",
+    what = (
         f"the loss has not fallen: {first:.4g} over the first {ends} logged lines, {last:.4g} over the last, with a "
-        f"noise of {noise:.2g}",
-        "It has risen: lower the learning rate by a factor of three, or lengthen the warm-up."
-        if last - first > error
-        else "Raise the learning rate by a factor of three or take more steps, and try another start (`prompt.start`).",
+        f"noise of {noise:.2g}"
     )
+    moved = records[-1].get("moved", 0.0)
+    if moved > FAR:
+        what += f"; a trained tensor has moved by {moved:.2g} times its size"
+    if last - first > error or moved > FAR:
+        advice = "Lower the learning rate by a factor of three or more, or lengthen the warm-up."
+    else:
+        advice = "Raise the learning rate by a factor of three, take more steps, or try another start (prompt.start)."
+    return Finding(Rule.DEAD, "", what, advice)
 
 
 def starved_tasks(records: Records, total: int | None) -> Finding | None:
@@ -138,7 +146,7 @@ def starved_tasks(records: Records, total: int | None) -> Finding | None:
 
 
 _FEED = (
-    "Lower `mixing.size_cap` so that large tasks get less, or take `mixing.mode: uniform_tasks`; in a short training "
+    "Lower mixing.size_cap so that large tasks get less, or take mixing.mode: uniform_tasks; in a short training "
     "more steps even it out."
 )
 
@@ -167,21 +175,18 @@ def one_sided_loss(records: Records, total: int | None) -> Finding | None:
     """One term of the distillation is nearly all of the loss, or nothing of it, from the middle of the training on."""
     if total is None:
         return None
-    large: set[str] = set()
-    small: set[str] = set()
-    lines, last = 0, {}
-    for record in _second_half(records, total):
-        shares = loss_shares(record)
-        extra = {term: share for term, share in shares.items() if term != "task"}
-        if lines == 0:
-            large, small, last = set(extra), set(extra), shares
-        large &= {term for term, share in extra.items() if share > LARGE_TERM}
-        small &= {term for term, share in extra.items() if share < SMALL_TERM}
-        if not any(extra.values()) or not (large or small):  # a weight of zero is a wish
-            return None
-        lines += 1
-    if lines < FEWEST_LINES:
+    # Forwards, so that the first lines that are as they should be end it.
+    half = records[bisect.bisect_right(records, total / 2, key=lambda record: record["step"]) :]
+    if len(half) < FEWEST_LINES:
         return None
+    last = loss_shares(half[-1])
+    large = small = last.keys() - {"task"}
+    for record in half:
+        shares = loss_shares(record)
+        large = {term for term in large if shares.get(term, 0.0) > LARGE_TERM}
+        small = {term for term in small if 0 < shares.get(term, 0.0) < SMALL_TERM}  # a weight of zero is a wish
+        if not large and not small:
+            return None
     term = min(large or small, key=lambda name: (-last[name] if large else last[name], name))
     what = f"{term} is {percent(last[term])} of the loss, and was {'more' if large else 'less'} than "
     what += f"{percent(LARGE_TERM if large else SMALL_TERM)} since the middle of the training"
@@ -193,26 +198,18 @@ def _kind(term: str) -> str:
 
 
 _LARGE = {
-    "logits": "The labels have little say: lower `source.distillation.weight` (lambda), or its temperature.",
-    "states": "The task loss has little say: lower `source.distillation.weight` (lambda), or take "
-    "`source.distillation.hidden: all`, whose states are normalised.",
-    "distance": "The task loss has little say: lower `source.distillation.weight` (lambda).",
+    "logits": "The labels have little say: lower source.distillation.weight (lambda), or its temperature.",
+    "states": "The task loss has little say: lower source.distillation.weight (lambda), or take "
+    "source.distillation.hidden: all, whose states are normalised.",
+    "distance": "The task loss has little say: lower source.distillation.weight (lambda).",
 }
 _SMALL = {
-    "logits": "It teaches nothing: raise `source.distillation.weight` (lambda), or check that the teachers are better "
+    "logits": "It teaches nothing: raise source.distillation.weight (lambda), or check that the teachers are better "
     "than their baselines.",
-    "states": "It teaches nothing: raise `source.distillation.weight` (lambda), or save its cost with "
-    "`source.distillation.kind: no_hidden`.",
-    "distance": "It teaches nothing: raise `source.distillation.weight` (lambda), or leave it out.",
+    "states": "It teaches nothing: raise source.distillation.weight (lambda), or save its cost with "
+    "source.distillation.kind: no_hidden.",
+    "distance": "It teaches nothing: raise source.distillation.weight (lambda), or leave it out.",
 }
-
-
-def _second_half(records: Records, total: int) -> Iterator[Mapping[str, Any]]:
-    """From the last line back to the middle of the training."""
-    for record in reversed(records):
-        if record["step"] <= total / 2:
-            return
-        yield record
 
 
 def gradient_shares(records: Records) -> dict[str, float]:
@@ -242,7 +239,7 @@ def one_sided_gradient(records: Records) -> Finding | None:
             "",
             f"the factors of {task} get {percent(shares[task])} of the gradient of all {len(shares)} tasks",
             "Clipping is by its norm, so the other tasks get little: look at the loss of this task and its label "
-            "words, and lower `source.factor_learning_rate` or its share (`mixing.size_cap`).",
+            "words, and lower source.factor_learning_rate or its share (mixing.size_cap).",
         )
     small = [name for name, share in shares.items() if share < SMALL_TASK / len(shares)]
     if not small:
@@ -252,8 +249,8 @@ def one_sided_gradient(records: Records) -> Finding | None:
         "",
         f"the factors of {', '.join(f'{name} get {percent(shares[name])}' for name in small)} of the gradient; an even "
         f"share is {percent(1 / len(shares))}",
-        "If the loss of such a task is low it has learned; if not, try `prompt.factor_start: near_one`, or a lower "
-        "`mixing.size_cap` so that it is drawn more often.",
+        "If the loss of such a task is low it has learned; if not, try prompt.factor_start: near_one, or a lower "
+        "mixing.size_cap so that it is drawn more often.",
     )
 
 

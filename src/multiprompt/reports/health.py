@@ -61,27 +61,27 @@ def stage_findings(stage: Stage) -> list[Finding]:
 
 def noticed(runs: Sequence[Run]) -> dict[Rule, list[Noticed]]:
     """What the rules say about runs, by rule; rules that have nothing to say are left out."""
-    found: dict[tuple[Rule, str], list[tuple[Stage, Finding]]] = {}
+    found: dict[tuple[str, str, Rule], list[tuple[Stage, Finding]]] = {}
     repeats: dict[str, list[Stage]] = {}
     for run in runs:
         for stage in run.stages:
-            name = f"{stage.name} of {run.label}" if len(runs) > 1 else stage.name
+            name = _name(stage, run, runs)
             repeats.setdefault(name, []).append(stage)
             for finding in stage_findings(stage):
-                where = f"{name}, {finding.where}" if finding.where else name
-                found.setdefault((finding.rule, where), []).append((stage, finding))
-    by_rule: dict[Rule, list[Noticed]] = {}
-    for rule in Rule:
-        for (own, where), entries in found.items():
-            if own is rule:
-                every = repeats[where.split(", ")[0]]
-                first = entries[0][1]
-                of = _repeats([stage for stage, _ in entries], every)
-                what = first.what
-                if len({finding.what for _, finding in entries}) > 1:
-                    what += f" in {_repeats([entries[0][0]], every)}"
-                by_rule.setdefault(rule, []).append(Noticed(rule, where, of, what, first.advice))
-    return by_rule
+                found.setdefault((name, finding.where, finding.rule), []).append((stage, finding))
+    entries: dict[Rule, list[Noticed]] = {}
+    for (name, task, rule), own in found.items():
+        first, what = own[0][1], own[0][1].what
+        if len({finding.what for _, finding in own}) > 1:
+            what += f" (in {_repeats([own[0][0]], repeats[name])})"
+        where = f"{name}, {task}" if task else name
+        of = _repeats([stage for stage, _ in own], repeats[name])
+        entries.setdefault(rule, []).append(Noticed(rule, where, of, what, first.advice))
+    return {rule: entries[rule] for rule in Rule if rule in entries}
+
+
+def _name(stage: Stage, run: Run, runs: Sequence[Run]) -> str:
+    return f"{stage.name} of {run.label}" if len(runs) > 1 else stage.name
 
 
 def _repeats(stages: Sequence[Stage], every: Sequence[Stage]) -> str:
@@ -131,7 +131,7 @@ def several_tasks(runs: Sequence[Run]) -> Iterable[tuple[str, list[Stage]]]:
         by_name: dict[str, list[Stage]] = {}
         for stage in run.stages:
             if stage.records and (loss_shares(stage.records[-1]) or example_shares(stage.records)):
-                by_name.setdefault(f"{stage.name} of {run.label}" if len(runs) > 1 else stage.name, []).append(stage)
+                by_name.setdefault(_name(stage, run, runs), []).append(stage)
         yield from by_name.items()
 
 

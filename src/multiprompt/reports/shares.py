@@ -10,7 +10,7 @@ from multiprompt.reports.drawing import Axis, short, svg, text
 from multiprompt.reports.run import Points, Stage
 
 _WIDTH, _HEIGHT = 480.0, 200.0
-_LEFT, _RIGHT, _TOP, _BOTTOM = 44.0, 12.0, 10.0, 34.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 20.0, 12.0, 34.0
 
 
 def term_shares(stages: Sequence[Stage]) -> dict[str, Points]:
