@@ -67,9 +67,10 @@ def test_what_was_said_before_the_result_is_not_said_again(tiny_folder, tmp_path
     def killed(*_):
         raise Killed
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch:
         patch.setattr("multiprompt.recipes.execute.finish_stage", killed)
-        run_experiment(failing(tiny_folder), folder, progress=first)
+        with pytest.raises(Killed):
+            run_experiment(failing(tiny_folder), folder, progress=first)
     run_experiment(failing(tiny_folder), folder, resume=True, progress=second)
     assert told(first, STILL) + told(second, STILL) == rules(folder, STILL)
     assert "dead prompt" in told(first, STILL)

@@ -103,7 +103,7 @@ def test_a_step_that_is_not_logged_has_no_gradients_by_task(tiny_backbone):
 
 @pytest.mark.parametrize("die_after", [3, 5, 6, 8])
 def test_a_finding_is_told_and_written_once_when_a_training_goes_on(tiny_backbone, tmp_path, die_after):
-    # Without a gradient the rule speaks at the fifth line. Checkpoints are far apart: what came after them is done anew.
+    # Without a gradient the rule speaks at the fifth line. Between checkpoints far apart, steps are done anew.
     options = replace(OPTIONS, checkpoint_seconds=3600 if die_after != 6 else 0)
 
     def dead() -> Training:

@@ -28,7 +28,7 @@ _EMPTY = "–"
 
 @dataclass(frozen=True)
 class Noticed:
-    """What a rule says about a stage, its seeds and draws put together.
+    """What a rule says about a stage, the seeds and draws with the same advice put together.
 
     Attributes:
         rule: the rule.
@@ -61,22 +61,23 @@ def stage_findings(stage: Stage) -> list[Finding]:
 
 def noticed(runs: Sequence[Run]) -> dict[Rule, list[Noticed]]:
     """What the rules say about runs, by rule; rules that have nothing to say are left out."""
-    found: dict[tuple[str, str, Rule], list[tuple[Stage, Finding]]] = {}
+    found: dict[tuple[str, str, Rule, str], list[tuple[Stage, Finding]]] = {}
     repeats: dict[str, list[Stage]] = {}
     for run in runs:
         for stage in run.stages:
             name = _name(stage, run, runs)
             repeats.setdefault(name, []).append(stage)
             for finding in stage_findings(stage):
-                found.setdefault((name, finding.where, finding.rule), []).append((stage, finding))
+                key = name, finding.where, finding.rule, finding.advice
+                found.setdefault(key, []).append((stage, finding))
     entries: dict[Rule, list[Noticed]] = {}
-    for (name, task, rule), own in found.items():
-        first, what = own[0][1], own[0][1].what
+    for (name, task, rule, advice), own in found.items():
+        what = own[0][1].what
         if len({finding.what for _, finding in own}) > 1:
             what += f" (in {_repeats([own[0][0]], repeats[name])})"
         where = f"{name}, {task}" if task else name
         of = _repeats([stage for stage, _ in own], repeats[name])
-        entries.setdefault(rule, []).append(Noticed(rule, where, of, what, first.advice))
+        entries.setdefault(rule, []).append(Noticed(rule, where, of, what, advice))
     return {rule: entries[rule] for rule in Rule if rule in entries}
 
 
