@@ -112,3 +112,18 @@ def test_wrong_use_is_explained(arguments, says, tmp_path):
     assert result.exit_code == 1
     assert says in result.output
     assert not (tmp_path / "none").exists()
+
+
+def test_a_heatmap_shows_the_prompts_that_are_there(made):
+    from multiprompt.reports import read_run
+    from multiprompt.studies.definition import Choice, HeatmapDefinition
+    from multiprompt.studies.report import _heatmap
+
+    folder, _ = made
+    run = read_run(folder / "table6" / "both")
+    tasks = ("mini-multirc", "mini-boolq", "mini-cb", "mini-paws")
+    (chart,) = _heatmap(HeatmapDefinition("cosines", Choice("both", "mpt", "all", tasks)), run)
+    assert chart.svg.count("mini-boolq") >= 2
+    assert "mini-paws" not in chart.svg  # not trained
+    assert not list(_heatmap(HeatmapDefinition("cosines", Choice("both", "mpt", "all", tasks[3:])), run))
+    assert not list(_heatmap(HeatmapDefinition("cosines", Choice("both", "mpt", "all", tasks)), None))

@@ -9,14 +9,16 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from multiprompt.analysis import prompt_similarity
 from multiprompt.files import write_text
 from multiprompt.reports.charts import loss_chart
+from multiprompt.reports.heatmap import heatmap_chart
 from multiprompt.reports.html import FOOTER, details, items, page, table_html
-from multiprompt.reports.run import Run, Stage, read_run
+from multiprompt.reports.run import Run, read_run
 from multiprompt.reports.tables import Table, escape_markdown, to_markdown
 from multiprompt.studies.cells import measure
 from multiprompt.studies.charts import ShownPoint, ShownSeries, curve_chart, scatter_chart
-from multiprompt.studies.definition import LearningDefinition, Scale, Study, load_study
+from multiprompt.studies.definition import HeatmapDefinition, LearningDefinition, Scale, Study, load_study
 from multiprompt.studies.tables import (
     HEADS,
     Scores,
@@ -99,7 +101,13 @@ def show(name: str, scale: Scale, folder: Path) -> Shown:
     missing = [f"{key}: not begun" for key in runs if key not in read]
     missing += [f"{key}: {line}" for key, run in read.items() for line in run.missing]
     return Shown(
-        name, study, tuple(tables), tuple(cells), tuple(_charts(study, scores, read)), tuple(missing), _notes(cells)
+        name,
+        study,
+        tuple(tables),
+        tuple(cells),
+        tuple(_charts(name, study, scores, read)),
+        tuple(missing),
+        _notes(cells),
     )
 
 
@@ -112,7 +120,10 @@ def _notes(cells: Sequence[tuple[str, list[list[ShownCell]]]]) -> tuple[str, ...
     return tuple(dict.fromkeys([*said, *own, *data]))
 
 
-def _charts(study: Study, scores: Scores, runs: Mapping[str, Run]) -> Iterator[Chart]:
+def _charts(name: str, study: Study, scores: Scores, runs: Mapping[str, Run]) -> Iterator[Chart]:
+    def run_of(chosen: str | None) -> Run | None:
+        return runs.get(chosen if chosen and "/" in chosen else f"{name}/{chosen}")
+
     for scatter in study.scatters:
         points = []
         for line in scatter.points:
@@ -133,14 +144,27 @@ def _charts(study: Study, scores: Scores, runs: Mapping[str, Run]) -> Iterator[C
         if series:
             chart = curve_chart(curve.title, curve.across, series, curve.logarithmic)
             yield Chart(f"{curve.title}, by {curve.across}", chart, tuple(each.label for each in series))
+    for heatmap in study.heatmaps:
+        yield from _heatmap(heatmap, run_of(heatmap.scores.run))
     for learning in study.learning:
-        yield from _learning(learning, runs)
+        yield from _learning(learning, run_of(learning.run))
 
 
-def _learning(learning: LearningDefinition, runs: Mapping[str, Run]) -> Iterator[Chart]:
-    run = next((run for key, run in runs.items() if key.split("/", 1)[-1] == learning.run), None)
-    for name in learning.stages if run is not None else ():
-        stages: list[Stage] = [stage for stage in run.stages if stage.name == name and stage.losses] if run else []
+def _heatmap(heatmap: HeatmapDefinition, run: Run | None) -> Iterator[Chart]:
+    """Cosines of the prompts that are there; none of fewer than two."""
+    chosen = heatmap.scores
+    names = [f"target-{task}-{chosen.method}-{chosen.shots or 'all'}" for task in chosen.tasks]
+    finished = {stage.name for stage in run.stages if stage.finished} if run else set()
+    patterns = [name for name in names if name in finished]
+    if run is None or len(patterns) < 2:
+        return
+    similarity = prompt_similarity([run.folder], patterns)
+    yield Chart(heatmap.title, heatmap_chart(heatmap.title, similarity.labels, similarity.mean))
+
+
+def _learning(learning: LearningDefinition, run: Run | None) -> Iterator[Chart]:
+    for name in learning.stages:
+        stages = [stage for stage in run.stages if stage.name == name and stage.losses] if run else []
         if stages:
             yield Chart(f"{learning.title}: {name}", loss_chart(name, stages))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from multiprompt.errors import CheckpointError
 from multiprompt.recipes import run_experiment
 from multiprompt.recipes.cluster import Cluster
+from multiprompt.reports import write_report
 from multiprompt.studies.definition import ALL, Scale, experiments_of, load_study, study_names
 from multiprompt.studies.report import write_study_report
 from multiprompt.training import SILENT, Progress
@@ -55,6 +56,7 @@ def reproduce(
             own = folder / study / run
             others = [other for other in runs_below(folder) if other != own]
             run_experiment(experiment, own, resume=resume, reuse=others, cluster=cluster, progress=progress)
+            write_report(own)
     if name == ALL:
         return write_study_report(chosen, scale, folder, folder / "report.html")
     return write_study_report([name], scale, folder, folder / name / "report.html")
