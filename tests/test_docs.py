@@ -65,8 +65,10 @@ def test_the_commands_of_the_readme_run(tmp_path):
     for line in filter(None, lines):
         verb, *arguments = re.findall(r"'[^']*'|\"[^\"]*\"|\S+", line.removeprefix("multiprompt "))
         command = [*multiprompt, verb, *(argument.strip("'\"") for argument in arguments)]
-        if verb == "run":
+        if verb in ("run", "reproduce"):
             command += short
+        if verb == "reproduce":
+            command.append("seeds=[0]")
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "both.html").exists()
