@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
 
-from common import clock, describe_machine, forget_peak, plain_batch, resident, stream_of
+from common import alternate, describe_machine, forget_peak, plain_batch, resident, stream_of
 from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.backbone.fast import restore
 from multiprompt.data import EpochSampler, TaskSampler, TokenisedExamples
@@ -74,20 +74,17 @@ def with_peft(draws: Sequence[TokenisedExamples], steps: int) -> Callable[[], No
     return run
 
 
-def large_batches(backbone: FrozenT5, tasks: Sequence[PreparedTask], size: int, examples: int) -> Callable[[], float]:
-    """One run on all tasks; gives the seconds that so many examples take in batches of ``size``."""
+def large_batches(backbone: FrozenT5, tasks: Sequence[PreparedTask], size: int, steps: int) -> Callable[[], None]:
+    """One run on all tasks takes so many steps with batches of ``size``."""
     sampler = TaskSampler([len(task.train) for task in tasks], size, 0, "iid")
     stream = stream_of(backbone, [task.train for task in tasks], sampler, PROMPT_LENGTH)
     start = vocabulary_rows(backbone.embedding, PROMPT_LENGTH, torch.Generator().manual_seed(0))
     method = PromptTuning(backbone, SharedPrompt(start, len(tasks)), RATE, dropout=False)
     training = Run(Training(method, stream, TrainingOptions(dropout=False), 10**6, 0))
-    steps = max(1, round(examples / size))
 
-    def run() -> float:
-        began = clock()
+    def run() -> None:
         for _ in range(steps):
             step([training])
-        return (clock() - began) * examples / (steps * size)
 
     return run
 
@@ -143,32 +140,23 @@ def main() -> None:
             "peft in a plain loop": with_peft(draws, arguments.steps),
         }
         examples = len(draws) * arguments.steps * k
-        for size in LARGE:
-            contestants[f"one run, batches of {size}"] = large_batches(backbone, tasks, size, examples)
-        seconds = take_turns(contestants, arguments.rounds)
+        large = {f"one run, batches of {size}": (size, max(1, round(examples / size))) for size in LARGE}
+        for name, (size, steps) in large.items():
+            contestants[name] = large_batches(backbone, tasks, size, steps)
+        seconds = alternate(contestants, arguments.rounds)
+        for name, (size, steps) in large.items():  # as if the batches came out even
+            seconds[name] = [value * examples / (steps * size) for value in seconds[name]]
         more = memory_of(arguments.tasks, k, arguments.draws)
         print(f"k = {k}: {len(draws)} runs of {arguments.steps} steps, {more:.1f} MiB for each run more")
         for name, values in seconds.items():
             times = ratio(values, seconds["together"])
             print(f"  {name:24} {statistics.median(values):7.2f} s   {times:.2f} x together")
             sums[name] = [a + b for a, b in zip(sums.get(name, [0.0] * len(values)), values, strict=True)]
-        best = min((seconds[name] for name in seconds if name.startswith("one run")), key=statistics.median)
+        best = min((seconds[name] for name in large), key=statistics.median)
         bound = ratio(seconds["one after the other"], best)
         print(f"  bound {bound:.2f}, reached {ratio(best, seconds['together']):.0%} of it", flush=True)
     for name in ("one after the other", "peft in a plain loop"):
         print(f"all k: {name} {ratio(sums[name], sums['together']):.2f} x together")
-
-
-def take_turns(contestants: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of every round; a first one warms up. What gives a number has taken its own time."""
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for turn in range(rounds + 1):
-        for name, contestant in contestants.items():
-            began = clock()
-            given = contestant()
-            taken = given if isinstance(given, float) else clock() - began
-            seconds[name] += [taken] * (turn > 0)
-    return seconds
 
 
 def ratio(values: Sequence[float], others: Sequence[float]) -> float:

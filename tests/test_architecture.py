@@ -76,6 +76,17 @@ def test_imports_point_down(path):
         assert LEVEL_OF[other] < LEVEL_OF[part], f"{path.relative_to(ROOT)} imports {other}, which is not below it"
 
 
+def test_every_file_of_the_package_is_shipped():
+    """What is no Python module is in a wheel only if pyproject.toml says so."""
+    import tomllib
+
+    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["multiprompt"]
+    shipped = {path for pattern in patterns for path in ROOT.glob(pattern)}
+    files = {path for path in ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+    assert {path for path in files if path.suffix not in (".py", ".pyc")} <= shipped
+
+
 def test_no_module_is_too_long_to_read():
     long = {p.name: n for p in modules() if (n := len(p.read_text().splitlines())) > 550}
     assert not long

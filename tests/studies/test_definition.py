@@ -13,7 +13,7 @@ from multiprompt.errors import ConfigError, UnknownNameError
 from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
-from multiprompt.studies import SCALES, Scale, experiments_of, load_study, study_names, with_uses
+from multiprompt.studies import SCALES, Scale, experiments_of, load_study, studies_of, study_names
 from multiprompt.studies.cells import published_value
 from multiprompt.studies.cost import costs_of
 from multiprompt.studies.definition import Choice, Study, merged
@@ -41,7 +41,7 @@ def choices_of(study: Study) -> Iterator[Choice]:
 def experiments_by_run(name: str, scale: Scale) -> dict[str, Experiment]:
     """Of a study and of those that it uses, as it calls them."""
     found = {}
-    for of in with_uses([name], scale):
+    for of in studies_of(name, scale):
         for run, experiment in experiments_of(of, load_study(of, scale), scale).items():
             found[run if of == name else f"{of}/{run}"] = experiment
     return found

@@ -84,7 +84,9 @@ def test_an_unfinished_study_says_what_is_missing(made, tmp_path):
         (tmp_path / "table6" / run).symlink_to(folder / "table6" / run)
     shown = show("table6", "mini", tmp_path)
     assert shown.missing == ("table6/decomposition: not begun", "table6/distillation: not begun")
-    page = write_study_report(["table6"], "mini", tmp_path, tmp_path / "out" / "report.html").read_text()
+    out = tmp_path / "out" / "report.html"
+    write_study_report(["table6"], "mini", tmp_path, out)
+    page = out.read_text()
     assert "Not finished." in page
     claims = next(table for table in shown.tables if table.caption == "What holds")
     assert [row[1].text for row in claims.rows[:2]] == ["–", "–"]

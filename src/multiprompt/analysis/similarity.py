@@ -13,12 +13,10 @@ from jaxtyping import Float
 from multiprompt.analysis.clustering import Merge, average_linkage, distinct_clusters
 from multiprompt.analysis.gather import FoundPrompt, find_prompts
 from multiprompt.errors import CheckpointError, ConfigError
+from multiprompt.evaluation.summaries import Repeat
 
 MOST_NAMED = 12
 """Prompts of a cluster that a sentence names; the table and the JSON file have all."""
-
-Repeat = tuple[int, int]
-"""A seed and a draw of few examples: what means and deviations are over."""
 
 
 @dataclass(frozen=True)

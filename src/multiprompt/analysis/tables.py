@@ -10,7 +10,7 @@ from multiprompt.analysis.factors import FactorAnalysis, FactorFacts
 from multiprompt.analysis.similarity import Similarity
 from multiprompt.analysis.transfer import Transfer
 from multiprompt.reports import Cell, Table
-from multiprompt.reports.tables import INVALID_LIMIT
+from multiprompt.reports.tables import marks_of
 
 METRIC_NAMES = {"cosine": "cosine", "euclid": "Euclidean distance"}
 
@@ -38,7 +38,7 @@ def transfer_tables(transfer: Transfer) -> Iterator[Table]:
         for source in transfer.sources:
             cells = [transfer.cells[source, target, steps] for target in transfer.targets]
             rows.append(
-                (Cell(source), *(Cell(f"{c.value:.1f}", _marks(c.value, c.majority, c.invalid)) for c in cells))
+                (Cell(source), *(Cell(f"{c.value:.1f}", marks_of(c.value, c.majority, c.invalid)) for c in cells))
             )
         majority = [transfer.cells[transfer.sources[0], target, steps].majority for target in transfer.targets]
         footer = (Cell("majority answer"), *(Cell(f"{value:.1f}") for value in majority))
@@ -55,10 +55,6 @@ def transfer_tables(transfer: Transfer) -> Iterator[Table]:
             for source in transfer.sources[:-1]
         ]
         yield Table("Cosine of mean rows with the target's prompt", ("source", *known), tuple(rows))
-
-
-def _marks(value: float, majority: float, invalid: float) -> str:
-    return ("†" if value <= majority else "") + ("‡" if invalid > INVALID_LIMIT else "")
 
 
 def prompt_tables(contents: PromptContents) -> Iterator[Table]:

@@ -34,5 +34,5 @@ def report(
     from multiprompt.reports import read_runs, write_report
 
     page = write_report(runs, out)
-    print_tables({run.label: run.scores for run in read_runs(runs)})
+    print_tables({run.label: run.scores for run in read_runs(runs, answers=False)})
     typer.echo(f"report: {page}")

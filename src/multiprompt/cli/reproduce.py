@@ -74,11 +74,11 @@ def reproduce(
     folder = out or Path("runs") / f"study-{chosen}"
     cluster = cluster_of(ray, threads_per_stage)
     with terminal_progress() as progress:
-        page = studies.reproduce(
+        page, shown = studies.reproduce(
             name, chosen, folder, overrides=overrides or (), resume=resume, cluster=cluster, progress=progress
         )
-    for study in [name] if name != studies.ALL else studies.study_names(chosen):
-        print_tables_of(studies.show(study, chosen, folder).tables)
+    for study in shown:
+        print_tables_of(study.tables)
     typer.echo(f"report: {page}")
 
 
@@ -90,7 +90,7 @@ def _print_plan(name: str, scale: Scale, overrides: Sequence[str]) -> None:
 
     known: set[tuple[int, str]] = set()
     rows, whole, stages = [], 0.0, 0
-    for study in studies.with_uses(studies.study_names(scale) if name == studies.ALL else [name], scale):
+    for study in studies.studies_of(name, scale):
         for run, experiment in studies.experiments_of(
             study, studies.load_study(study, scale), scale, overrides
         ).items():

@@ -106,7 +106,7 @@ def run_and_report(
         with terminal_progress() as progress:
             recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse, cluster=cluster, progress=progress)
         page = write_report(folder)
-        print_tables({experiment.name: read_run(folder).scores})
+        print_tables({experiment.name: read_run(folder, answers=False).scores})
         typer.echo(f"report: {page}")
 
 

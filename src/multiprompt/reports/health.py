@@ -16,14 +16,12 @@ from multiprompt.health import (
     running_findings,
 )
 from multiprompt.reports.run import Run, Stage
-from multiprompt.reports.tables import Cell, Table
+from multiprompt.reports.tables import EMPTY, Cell, Table
 
 TITLE = "Is it learning?"
 
 MOST_NAMED = 2
 """Places that the headline of a rule names."""
-
-_EMPTY = "–"
 
 
 @dataclass(frozen=True)
@@ -153,4 +151,4 @@ def share_table(name: str, stages: Sequence[Stage]) -> Table | None:
 
 def _mean(shares: Sequence[Mapping[str, float]], task: str) -> str:
     values = [each[task] for each in shares if task in each]
-    return percent(sum(values) / len(values)) if values else _EMPTY
+    return percent(sum(values) / len(values)) if values else EMPTY

@@ -73,13 +73,17 @@ class Run:
     missing: tuple[str, ...]
 
 
-def read_runs(folders: Sequence[Path]) -> list[Run]:
+def read_runs(folders: Sequence[Path], answers: bool = True) -> list[Run]:
     """Read several run folders; runs of one name get labels that tell them apart.
+
+    Args:
+        folders: of the runs.
+        answers: see ``read_run``.
 
     Raises:
         CheckpointError: a folder holds no run, or a file in it is damaged.
     """
-    runs = [read_run(folder) for folder in folders]
+    runs = [read_run(folder, answers) for folder in folders]
     names = [run.label for run in runs]
     labelled = []
     for run in runs:
@@ -88,8 +92,12 @@ def read_runs(folders: Sequence[Path]) -> list[Run]:
     return labelled
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: Path, answers: bool = True) -> Run:
     """Read one run folder, finished or not.
+
+    Args:
+        folder: of the run.
+        answers: whether to read the answers too, which are most of a folder, and which the rules about them need.
 
     Raises:
         CheckpointError: the folder holds no run, or a file in it is damaged.
@@ -124,8 +132,8 @@ def read_run(folder: Path) -> Run:
             if losses or finished:
                 name, key = replace(stage, draw=0).name, (seed, stage.method, stage.shots, stage.draw)
                 own = tuple(s for s in by_stage.get(key, ()) if s.task in stage.tasks)
-                answers = _read_answers(stage_folder, stage.tasks) if finished else {}
-                stages.append(Stage(seed, name, stage.draw, losses, dev, finished, records, own, answers))
+                given = _read_answers(stage_folder, stage.tasks) if finished and answers else {}
+                stages.append(Stage(seed, name, stage.draw, losses, dev, finished, records, own, given))
             if losses and not finished:
                 missing.append(f"seed {seed}: {stage.name}, last seen at step {losses[-1][0]:,}")
             waiting += not losses and not finished

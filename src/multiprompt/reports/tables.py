@@ -27,7 +27,8 @@ LEGEND = {
     "○": "not comparable with the published value",
 }
 
-_EMPTY = "–"
+EMPTY = "–"
+"""Stands where there is no value."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,19 @@ def number(value: float, deviation: float | None = None) -> str:
     return shown if deviation is None else f"{shown} ± {deviation:.1f}"
 
 
-def marks_of(summary: Summary) -> str:
-    """The marks that a score deserves."""
-    low = "†" if summary.mean <= summary.majority else ""
-    return low + ("‡" if summary.invalid > INVALID_LIMIT else "")
+def marks_of(value: float, majority: float, invalid: float) -> str:
+    """The marks that a score deserves.
+
+    Args:
+        value: of the metric.
+        majority: what a constant answer gets.
+        invalid: share (0 to 1) of outputs that are no answer.
+    """
+    return "†" * (value <= majority) + "‡" * (invalid > INVALID_LIMIT)
+
+
+def _marks(summary: Summary) -> str:
+    return marks_of(summary.mean, summary.majority, summary.invalid)
 
 
 def shots_text(shots: Shots) -> str:
@@ -176,12 +186,12 @@ def _headline(caption: str, columns: Mapping[_Key, _Column], several: bool) -> T
         present = [summary for summary in summaries if summary]
         metrics = ", ".join(dict.fromkeys(summary.metric for summary in present))
         majorities.append(present[0].majority)
-        cells = [Cell(number(s.mean, s.deviation), marks_of(s)) if s else Cell(_EMPTY) for s in summaries]
+        cells = [Cell(number(s.mean, s.deviation), _marks(s)) if s else Cell(EMPTY) for s in summaries]
         rows.append((Cell(task, note=metrics), Cell(number(majorities[-1])), *cells))
     averages = [c.average if c.average and set(c.average.tasks) == set(tasks) else None for c in columns.values()]
     footer = []
     if len(tasks) > 1:
-        shown = [Cell(number(a.mean, a.deviation)) if a else Cell(_EMPTY) for a in averages]
+        shown = [Cell(number(a.mean, a.deviation)) if a else Cell(EMPTY) for a in averages]
         footer.append((Cell("average"), Cell(number(statistics.fmean(majorities))), *shown))
     parameters = [Cell(_parameters(column)) for column in columns.values()]
     footer.append((Cell("parameters per task"), Cell(""), *parameters))
@@ -220,9 +230,9 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> Table:
                 Cell(s.task),
                 Cell(s.method),
                 Cell(str(s.shots)),
-                *((Cell(s.selection or _EMPTY),) if few else ()),
+                *((Cell(s.selection or EMPTY),) if few else ()),
                 Cell(s.metric),
-                Cell(number(s.mean, s.deviation), marks_of(s)),
+                Cell(number(s.mean, s.deviation), _marks(s)),
                 Cell(f"{number(s.interval[0])} to {number(s.interval[1])}"),
                 Cell(number(s.majority)),
                 Cell(f"{100 * s.invalid:.1f} %"),
@@ -260,9 +270,9 @@ def seed_table(scores: Mapping[str, Sequence[Score]]) -> Table:
                 Cell(s.method),
                 Cell(str(s.shots)),
                 Cell(str(s.seed)),
-                *((Cell(_EMPTY if s.shots == "all" else str(s.draw)),) if draws else ()),
+                *((Cell(EMPTY if s.shots == "all" else str(s.draw)),) if draws else ()),
                 Cell(", ".join(f"{name} {number(value)}" for name, value in s.metrics.items())),
-                Cell(_EMPTY if s.dev_value is None else number(s.dev_value)),
+                Cell(EMPTY if s.dev_value is None else number(s.dev_value)),
                 Cell(f"{s.best_step:,}"),
                 Cell(f"{s.steps:,}"),
                 Cell(f"{s.seconds:,.0f}"),

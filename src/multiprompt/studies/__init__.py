@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from multiprompt.studies.definition import ALL, SCALES, Scale, Study, experiments_of, load_study, study_names
 from multiprompt.studies.report import show, write_study_report
-from multiprompt.studies.run import reproduce, with_uses
+from multiprompt.studies.run import reproduce, studies_of
 
 __all__ = [
     "ALL",
@@ -15,7 +15,7 @@ __all__ = [
     "load_study",
     "reproduce",
     "show",
+    "studies_of",
     "study_names",
-    "with_uses",
     "write_study_report",
 ]

@@ -67,18 +67,18 @@ def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured |
     if chosen is None:
         return None
     tasks = list(chosen.values())
-    of_repeat = _by_repeat(scores, choice)
-    values = _by_seed(of_repeat)
-    mean, deviation = mean_and_deviation(tuple(values.values() if len(values) > 1 else of_repeat.values()))
+    of_repeat = _means(chosen)
+    independent, _ = _independent(of_repeat)
+    mean, deviation = mean_and_deviation(independent)
     every = [score for task in tasks for score in task.values()]
     # Test sets are independent: the half widths of their intervals add up as squares.
     halves = [statistics.fmean((s.interval[1] - s.interval[0]) / 2 for s in task.values()) for task in tasks]
     half = math.hypot(*halves) / len(halves)
     if deviation is not None:
-        half = max(half, _half_width(deviation, len(values) if len(values) > 1 else len(of_repeat)))
+        half = max(half, _half_width(deviation, len(independent)))
     firsts = [next(iter(task.values())) for task in tasks]
     return Measured(
-        values=values,
+        values=_by_seed(of_repeat),
         mean=mean,
         deviation=deviation,
         interval=(mean - half, mean + half),
@@ -116,6 +116,12 @@ def _by_seed(of_repeat: Mapping[Repeat, float]) -> dict[int, float]:
     return {seed: statistics.fmean(values) for seed, values in sorted(groups.items())}
 
 
+def _independent(of_repeat: Mapping[Repeat, float]) -> tuple[tuple[float, ...], Literal["seeds", "draws"]]:
+    """What a deviation is over: the seeds, or the draws of a single one."""
+    by_seed = _by_seed(of_repeat)
+    return (tuple(by_seed.values()), "seeds") if len(by_seed) > 1 else (tuple(of_repeat.values()), "draws")
+
+
 @dataclass(frozen=True)
 class Difference:
     """A paired difference: the same seeds, draws and tasks on both sides.
@@ -145,24 +151,20 @@ def difference(scores: Mapping[str, Sequence[Score]], better: Choice, worse: Cho
 
     A method that was trained once for all draws, or all examples against few, is not paired.
     """
-    one, other = _by_repeat(scores, better), _by_repeat(scores, worse)
+    one, other = (_means(_chosen(scores, side) or {}) for side in (better, worse))
     shared = one.keys() & other.keys()
     if not shared:
         return None
-    of_repeat = {repeat: one[repeat] - other[repeat] for repeat in sorted(shared)}
-    by_seed = _by_seed(of_repeat)
-    several = len(by_seed) > 1
-    values = tuple(by_seed.values() if several else of_repeat.values())
+    values, what = _independent({repeat: one[repeat] - other[repeat] for repeat in sorted(shared)})
     mean, deviation = mean_and_deviation(values)
     half = None if deviation is None else _half_width(deviation, len(values))
     interval = None if half is None else (mean - half, mean + half)
-    return Difference(values, mean, interval, "seeds" if several else "draws")
+    return Difference(values, mean, interval, what)
 
 
-def _by_repeat(scores: Mapping[str, Sequence[Score]], choice: Choice) -> dict[Repeat, float]:
-    """For every repeat the mean over the tasks; empty if the choice has no scores."""
-    tasks = _chosen(scores, choice) or {"": {}}
-    repeats = next(iter(tasks.values()))
+def _means(tasks: Mapping[str, Mapping[Repeat, Score]]) -> dict[Repeat, float]:
+    """For every repeat the mean over the tasks."""
+    repeats = next(iter(tasks.values()), {})
     return {repeat: statistics.fmean(task[repeat].value for task in tasks.values()) for repeat in repeats}
 
 

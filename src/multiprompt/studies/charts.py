@@ -51,12 +51,8 @@ def curve_chart(title: str, across: str, series: Sequence[ShownSeries], logarith
         spots = [(x_of(place) + shift, up(ours.mean)) for place, ours in each.points]
         joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
         parts.append(f'<polyline class="line method{position}" points="{joined}"/>')
-        for (x, y), (place, ours) in zip(spots, each.points, strict=True):
-            bottom, top = (up(bound) for bound in ours.interval)
-            parts.append(
-                f'<line class="bar method{position}" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom:.1f}" y2="{top:.1f}"/>'
-            )
-            parts.append(f'<circle class="dot method{position}" cx="{x:.1f}" cy="{y:.1f}" r="3.5"/>')
+        for (x, _), (place, ours) in zip(spots, each.points, strict=True):
+            parts.append(_measured(x, ours, up, position))
             described.append(f"{each.label}, {short(place)}: {number(ours.mean, ours.deviation)}")
     parts.append(text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, across, "label", "middle"))
     return svg(f"{title}, by {across}", "; ".join(described), _WIDTH, _HEIGHT, parts)
@@ -89,9 +85,7 @@ def scatter_chart(title: str, points: Sequence[ShownPoint]) -> str:
     taken: list[tuple[float, float, float]] = []
     for point in sorted(points, key=lambda point: -point.ours.mean):
         x, y = x_of(point.ours.parameters), up(point.ours.mean)
-        bottom, top = (up(bound) for bound in point.ours.interval)
-        parts.append(f'<line class="bar method0" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom:.1f}" y2="{top:.1f}"/>')
-        parts.append(f'<circle class="dot method0" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
+        parts.append(_measured(x, point.ours, up, 0))
         parts.append(_named(point.label, x, y, taken))
     parts.append(text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, "trained numbers per task", "label", "middle"))
     described = (
@@ -99,6 +93,13 @@ def scatter_chart(title: str, points: Sequence[ShownPoint]) -> str:
         for point in points
     )
     return svg(title, "; ".join(described), _WIDTH, _HEIGHT, parts)
+
+
+def _measured(x: float, ours: Measured, up: Axis, colour: int) -> str:
+    """A dot at the mean, and its 95 % interval."""
+    bottom, top = (up(bound) for bound in ours.interval)
+    bar = f'<line class="bar method{colour}" x1="{x:.1f}" x2="{x:.1f}" y1="{bottom:.1f}" y2="{top:.1f}"/>'
+    return f'{bar}<circle class="dot method{colour}" cx="{x:.1f}" cy="{up(ours.mean):.1f}" r="3.5"/>'
 
 
 def _named(label: str, x: float, y: float, taken: list[tuple[float, float, float]]) -> str:

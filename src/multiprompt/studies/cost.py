@@ -16,8 +16,6 @@ that is reached).
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,6 +23,7 @@ from multiprompt.config import to_plain
 from multiprompt.errors import ConfigError
 from multiprompt.options import Experiment, SpotOptions
 from multiprompt.plan import PlannedStage, plan_stages
+from multiprompt.recipes.graph import digest
 from multiprompt.recipes.stage_options import stage_options
 from multiprompt.t5_family import PUBLISHED, PublishedModel
 from multiprompt.tasks import TASKS, Task
@@ -89,7 +88,7 @@ def costs_of(experiment: Experiment) -> list[StageCost]:
             to_plain(experiment.data),
             needs,
         ]
-        signatures[stage.name] = hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+        signatures[stage.name] = digest(made_from)
         steps = options.training.steps_for(sum(seen), options.default_epochs)
         examples = min(options.training.batch_size, sum(seen))
         operations = None

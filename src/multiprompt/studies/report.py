@@ -11,6 +11,7 @@ from pathlib import Path
 
 from multiprompt.analysis import prompt_similarity
 from multiprompt.files import write_text
+from multiprompt.plan import PlannedStage
 from multiprompt.reports.charts import loss_chart
 from multiprompt.reports.heatmap import heatmap_chart
 from multiprompt.reports.html import FOOTER, details, items, page, table_html
@@ -68,7 +69,7 @@ class Shown:
     notes: tuple[str, ...]
 
 
-def write_study_report(names: Sequence[str], scale: Scale, folder: Path, out: Path) -> Path:
+def write_study_report(names: Sequence[str], scale: Scale, folder: Path, out: Path) -> list[Shown]:
     """Write the page of studies, as Markdown and CSV beside it.
 
     Args:
@@ -77,6 +78,9 @@ def write_study_report(names: Sequence[str], scale: Scale, folder: Path, out: Pa
         folder: holds STUDY/RUN; runs that are missing or not finished leave their cells empty.
         out: the page; .md and .csv go beside it.
 
+    Returns:
+        The studies as they are shown.
+
     Raises:
         CheckpointError: a file of a run is damaged, or the report cannot be written.
     """
@@ -84,14 +88,14 @@ def write_study_report(names: Sequence[str], scale: Scale, folder: Path, out: Pa
     write_text(out, _page(shown, scale))
     write_text(out.with_suffix(".md"), _markdown(shown, scale))
     write_text(out.with_suffix(".csv"), _csv(shown))
-    return out
+    return shown
 
 
 def show(name: str, scale: Scale, folder: Path) -> Shown:
     """A study with what its runs have so far."""
     study = load_study(name, scale)
     runs = {f"{of}/{run}": folder / of / run for of in (name, *study.uses) for run in load_study(of, scale).runs}
-    read = {key: read_run(place) for key, place in runs.items() if (place / "config.yaml").is_file()}
+    read = {key: read_run(place, answers=False) for key, place in runs.items() if (place / "config.yaml").is_file()}
     # A study calls its own runs by their names alone.
     scores: Scores = {key: run.scores for full, run in read.items() for key in (full, full.removeprefix(f"{name}/"))}
     cells = [(table.title, cells_of(table, scores, scale)) for table in study.tables]
@@ -153,7 +157,7 @@ def _charts(name: str, study: Study, scores: Scores, runs: Mapping[str, Run]) ->
 def _heatmap(heatmap: HeatmapDefinition, run: Run | None) -> Iterator[Chart]:
     """Cosines of the prompts that are there; none of fewer than two."""
     chosen = heatmap.scores
-    names = [f"target-{task}-{chosen.method}-{chosen.shots or 'all'}" for task in chosen.tasks]
+    names = [PlannedStage("target", (t,), chosen.method or "", chosen.shots or "all").name for t in chosen.tasks]
     finished = {stage.name for stage in run.stages if stage.finished} if run else set()
     patterns = [name for name in names if name in finished]
     if run is None or len(patterns) < 2:

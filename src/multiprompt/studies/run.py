@@ -10,7 +10,7 @@ from multiprompt.recipes import run_experiment
 from multiprompt.recipes.cluster import Cluster
 from multiprompt.reports import write_report
 from multiprompt.studies.definition import ALL, Scale, experiments_of, load_study, study_names
-from multiprompt.studies.report import write_study_report
+from multiprompt.studies.report import Shown, write_study_report
 from multiprompt.training import SILENT, Progress
 
 
@@ -23,7 +23,7 @@ def reproduce(
     resume: bool = False,
     cluster: Cluster | None = None,
     progress: Progress = SILENT,
-) -> Path:
+) -> tuple[Path, list[Shown]]:
     """Run a study and write its report; what another run below the folder has done already is taken from there.
 
     Args:
@@ -36,14 +36,14 @@ def reproduce(
         progress: told about everything.
 
     Returns:
-        The page.
+        The page, and the studies as they are shown on it.
 
     Raises:
         UnknownNameError: there is no such study.
         CheckpointError: the folder holds runs of these studies, and ``resume`` is not given.
         MultipromptError: as ``run_experiment``; what is done stays, and ``resume`` goes on from there.
     """
-    chosen = with_uses(study_names(scale) if name == ALL else [name], scale)
+    chosen = studies_of(name, scale)
     begun = [run for run in runs_below(folder) if run.parent.name in chosen]
     if begun and not resume:
         held = ", ".join(dict.fromkeys(run.parent.name for run in begun))
@@ -57,18 +57,15 @@ def reproduce(
             others = [other for other in runs_below(folder) if other != own]
             run_experiment(experiment, own, resume=resume, reuse=others, cluster=cluster, progress=progress)
             write_report(own)
-    if name == ALL:
-        return write_study_report(chosen, scale, folder, folder / "report.html")
-    return write_study_report([name], scale, folder, folder / name / "report.html")
+    shown, page = (chosen, folder / "report.html") if name == ALL else ([name], folder / name / "report.html")
+    return page, write_study_report(shown, scale, folder, page)
 
 
-def with_uses(names: Sequence[str], scale: Scale) -> list[str]:
-    """The studies, each after those whose runs it shows."""
+def studies_of(name: str, scale: Scale) -> list[str]:
+    """The studies whose runs a study shows, itself last; of ``ALL`` every one, each after those that it needs."""
     ordered: dict[str, None] = {}
-    for name in names:
-        for used in load_study(name, scale).uses:
-            ordered.setdefault(used)
-        ordered.setdefault(name)
+    for each in study_names(scale) if name == ALL else [name]:
+        ordered |= dict.fromkeys([*load_study(each, scale).uses, each])
     return list(ordered)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from multiprompt.evaluation.results import Score
-from multiprompt.reports.tables import INVALID_LIMIT, Cell, Table, number
+from multiprompt.reports.tables import EMPTY, Cell, Table, marks_of, number
 from multiprompt.studies.cells import (
     Difference,
     Measured,
@@ -22,7 +22,6 @@ from multiprompt.studies.definition import Claim, Line, Scale, TableDefinition
 Scores = Mapping[str, Sequence[Score]]
 """Of every run, by STUDY/RUN."""
 
-EMPTY = "–"
 MARKS: Mapping[Verdict, str] = {"reproduced": "✓", "differs": "≠", "not comparable": "○"}
 """Keys of the legend in ``reports.tables``."""
 
@@ -82,7 +81,7 @@ def _shown(cell: ShownCell) -> Cell:
     ours = EMPTY
     if cell.ours is not None:
         ours = number(cell.ours.mean, cell.ours.deviation)
-        marks += "†" * (cell.ours.mean <= cell.ours.majority) + "‡" * (cell.ours.invalid > INVALID_LIMIT)
+        marks += marks_of(cell.ours.mean, cell.ours.majority, cell.ours.invalid)
     theirs = "" if cell.theirs is None else f"paper {number(cell.theirs.mean, cell.theirs.deviation)}"
     return Cell(ours, marks, theirs)
 
