@@ -3,8 +3,9 @@
 For every k: 10 draws of k examples from each of 3 target tasks, prompt tuning, a fixed number of steps with batches of
 all k examples. All ways take turns in one process, round by round, and ratios are medians over rounds, so that a
 machine whose speed changes changes them little. Beside the ratios stands their bound: no company can make an example
-cheaper than it is in the best batch of a single run, so as many examples in large batches of one run, which take their
-turns too, are the least that can be hoped for. Memory is the peak of a process with all runs over that with one.
+cheaper than it is in the best batch of a single run, if that is no larger than what all runs' batches come to. So as
+many examples in such batches of one run, which take their turns too, are the least that can be hoped for. Memory is the
+peak of a process with all runs over that with one.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ RATE = 0.05
 FEW = DataOptions(max_train=2000, max_dev=10, max_test=10)
 """Rows of a task: draws are made from these."""
 LARGE = (64, 128, 256)
-"""Batches of a single run, of which the best is the bound."""
+"""Batches of a single run, of which the best is the bound; of them those that are no larger than a joint step."""
 
 
 def training_of(backbone: FrozenT5, examples: TokenisedExamples, steps: int, batch_size: int, seed: int) -> Training:
@@ -140,7 +141,9 @@ def main() -> None:
             "peft in a plain loop": with_peft(draws, arguments.steps),
         }
         examples = len(draws) * arguments.steps * k
-        large = {f"one run, batches of {size}": (size, max(1, round(examples / size))) for size in LARGE}
+        joint = len(draws) * k
+        sizes = [size for size in LARGE if size < joint] + [joint]
+        large = {f"one run, batches of {size}": (size, max(1, round(examples / size))) for size in sizes}
         for name, (size, steps) in large.items():
             contestants[name] = large_batches(backbone, tasks, size, steps)
         seconds = alternate(contestants, arguments.rounds)

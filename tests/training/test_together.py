@@ -23,7 +23,7 @@ from multiprompt.methods.dept import Dept, ShortPrompt
 from multiprompt.options import DistillationOptions, TrainingOptions
 from multiprompt.prompts import DecomposedPrompt, FactorisedPrompt, SoftPrompt, start_task_factors, start_thin_factors
 from multiprompt.training import Run, Training, train, train_together
-from multiprompt.training.step import JOINED_EXAMPLES, JOINED_TOKENS, _bundles, _Sums
+from multiprompt.training.step import JOINED_EXAMPLES, JOINED_TOKENS, _bundles, _Sums, _update
 
 WIDTH = 16
 KINDS = ["prompt_tuning", "mpt", "mpt_group", "attempt", "dept", "decomposed_prompt_tuning"]
@@ -136,6 +136,39 @@ def test_together_is_as_alone(name, dropout):
         assert any(not torch.equal(tensor, start[n]) for n, tensor in other.method.tensors().items())
         assert (report.steps, report.best_step) == (joint_report.steps, joint_report.best_step)
     assert not backbone.model.training
+
+
+def test_each_is_clipped_by_the_norm_of_its_own_gradient_and_moved_as_adamw_says():
+    chosen = [training for training in trainings(way("padded"), 10, False) if training.options.optimiser == "adamw"]
+    runs = [Run(training) for training in chosen]
+    torch.manual_seed(0)
+    for scale, run in zip((1e-3, 0.1, 1.0, 30.0, 1e3), runs, strict=True):
+        run.set_rates()
+        for parameter in run.parameters:
+            parameter.grad = scale * torch.randn_like(parameter)
+        if len(run.parameters) > 1:
+            run.parameters[-1].grad = None  # as of a task that is absent
+    expected = []
+    for run in runs:
+        gradients = [p.grad.double() for p in run.parameters if p.grad is not None]
+        norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+        factor = min(1.0, run.training.options.clip / float(norm))
+        moved = []
+        for group in run.optimiser.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    moved.append(parameter.detach().clone())
+                    continue
+                # in the first step both corrected means are of one gradient alone
+                gradient = parameter.grad * factor
+                shrunk = parameter.detach() * (1 - group["lr"] * group["weight_decay"])
+                moved.append(shrunk - group["lr"] * gradient / (gradient.abs() + 1e-8))
+        expected.append((float(norm), moved))
+    updated = _update(runs)
+    for run, (norm, moved) in zip(runs, expected, strict=True):
+        assert updated[run][0] == pytest.approx(norm, rel=1e-5)
+        for parameter, tensor in zip(run.parameters, moved, strict=True):
+            torch.testing.assert_close(parameter.detach(), tensor, rtol=1e-5, atol=1e-6)
 
 
 def test_a_run_drops_out_as_its_own_seed_says_in_any_company():

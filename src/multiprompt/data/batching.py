@@ -121,6 +121,9 @@ def cut_by_length(
         The positions (within the batch) of every micro-batch; one micro-batch if splitting does not pay.
     """
     order = np.argsort(lengths, kind="stable")
+    count = len(order) if examples is None else int(examples.sum())
+    if count * int(lengths[order[-1]] - lengths[order[0]]) <= overhead:
+        return [order]  # even without any padding less would be saved than one more micro-batch costs
     rows = (lengths[order] + prompt_length).tolist()
     counts = np.arange(len(rows) + 1) if examples is None else np.concatenate([[0], np.cumsum(examples[order])])
     before: list[int] = counts.tolist()

@@ -29,7 +29,7 @@ def build_optimiser(groups: list[ParameterGroup], options: TrainingOptions) -> t
             warmup_init=False,
             weight_decay=options.weight_decay,
         )
-    return torch.optim.AdamW(settings, weight_decay=options.weight_decay)
+    return torch.optim.AdamW(settings, weight_decay=options.weight_decay, fused=True)
 
 
 def learning_rate_factor(step: int, steps: int, schedule: str, warmup_ratio: float) -> float:

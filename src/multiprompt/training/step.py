@@ -6,6 +6,7 @@ update; see ``multiprompt.parallel``.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -27,7 +28,7 @@ JOINED_EXAMPLES = 128
 JOINED_TOKENS = 10_000
 """Most padded tokens of several runs in one pass, prompts included: a batch of 28 sources of the study's 356 tokens."""
 
-JOINED_PASS_COST = 600
+JOINED_PASS_COST = 1000
 """What one more pass of several runs costs, in padded tokens of work; see docs/performance.md."""
 
 Piece = tuple[Run, Share]
@@ -50,7 +51,7 @@ def step(runs: Sequence[Run]) -> dict[Run, StepResult]:
         _add_gradients(bundle, sums)
     if workers().count > 1:
         _exchange(sums)
-    return {run: sums[run].result(*norms) for run in runs if (norms := _update(run)) is not None}
+    return {run: sums[run].result(*norms) for run, norms in _update(runs).items()}
 
 
 def _add_gradients(bundle: Sequence[Piece], sums: Mapping[Run, _Sums]) -> None:
@@ -83,23 +84,36 @@ def _add_gradients(bundle: Sequence[Piece], sums: Mapping[Run, _Sums]) -> None:
         weighed.sum().backward()
 
 
-def _update(run: Run) -> tuple[float, dict[int, float]] | None:
-    """Clip and update.
+def _update(runs: Sequence[Run]) -> dict[Run, tuple[float, dict[int, float]]]:
+    """Clip the gradient of every run by its own norm, and update.
 
     Returns:
-        The norm of the gradient before clipping, and those of every task's own tensors if they will be logged; None if
-        the run has failed.
+        For the runs that were updated the norm of the gradient before clipping, and those of every task's own tensors
+        if they will be logged.
     """
-    if run.error is not None:
-        return None
-    own = _task_gradients(run) if run.logs_next else {}
-    parameters = [parameter for parameter in run.parameters if parameter.grad is not None]
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, run.training.options.clip))
-    if not math.isfinite(norm):
-        run.fail(f"the gradient is not finite ({norm})")
-        return None
-    run.optimiser.step()
-    return norm, own
+    gradients = {run: [p.grad for p in run.parameters if p.grad is not None] for run in runs if run.error is None}
+    norms = _norms(gradients)
+    updated, factors = {}, []
+    for run, norm in norms.items():
+        if not math.isfinite(norm):
+            run.fail(f"the gradient is not finite ({norm})")
+            continue
+        updated[run] = norm, _task_gradients(run) if run.logs_next else {}
+        factors += [min(1.0, run.training.options.clip / (norm + 1e-6))] * len(gradients[run])
+    # All in one: calls for every run's few small tensors would take longer than the arithmetic.
+    if factors:
+        torch._foreach_mul_([gradient for run in updated for gradient in gradients[run]], factors)
+    for run in updated:
+        run.optimiser.step()
+    return updated
+
+
+def _norms(gradients: Mapping[Run, Sequence[Tensor]]) -> dict[Run, float]:
+    """The norm of all tensors of each run, with one transfer from the device."""
+    every = [gradient for each in gradients.values() for gradient in each]
+    squares = torch.stack(torch._foreach_norm(every)).double().square().tolist() if every else []
+    ends = itertools.accumulate(map(len, gradients.values()), initial=0)
+    return {run: math.sqrt(sum(squares[a:b])) for run, (a, b) in zip(gradients, itertools.pairwise(ends), strict=True)}
 
 
 def _task_gradients(run: Run) -> dict[int, float]:
