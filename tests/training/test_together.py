@@ -202,6 +202,26 @@ class KillAt:
             raise Killed
 
 
+class Speeds:
+    def __init__(self) -> None:
+        self.seen: list[float] = []
+
+    def begin(self, stage, total): ...
+    def end(self, stage, summary): ...
+    def message(self, text): ...
+    def step(self, step, loss, speed):
+        self.seen.append(speed)
+
+
+def test_the_speed_of_a_joint_training_is_that_of_all_its_runs_not_their_sum():
+    chosen = [replace(training, steps=3) for training in trainings(way("padded"), 3, False)]
+    progress = Speeds()
+    speeds = [report.examples_per_second for report in train_together(chosen, progress)]
+    assert len(progress.seen) == 3
+    # All examples over all seconds lie between the slowest and the fastest.
+    assert min(speeds) * 0.999 <= progress.seen[-1] <= max(speeds) * 1.001
+
+
 def test_each_selects_logs_and_goes_on_as_alone(tmp_path):
     backbone = way("padded")
     alone = trainings(backbone, 6, True, tmp_path / "alone")

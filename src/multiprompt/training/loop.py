@@ -62,7 +62,10 @@ def train_together(trainings: Sequence[Training], progress: Progress = SILENT) -
                 progress.message(finding.text(run.training.title))
         if results:
             loss = sum(result.loss for result in results.values()) / len(results)
-            progress.step(max(run.state.step for run in active), loss, sum(run.speed for run in results))
+            # Each run has been given its share of the seconds, so its own speed is that of all of them.
+            taken = sum(run.state.seconds for run in results)
+            speed = sum(run.state.examples for run in results) / max(taken, 1e-9)
+            progress.step(max(run.state.step for run in active), loss, speed)
         # All at once: runs that go on from the same step go through the same joint passes again.
         if any(run.is_due for run in results):
             for run in results:
