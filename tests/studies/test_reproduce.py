@@ -129,3 +129,14 @@ def test_a_heatmap_shows_the_prompts_that_are_there(made):
     assert "mini-paws" not in chart.svg  # not trained
     assert not list(_heatmap(HeatmapDefinition("cosines", Choice("both", "mpt", "all", tasks[3:])), run))
     assert not list(_heatmap(HeatmapDefinition("cosines", Choice("both", "mpt", "all", tasks)), None))
+
+
+def test_figures_are_drawn_on_the_page_and_told_in_the_markdown(made, tmp_path):
+    from multiprompt.studies import write_study_report
+
+    folder, _ = made
+    (tmp_path / "figure5").mkdir()
+    (tmp_path / "figure5" / "l20").symlink_to(folder / "table6" / "both")
+    write_study_report(["figure5"], "mini", tmp_path, tmp_path / "report.html")
+    (said,) = re.findall(r"<desc>(MPT, 20: .*)</desc>", (tmp_path / "report.html").read_text())
+    assert f"(drawn on the page): {said}." in (tmp_path / "report.md").read_text()

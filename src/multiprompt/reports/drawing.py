@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
+from html import escape, unescape
 
 
 class Axis:
@@ -74,3 +74,8 @@ def svg(
         f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" role="img"{least}><title>{escape(title)}</title>'
         f"<desc>{escape(description)}</desc>{''.join(parts)}</svg>"
     )
+
+
+def in_words(chart: str) -> str:
+    """What a chart of ``svg`` shows, in the words that it carries: its text alternative where nothing can be drawn."""
+    return unescape(chart.partition("<desc>")[2].partition("</desc>")[0])

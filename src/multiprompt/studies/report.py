@@ -13,6 +13,7 @@ from multiprompt.analysis import prompt_similarity
 from multiprompt.files import write_text
 from multiprompt.plan import PlannedStage
 from multiprompt.reports.charts import loss_chart
+from multiprompt.reports.drawing import in_words
 from multiprompt.reports.heatmap import heatmap_chart
 from multiprompt.reports.html import FOOTER, details, items, page, table_html
 from multiprompt.reports.run import Run, read_run
@@ -214,6 +215,10 @@ def _figure(chart: Chart) -> str:
     )
 
 
+def _said(chart: Chart) -> str:
+    return escape_markdown(in_words(chart.svg))
+
+
 def _markdown(shown: Sequence[Shown], scale: Scale) -> str:
     parts = [f"# The study at {scale} scale" if len(shown) > 1 else f"# {escape_markdown(shown[0].study.title)}"]
     if scale == "mini":
@@ -226,8 +231,7 @@ def _markdown(shown: Sequence[Shown], scale: Scale) -> str:
         if each.missing:
             parts += ["**Not finished:**", "\n".join(f"- {escape_markdown(line)}" for line in each.missing)]
         parts += [to_markdown(table).rstrip() for table in each.tables]
-        if each.charts:
-            parts.append("Figures are on the page: " + "; ".join(escape_markdown(c.caption) for c in each.charts) + ".")
+        parts += [f"**{escape_markdown(c.caption)}** (drawn on the page): {_said(c)}." for c in each.charts]
         if each.notes:
             parts.append("\n".join(f"- {escape_markdown(note)}" for note in each.notes))
     parts.append(HOW_TO_READ)
