@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 from multiprompt.evaluation.summaries import Summary
-from multiprompt.reports.drawing import Axis, short, svg, text
+from multiprompt.reports.drawing import Axis, LogAxis, short, svg, text
 from multiprompt.reports.run import Points, Stage
 from multiprompt.reports.tables import number
 
@@ -23,14 +24,15 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 12.0, 20.0, 34.0
 def loss_chart(name: str, stages: Sequence[Stage]) -> str:
     """Loss and dev metric of one stage over its steps, a curve for every seed and draw.
 
-    The dev metric has an axis of its own on the right.
+    The loss has a logarithmic axis where half of the losses would else lie in its lowest tenth. The dev metric has an
+    axis of its own on the right.
     """
     losses = [thin(stage.losses) for stage in stages]
     last = max((points[-1][0] for points in losses if points), default=1)
     dev = [stage.dev for stage in stages if len(stage.dev) > 1]
     right = _RIGHT + (24.0 if dev else 0.0)
     across = Axis(0.0, float(last), _LEFT, _WIDTH - right)
-    up = Axis(0.0, max((v for points in losses for _, v in points), default=1.0), _HEIGHT - _BOTTOM, _TOP)
+    up = _loss_axis([value for points in losses for _, value in points])
     parts = [_grid(across, up, right)]
     for position, points in enumerate(losses):
         parts.append(_curve(points, across, up, f"loss seed{min(position, 3)}"))
@@ -45,6 +47,13 @@ def loss_chart(name: str, stages: Sequence[Stage]) -> str:
     parts.append(text((_LEFT + _WIDTH - right) / 2, _HEIGHT - 4, "step", "label", "middle"))
     described = "; ".join(_describe(stage) for stage in stages)
     return svg(f"{name}: training loss", described, _WIDTH, _HEIGHT, parts)
+
+
+def _loss_axis(losses: Sequence[float]) -> Axis | LogAxis:
+    highest = max(losses, default=1.0)
+    if losses and min(losses) > 0 and statistics.median(losses) < highest / 10:
+        return LogAxis(min(losses), highest, _HEIGHT - _BOTTOM, _TOP)
+    return Axis(0.0, highest, _HEIGHT - _BOTTOM, _TOP)
 
 
 def _describe(stage: Stage) -> str:
@@ -115,7 +124,7 @@ def thin(points: Points) -> Points:
     return tuple((group[-1][0], sum(v for _, v in group) / len(group)) for group in groups)
 
 
-def _grid(across: Axis, up: Axis, right: float) -> str:
+def _grid(across: Axis, up: Axis | LogAxis, right: float) -> str:
     parts = []
     for tick in up.ticks(4):
         y = up(tick)
@@ -126,7 +135,7 @@ def _grid(across: Axis, up: Axis, right: float) -> str:
     return "".join(parts)
 
 
-def _curve(points: Points, across: Axis, up: Axis, kind: str) -> str:
+def _curve(points: Points, across: Axis, up: Axis | LogAxis, kind: str) -> str:
     if len(points) == 1:
         points *= 2  # a line of no length is drawn as a dot, a single point not at all
     places = " ".join(f"{across(step):.1f},{up(value):.1f}" for step, value in points)

@@ -31,6 +31,23 @@ class Axis:
         return [(first + i) * step for i in range(count + 1)]
 
 
+class LogAxis:
+    """Positive values to places by their logarithm, between powers of ten."""
+
+    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+        first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+        self.first, self.powers = first, max(last - first, 1)
+        self.start, self.end = start, end
+
+    def __call__(self, value: float) -> float:
+        return self.start + (math.log10(value) - self.first) / self.powers * (self.end - self.start)
+
+    def ticks(self, about: int) -> list[float]:
+        """Powers of ten, so many or fewer."""
+        every = math.ceil((self.powers + 1) / about)
+        return [10.0**power for power in range(self.first, self.first + self.powers + 1, every)]
+
+
 def _round_step(rough: float) -> float:
     """The smallest of 1, 2, 5 times a power of ten that is not below ``rough``."""
     power = 10.0 ** math.floor(math.log10(rough))

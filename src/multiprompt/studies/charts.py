@@ -83,10 +83,12 @@ def scatter_chart(title: str, points: Sequence[ShownPoint]) -> str:
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP}" y2="{_HEIGHT - _BOTTOM}"/>')
         parts.append(text(x, _HEIGHT - _BOTTOM + 16, _power(power), "tick", "middle"))
     taken: list[tuple[float, float, float]] = []
+    names = []
     for point in sorted(points, key=lambda point: -point.ours.mean):
         x, y = x_of(point.ours.parameters), up(point.ours.mean)
         parts.append(_measured(x, point.ours, up, 0))
-        parts.append(_named(point.label, x, y, taken))
+        names.append(_named(point.label, x, y, taken))
+    parts += names  # on top of all intervals
     parts.append(text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, "trained numbers per task", "label", "middle"))
     described = (
         f"{point.label}: {point.ours.parameters:,} trained numbers, {number(point.ours.mean, point.ours.deviation)}"

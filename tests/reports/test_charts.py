@@ -1,0 +1,55 @@
+"""Curves of losses: every value has its place, and an axis that lets it be seen."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from multiprompt.reports.charts import loss_chart
+from multiprompt.reports.drawing import LogAxis, in_words, svg
+from multiprompt.reports.run import Stage
+
+
+def ticks_of(losses):
+    """The numbers beside the vertical axis, and the heights of the curve."""
+    stage = Stage(0, "source", 0, tuple((10 * i, loss) for i, loss in enumerate(losses)), (), True)
+    drawn = ET.fromstring(loss_chart("source", [stage]))
+    ticks = [
+        float(each.text) for each in drawn.iter("text") if each.get("text-anchor") == "end" and each.text != "loss"
+    ]
+    (curve,) = drawn.iter("polyline")
+    return ticks, [float(place.split(",")[1]) for place in curve.get("points").split()]
+
+
+def test_losses_that_fall_by_orders_of_magnitude_get_a_logarithmic_axis():
+    ticks, heights = ticks_of([80.0, 8.0, 0.8, 0.8, 0.8])
+    assert ticks == [0.1, 1, 10, 100]
+    assert heights[1] - heights[0] == pytest.approx(heights[2] - heights[1], abs=0.2)
+
+
+@pytest.mark.parametrize("losses", [[2.0, 1.0, 0.5], [80.0, 0.5, 0.0]], ids=["of one size", "with a zero"])
+def test_others_have_an_axis_from_zero(losses):
+    ticks, heights = ticks_of(losses)
+    assert ticks[0] == 0
+    assert ticks[2] - ticks[1] == pytest.approx(ticks[1] - ticks[0])
+    assert heights == sorted(heights)  # falling losses; heights are counted from the top
+
+
+@given(st.floats(1e-6, 1e6), st.floats(1e-6, 1e6), st.integers(2, 6))
+def test_a_logarithmic_axis_holds_its_values_between_its_ends(one, other, about):
+    low, high = sorted((one, other))
+    axis = LogAxis(low, high, 100.0, 0.0)
+    assert -1e-6 <= axis(high) <= axis(low) <= 100 + 1e-6
+    ticks = axis.ticks(about)
+    assert 1 <= len(ticks) <= about
+    assert ticks == sorted(set(ticks))
+
+
+def test_the_words_of_a_chart_are_read_back():
+    said = "MPT < PT & 70.0 ± 1.0"
+    assert in_words(svg("title", said, 10, 10, ["<text>desc</text>"])) == said
+    assert re.search("MPT &lt; PT", svg("title", said, 10, 10, []))
