@@ -1,10 +1,16 @@
-"""Published models of the T5 family: their names on the Hugging Face hub, their shapes, their sizes. No torch."""
+"""Models of the T5 family by name: those on the Hugging Face hub with their shapes and sizes, and our own. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+EMBEDDED = "embedded"
+"""The small model that comes with the package."""
+
+SHIPPED = ("embedded-small", EMBEDDED)
+"""All that come with the package, each a folder of ``multiprompt.backbone`` by its name."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
-from multiprompt.backbone import EMBEDDED, load_backbone, load_tokenizer
+from multiprompt.backbone import load_backbone, load_tokenizer
 from multiprompt.errors import BackboneError
+from multiprompt.t5_family import EMBEDDED
 
 
 def test_a_saved_folder_gives_the_same_logits(tiny_folder, tiny_backbone, caplog):

@@ -1,4 +1,4 @@
-"""The shipped model: complete, small, plain T5, and able to do what its documentation says."""
+"""The shipped models: complete, small, plain T5, and able to do what their documentation says."""
 
 from __future__ import annotations
 
@@ -12,22 +12,35 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 import multiprompt
 from multiprompt.mini.skills import make_example
+from multiprompt.t5_family import SHIPPED
 
-FOLDER = Path(multiprompt.__file__).parent / "backbone" / "embedded"
+
+@pytest.fixture(scope="module", params=SHIPPED)
+def folder(request) -> Path:
+    return Path(multiprompt.__file__).parent / "backbone" / request.param
 
 
 @pytest.fixture(scope="module")
-def model() -> T5ForConditionalGeneration:
-    return T5ForConditionalGeneration.from_pretrained(FOLDER).eval()
+def model(folder: Path) -> T5ForConditionalGeneration:
+    return T5ForConditionalGeneration.from_pretrained(folder).eval()
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
-    return AutoTokenizer.from_pretrained(FOLDER)
+def tokenizer(folder: Path):
+    return AutoTokenizer.from_pretrained(folder)
 
 
-def test_folder_is_complete_and_small() -> None:
-    names = {path.name for path in FOLDER.iterdir()}
+def test_both_have_one_tokenizer() -> None:
+    texts = {
+        (path / "tokenizer.json").read_text()
+        for path in (Path(multiprompt.__file__).parent / "backbone").glob("embedded*")
+    }
+    assert len(SHIPPED) == 2
+    assert len(texts) == 1
+
+
+def test_folder_is_complete_and_small(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()}
     assert {
         "config.json",
         "generation_config.json",
@@ -37,11 +50,11 @@ def test_folder_is_complete_and_small() -> None:
         "MODEL_CARD.md",
         "pretraining_log.jsonl",
     } <= names
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 12_000_000
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 12_000_000
 
 
-def test_configuration_is_plain_t5(model: T5ForConditionalGeneration, tokenizer) -> None:
-    config = json.loads((FOLDER / "config.json").read_text())
+def test_configuration_is_plain_t5(folder: Path, model: T5ForConditionalGeneration, tokenizer) -> None:
+    config = json.loads((folder / "config.json").read_text())
     assert config["model_type"] == "t5"
     assert config["dropout_rate"] == 0.0
     assert config["pad_token_id"] == config["decoder_start_token_id"] == 0
@@ -51,8 +64,8 @@ def test_configuration_is_plain_t5(model: T5ForConditionalGeneration, tokenizer)
     assert model.config.vocab_size % 64 == 0
 
 
-def test_attention_implementations_agree(model: T5ForConditionalGeneration, tokenizer) -> None:
-    eager = T5ForConditionalGeneration.from_pretrained(FOLDER, attn_implementation="eager").eval()
+def test_attention_implementations_agree(folder: Path, model: T5ForConditionalGeneration, tokenizer) -> None:
+    eager = T5ForConditionalGeneration.from_pretrained(folder, attn_implementation="eager").eval()
     batch = tokenizer(["text: what a lovely film.", "a b"], padding=True, return_tensors="pt")
     start = torch.zeros(2, 2, dtype=torch.long)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Loading a T5-family model from the hub, from a folder, or the one embedded in this package."""
+"""Loading a T5-family model from the hub, from a folder, or one that comes with this package."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ import torch
 
 from multiprompt.backbone.frozen_t5 import FrozenT5
 from multiprompt.errors import BackboneError
-from multiprompt.t5_family import PUBLISHED
-
-EMBEDDED = "embedded"
-"""Name of the small model that is shipped with the package."""
+from multiprompt.t5_family import EMBEDDED, PUBLISHED, SHIPPED
 
 _logger = logging.getLogger("multiprompt.backbone")
 
@@ -32,7 +29,8 @@ def load_backbone(
     """Load a frozen T5 (v1.0, v1.1, LM-adapted or Flan; any size) with its tokenizer.
 
     Args:
-        name: ``"embedded"``, the name of a model on the hub such as ``"t5-base"``, or a folder.
+        name: ``"embedded"`` or ``"embedded-small"``, which come with this package, the name of a model on the hub such
+            as ``"t5-base"``, or a folder.
         revision: commit or tag on the hub.
         device: ``"auto"`` takes the GPU if there is one.
         precision: ``"auto"`` is bfloat16 on a GPU that computes in it and float32 elsewhere. The prompt, its
@@ -106,8 +104,9 @@ def _load_config(name: str, revision: str | None) -> Any:
         config = AutoConfig.from_pretrained(path, revision=revision)
     except Exception as error:  # the hub client raises errors of many kinds
         raise BackboneError(
-            f"cannot load the backbone {name!r}: {_first_line(error)}. Expected {EMBEDDED!r}, a folder with a "
-            "config.json, or the name of a model on the hub (which needs a network or an earlier download)"
+            f"cannot load the backbone {name!r}: {_first_line(error)}. Expected {', '.join(map(repr, SHIPPED))}, a "
+            "folder with a config.json, or the name of a model on the hub (which needs a network or an earlier "
+            "download)"
         ) from error
     if config.model_type != "t5":
         raise BackboneError(f"the backbone {name!r} is a {config.model_type!r} model; only the T5 family is supported")
@@ -147,7 +146,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _path(name: str) -> str:
-    return str(Path(__file__).parent / "embedded") if name == EMBEDDED else name
+    return str(Path(__file__).parent / name) if name in SHIPPED else name
 
 
 def pick_attention(device: torch.device) -> str:

@@ -136,12 +136,12 @@ def _recipes() -> Iterable[tuple[str, str]]:
 
 def _backbones() -> Iterable[tuple[str, ...]]:
     import multiprompt
-    from multiprompt.t5_family import PUBLISHED
+    from multiprompt.t5_family import PUBLISHED, SHIPPED
 
-    embedded = Path(multiprompt.__file__).parent / "backbone" / "embedded"
-    if (embedded / "config.json").exists():
-        width = json.loads((embedded / "config.json").read_text(encoding="utf-8"))["d_model"]
-        yield "embedded", f"{width:,}", f"{_stored_numbers(embedded / 'model.safetensors'):,}", "in this package"
+    for name in SHIPPED:
+        folder = Path(multiprompt.__file__).parent / "backbone" / name
+        width = json.loads((folder / "config.json").read_text(encoding="utf-8"))["d_model"]
+        yield name, f"{width:,}", f"{_stored_numbers(folder / 'model.safetensors'):,}", "in this package"
     for name, model in PUBLISHED.items():
         yield name, f"{model.width:,}", f"{model.parameters:,}", "Hugging Face hub"
 

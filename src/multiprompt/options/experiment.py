@@ -38,7 +38,7 @@ class BackboneOptions:
     """The frozen language model."""
 
     name: str = "embedded"
-    """"embedded", the name of a T5 on the hub, or a folder."""
+    """"embedded", "embedded-small", the name of a T5 on the hub, or a folder."""
     revision: str | None = None
     """Commit or tag on the hub."""
     device: str = "auto"

@@ -109,7 +109,7 @@ def count_parameters(
 
     Args:
         method: its name, or "source" for the source stage of multitask prompt tuning.
-        backbone: a published model, "embedded", a folder, or another name on the hub.
+        backbone: a published model, "embedded", "embedded-small", a folder, or another name on the hub.
         group: tasks that are trained together. Methods that share nothing among tasks are built for one task.
         length: of prompts.
         rank: of the factors of mpt and of its source stage, of lora, or of decomposed_prompt_tuning; None for the
