@@ -46,7 +46,7 @@ def loss_chart(name: str, stages: Sequence[Stage]) -> str:
     parts.append(text(_LEFT - 5, 9.0, "loss", "label", "end"))
     parts.append(text((_LEFT + _WIDTH - right) / 2, _HEIGHT - 4, "step", "label", "middle"))
     described = "; ".join(_describe(stage) for stage in stages)
-    return svg(f"{name}: training loss", described, _WIDTH, _HEIGHT, parts)
+    return svg(f"{name}: training loss", described, _WIDTH, _HEIGHT, parts, kind="chart losses")
 
 
 def _loss_axis(losses: Sequence[float]) -> Axis | LogAxis:
