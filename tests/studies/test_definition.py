@@ -127,6 +127,32 @@ def test_published_averages_are_means_of_their_cells():
     assert checked > 40
 
 
+def test_published_differences_are_those_of_the_printed_cells():
+    """Of every finding whose two sides are rows or columns of a printed table."""
+    checked = 0
+    for name in study_names("paper"):
+        study = load_study(name, "paper")
+        printed = {}
+        for table in study.tables:
+            for row in table.rows:
+                for column in table.columns:
+                    choice = row.within(column).within(table.scores)
+                    cell = published_value(table.published or "", row.published_name, column.published_name)
+                    if cell is not None and len(choice.tasks) == 1:
+                        printed[choice.run, choice.method, choice.shots or "all", choice.tasks[0]] = cell.mean
+        for claim in study.claims:
+            sides = [
+                [printed.get((side.run, side.method, side.shots or "all", task)) for task in side.tasks]
+                for side in (claim.better.within(claim.scores), claim.worse.within(claim.scores))
+            ]
+            if claim.published is None or None in sides[0] + sides[1]:
+                continue
+            better, worse = map(statistics.fmean, sides)
+            assert claim.published == pytest.approx(better - worse, abs=0.11), (name, claim.text)
+            checked += 1
+    assert checked >= 15
+
+
 def test_costs_follow_the_formula():
     """T5-base by hand: 32 examples of 356 source tokens, 16 target tokens, forward and back."""
     (run,) = (e for r, e in experiments_of("table6", load_study("table6", "paper"), "paper").items() if r == "neither")
