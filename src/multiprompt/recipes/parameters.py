@@ -128,13 +128,26 @@ def count_parameters(
     options, items = _METHODS[method]
     options, prompt = _with_rank(method, options, PromptOptions(length=length, start="normal"), rank)
     model = outline_backbone(backbone)
-    start = _start(model, tasks, options, prompt)
-    built = _source_stage(start) if method == SOURCE else build_method(method, start)
-    trained = sum(p.numel() for each in built.parameter_groups() for p in each.parameters)
+    trained = trained_numbers(method, model, tasks, options, prompt)
     arithmetic = tuple(items(_Shape.of(model.model.config, prompt), options))
     count = ParameterCount(method, backbone, tasks, arithmetic, trained, model.parameter_count())
     assert math.isclose(count.per_task, sum(item.per_task(tasks) for item in arithmetic)), f"arithmetic of {method}"
     return count
+
+
+def trained_numbers(method: str, backbone: FrozenT5, tasks: int, options: Any, prompt: PromptOptions) -> int:
+    """Build a method on a backbone without weights or tokenizer, and count what it trains for all tasks together.
+
+    Args:
+        method: its name, or "source".
+        backbone: of ``outline_backbone``.
+        tasks: that are trained together.
+        options: of the method; nothing that has to be trained or retrieved before.
+        prompt: starts from random numbers, as words need a tokenizer.
+    """
+    start = _start(backbone, tasks, options, prompt)
+    built = _source_stage(start) if method == SOURCE else build_method(method, start)
+    return sum(p.numel() for each in built.parameter_groups() for p in each.parameters)
 
 
 def countable_methods() -> tuple[str, ...]:
