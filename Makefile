@@ -3,7 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install quickstart test test-all check format clean
+.PHONY: help install quickstart test test-all test-newest lock check format clean
+
+# The build backend is installed first and used as it is, so that the lock holds for it too.
+define INSTALL
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "multiprompt needs Python 3.11 or newer, \
+	and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12 ..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) setuptools wheel
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) --no-build-isolation -e ".[hub,dev]"
+endef
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -11,8 +20,7 @@ help: ## Show what can be made
 install: $(INSTALLED) ## Make the virtual environment and install multiprompt with all that its tests need
 
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[hub,dev]"
+	$(call INSTALL,.venv,-c constraints.txt)
 	@touch $@
 
 quickstart: $(INSTALLED) ## Run the whole method on the embedded model: teachers, source prompt, targets, report
@@ -24,6 +32,14 @@ test: $(INSTALLED) ## Run the fast tests
 test-all: $(INSTALLED) ## Run all tests that need no network
 	$(BIN)/python -m pytest -n auto -m "not network"
 
+test-newest: ## Run the fast tests with the newest release of every package, in an environment of its own
+	$(call INSTALL,.venv-newest,--upgrade)
+	.venv-newest/bin/python -m pytest -n auto -m "not slow and not network"
+
+lock: ## Write constraints.txt from the environment of test-newest; run that first, and the tests after it
+	tools/lock.sh .venv-newest > constraints.new
+	mv constraints.new constraints.txt
+
 check: $(INSTALLED) ## Lint, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -34,4 +50,4 @@ format: $(INSTALLED) ## Put the code into its form
 	$(BIN)/ruff format
 
 clean: ## Remove the environment and all caches
-	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis build src/*.egg-info
+	rm -rf .venv .venv-newest .pytest_cache .ruff_cache .mypy_cache .hypothesis build src/*.egg-info

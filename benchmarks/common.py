@@ -15,8 +15,9 @@ import numpy as np
 import torch
 
 from multiprompt.backbone import FrozenT5, products
+from multiprompt.backbone.loading import pick_attention
 from multiprompt.batch import IGNORED
-from multiprompt.data import MICRO_BATCH_COST, BatchStream, Ragged, Sampler, TokenisedExamples
+from multiprompt.data import BatchStream, Ragged, Sampler, TokenisedExamples
 from multiprompt.options import TrainingOptions
 from multiprompt.prompts import SoftPrompt
 
@@ -26,6 +27,17 @@ PROMPT_LENGTH = 100
 def clock() -> float:
     """Wall time; with a single thread the time of the processor, which other programs do not lengthen."""
     return time.process_time() if torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def seconds_on(device: torch.device, run: Callable[[], object]) -> float:
+    """Wall time of a function; of a GPU too, which goes on working when the function has returned."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    began = time.perf_counter()
+    run()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began
 
 
 def resident(field: str) -> float:
@@ -56,19 +68,21 @@ LENGTHS: dict[str, tuple[float, float]] = {
 """Mean and standard deviation of the source lengths that are drawn, task prefix included."""
 
 
-def random_model(shape: str, attention: str | None = None) -> Any:
-    """A random ``T5ForConditionalGeneration``; its attention is transformers' default unless named."""
+def random_model(shape: str, attention: str | None = None, device: torch.device | str = "cpu") -> Any:
+    """A random ``T5ForConditionalGeneration``, in bfloat16 on a GPU; with transformers' attention unless named."""
     from transformers import T5Config, T5ForConditionalGeneration
 
     torch.manual_seed(0)
     options = {} if attention is None else {"attn_implementation": attention}
     model = T5ForConditionalGeneration._from_config(T5Config(decoder_start_token_id=0, **SHAPES[shape]), **options)
-    return model.requires_grad_(False).eval()
+    precision = torch.bfloat16 if torch.device(device).type == "cuda" else torch.float32
+    return model.to(device, precision).requires_grad_(False).eval()
 
 
-def random_backbone(shape: str, attention: str = "eager") -> FrozenT5:
-    """What ``load_backbone`` gives on a CPU, with random weights."""
-    return FrozenT5(random_model(shape, attention), SimpleNamespace(pad_token_id=0), shape)
+def random_backbone(shape: str, attention: str | None = None, device: torch.device | str = "cpu") -> FrozenT5:
+    """What ``load_backbone`` gives on a device, with random weights."""
+    model = random_model(shape, attention or pick_attention(torch.device(device)), device)
+    return FrozenT5(model, SimpleNamespace(pad_token_id=0), shape)
 
 
 def random_prompt(width: int) -> SoftPrompt:
@@ -91,7 +105,12 @@ def random_examples(
     return TokenisedExamples(Ragged.of(sources), Ragged.of(targets), 0, 0)
 
 
-def plain_batch(tasks: Sequence[TokenisedExamples], drawn: Sequence[tuple[int, int]], width: int | None) -> Any:
+def plain_batch(
+    tasks: Sequence[TokenisedExamples],
+    drawn: Sequence[tuple[int, int]],
+    width: int | None,
+    device: torch.device | str = "cpu",
+) -> Any:
     """Padding as most training scripts do it: to the longest example, or to a fixed width."""
     sources = [torch.from_numpy(tasks[t].sources[i].astype(np.int64)) for t, i in drawn]
     targets = [torch.from_numpy(tasks[t].targets[i].astype(np.int64)) for t, i in drawn]
@@ -101,15 +120,16 @@ def plain_batch(tasks: Sequence[TokenisedExamples], drawn: Sequence[tuple[int, i
     lengths = torch.tensor([len(source) for source in sources])
     mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
     labels = torch.nn.utils.rnn.pad_sequence(targets, batch_first=True, padding_value=IGNORED)
-    return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    batch = {"input_ids": ids, "attention_mask": mask, "labels": labels}
+    return {name: tensor.to(device) for name, tensor in batch.items()}
 
 
 def stream_of(
     backbone: FrozenT5, tasks: Sequence[TokenisedExamples], sampler: Sampler, prompt_length: int = PROMPT_LENGTH
 ) -> BatchStream:
     """The batches as a run gets them."""
-    cost = MICRO_BATCH_COST if backbone.pads else None
-    return BatchStream(tasks, sampler, pad_id=0, prompt_length=prompt_length, micro_batch_cost=cost)
+    cost = backbone.costs.micro_batch if backbone.pads else None
+    return BatchStream(tasks, sampler, 0, prompt_length, None, cost, backbone.costs.most_tokens)
 
 
 def training_options(dropout: bool) -> TrainingOptions:

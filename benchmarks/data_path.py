@@ -171,7 +171,8 @@ def sample_mixture(folder: Path, *_: Any) -> dict[str, float]:
     """Examples a second of the sampler, of padded batches, and of batches cut by length; and memory after all that."""
     import torch
 
-    from multiprompt.data import MICRO_BATCH_COST, BatchStream, Ragged, TaskSampler, TokenisedExamples
+    from multiprompt.backbone.costs import CPU
+    from multiprompt.data import BatchStream, Ragged, TaskSampler, TokenisedExamples
     from multiprompt.token_files import open_token_file
 
     torch.set_num_threads(1)
@@ -183,7 +184,7 @@ def sample_mixture(folder: Path, *_: Any) -> dict[str, float]:
     figures = {"examples": float(sum(map(len, tasks)))}
     sampler = TaskSampler([len(task) for task in tasks], BATCH_SIZE, seed=0)
     padded = BatchStream(tasks, sampler, 0, prompt_length=100, micro_batch_cost=None)
-    cut = BatchStream(tasks, sampler, 0, prompt_length=100, micro_batch_cost=MICRO_BATCH_COST)
+    cut = BatchStream(tasks, sampler, 0, prompt_length=100, micro_batch_cost=CPU.micro_batch)
     for name, draw in {"positions": sampler.draw, "padded": padded.__next__, "cut": cut.__next__}.items():
         figures[name] = BATCH_SIZE / seconds_of(draw)
     status = Path("/proc/self/status").read_text()

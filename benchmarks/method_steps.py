@@ -57,24 +57,38 @@ PEFT: dict[str, Callable[[], Any]] = {
 }
 
 
-def ours(name: str, examples: TokenisedExamples, dropout: bool) -> Callable[[], None]:
-    """An epoch as a stage of a run trains it."""
-    backbone = random_backbone("small")
+def ours(
+    name: str,
+    examples: TokenisedExamples,
+    dropout: bool,
+    shape: str = "small",
+    device: str = "cpu",
+    size: int = BATCH_SIZE,
+) -> Callable[[], None]:
+    """An epoch in batches of a size, as a stage of a run trains it."""
+    backbone = random_backbone(shape, device=device)
     method = OURS[name](backbone, dropout).__enter__()  # its backbone is its own and ends with it
-    sampler = EpochSampler(examples.sources.lengths, BATCH_SIZE, seed=0)
+    sampler = EpochSampler(examples.sources.lengths, size, seed=0)
     stream = stream_of(backbone, [examples], sampler, method.prompt_length)
     run = Run(Training(method, stream, training_options(dropout), steps=10**6, seed=0))
 
     def epoch() -> None:
-        for _ in range(0, len(examples), BATCH_SIZE):
+        for _ in range(0, len(examples), size):
             step([run])
 
     return epoch
 
 
-def peer(name: str, examples: TokenisedExamples, dropout: bool) -> Callable[[], None]:
-    """An epoch of the library itself, in a plain loop."""
-    model = random_model("small")
+def peer(
+    name: str,
+    examples: TokenisedExamples,
+    dropout: bool,
+    shape: str = "small",
+    device: str = "cpu",
+    size: int = BATCH_SIZE,
+) -> Callable[[], None]:
+    """An epoch of the library itself, in a plain loop; in bfloat16 on a GPU."""
+    model = random_model(shape, device=device)
     if name in PEFT:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
@@ -88,9 +102,9 @@ def peer(name: str, examples: TokenisedExamples, dropout: bool) -> Callable[[], 
 
     def epoch() -> None:
         order = random.permutation(len(examples)).tolist()
-        for start in range(0, len(order), BATCH_SIZE):
-            drawn = [(0, position) for position in order[start : start + BATCH_SIZE]]
-            model(**plain_batch([examples], drawn, None)).loss.backward()
+        for start in range(0, len(order), size):
+            drawn = [(0, position) for position in order[start : start + size]]
+            model(**plain_batch([examples], drawn, None, device)).loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, 1.0)
             optimiser.step()
             optimiser.zero_grad()

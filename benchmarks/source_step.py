@@ -41,24 +41,33 @@ def random_teachers(width: int) -> torch.Tensor:
     return torch.randn(len(TASKS), PROMPT_LENGTH, width, generator=torch.Generator().manual_seed(2))
 
 
-def ours(tasks: list[TokenisedExamples], dropout: bool, steps: int) -> Callable[[], None]:
-    backbone = random_backbone("small")
+def our_training(
+    tasks: list[TokenisedExamples], dropout: bool, steps: int, shape: str = "small", device: str = "cpu"
+) -> Training:
+    """Source training from all tasks."""
+    backbone = random_backbone(shape, device=device)
     teachers = random_teachers(backbone.width)
     factors = [start_task_factors(PROMPT_LENGTH, backbone.width) for _ in TASKS]
     prompt = DecomposedPrompt(teachers[0], factors)
     options = DistillationOptions(temperature=TEMPERATURE, weight=WEIGHT)
     method = SourceTraining(backbone, prompt, teachers, options, dropout=dropout)
-    stream = stream_of(backbone, tasks, sampler_of(tasks))
+    return Training(method, stream_of(backbone, tasks, sampler_of(tasks)), training_options(dropout), steps, seed=0)
+
+
+def ours(tasks: list[TokenisedExamples], dropout: bool, steps: int) -> Callable[[], None]:
+    training = our_training(tasks, dropout, steps)
 
     def run() -> None:
-        train(Training(method, stream, training_options(dropout), steps, seed=0))
+        train(training)
 
     return run
 
 
-def with_peft(tasks: list[TokenisedExamples], dropout: bool, steps: int) -> Callable[[], None]:
-    base = random_model("small")
-    teachers = random_teachers(base.config.d_model)
+def with_peft(
+    tasks: list[TokenisedExamples], dropout: bool, steps: int, shape: str = "small", device: str = "cpu"
+) -> Callable[[], None]:
+    base = random_model(shape, device=device)
+    teachers = random_teachers(base.config.d_model).to(device, base.dtype)
     config = MultitaskPromptTuningConfig(
         task_type=TaskType.SEQ_2_SEQ_LM,
         num_virtual_tokens=PROMPT_LENGTH,
@@ -71,9 +80,9 @@ def with_peft(tasks: list[TokenisedExamples], dropout: bool, steps: int) -> Call
 
     def step() -> None:
         task_of, positions = sampler.draw()
-        batch = plain_batch(tasks, list(zip(task_of.tolist(), positions.tolist(), strict=True)), None)
+        batch = plain_batch(tasks, list(zip(task_of.tolist(), positions.tolist(), strict=True)), None, device)
         ids, mask, labels = batch["input_ids"], batch["attention_mask"], batch["labels"]
-        task_ids = torch.as_tensor(task_of)
+        task_ids = torch.as_tensor(task_of, device=device)
         ones = mask.new_ones(len(mask), PROMPT_LENGTH)
         extended = torch.cat([ones, mask], 1)
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -214,10 +215,10 @@ def test_dropout_has_the_mean_and_the_spread_of_torch(changes, packs):
 def test_padding_in_front_is_not_packed():
     batch = random_batch()
     flipped = batch.attention_mask.flip(1)
-    assert at_the_end(batch.attention_mask)
-    assert at_the_end(batch.target_mask)
-    assert not at_the_end(flipped)
-    assert not at_the_end(torch.zeros_like(flipped))
+    assert at_the_end(batch.known.sources)
+    assert at_the_end(batch.known.targets)
+    assert not at_the_end(batch.known.sources[:, ::-1])
+    assert not at_the_end(np.zeros_like(batch.known.sources))
     labels = batch.labels.clone()
     labels[0, 1] = IGNORED
     holed = Batch(batch.input_ids, flipped, labels, batch.task_ids)

@@ -68,7 +68,7 @@ def test_rows_of_beam_search_keep_the_task_of_their_example(tiny_backbone):
     randomise(method.inserted)
 
     def beams(one):
-        method.inserted.task_ids = one.task_ids
+        method.inserted.batch = one
         return tiny_backbone.generate(one.input_ids, one.attention_mask, None, 4, num_beams=3)
 
     with method:

@@ -83,7 +83,7 @@ def method_of(case: str, model: FrozenT5) -> Method:
 
 def examples_to_answer() -> TokenisedExamples:
     batch = random_batch(9, 7, 1)
-    sources = [ids[:length].tolist() for ids, length in zip(batch.input_ids, batch.source_lengths.long(), strict=True)]
+    sources = [ids[:length].tolist() for ids, length in zip(batch.input_ids, batch.source_lengths, strict=True)]
     return TokenisedExamples(Ragged.of(sources), Ragged.of([[3, 1]] * 7), 0, 0)
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
 from multiprompt.backbone import FrozenT5
+from multiprompt.backbone.costs import CPU
 from multiprompt.backbone.fast import restore
 from multiprompt.batch import IGNORED, Batch
 from multiprompt.errors import ConfigError, TrainingError
@@ -23,7 +24,7 @@ from multiprompt.methods.dept import Dept, ShortPrompt
 from multiprompt.options import DistillationOptions, TrainingOptions
 from multiprompt.prompts import DecomposedPrompt, FactorisedPrompt, SoftPrompt, start_task_factors, start_thin_factors
 from multiprompt.training import Run, Training, train, train_together
-from multiprompt.training.step import JOINED_EXAMPLES, JOINED_TOKENS, _bundles, _Sums, _update
+from multiprompt.training.step import _bundles, _look, _Sums, _update
 
 WIDTH = 16
 KINDS = ["prompt_tuning", "mpt", "mpt_group", "attempt", "dept", "decomposed_prompt_tuning"]
@@ -164,9 +165,10 @@ def test_each_is_clipped_by_the_norm_of_its_own_gradient_and_moved_as_adamw_says
                 shrunk = parameter.detach() * (1 - group["lr"] * group["weight_decay"])
                 moved.append(shrunk - group["lr"] * gradient / (gradient.abs() + 1e-8))
         expected.append((float(norm), moved))
-    updated = _update(runs)
+    norms = {run: norm for run, (norm, _) in _look(runs, [], {}).items()}
+    assert _update(norms) == runs
     for run, (norm, moved) in zip(runs, expected, strict=True):
-        assert updated[run][0] == pytest.approx(norm, rel=1e-5)
+        assert norms[run] == pytest.approx(norm, rel=1e-5)
         for parameter, tensor in zip(run.parameters, moved, strict=True):
             torch.testing.assert_close(parameter.detach(), tensor, rtol=1e-5, atol=1e-6)
 
@@ -339,7 +341,7 @@ def test_bundles_hold_every_example_once_and_fit_into_memory(shapes, most, dropo
             assert len({share.seed for share in shares}) == len(shares)
     for bundle in bundles:
         examples = sum(len(share.batch) for _, share in bundle)
-        assert examples <= (most or JOINED_EXAMPLES) or (dropout and len(bundle) == 1)
+        assert examples <= (most or CPU.joint_examples) or (dropout and len(bundle) == 1)
 
 
 def test_long_examples_share_a_pass_with_few_others():
@@ -350,7 +352,7 @@ def test_long_examples_share_a_pass_with_few_others():
         runs.append(Run(Training(method, Drawn(seed, 30, 1, 1000), TrainingOptions(dropout=False), 1, seed)))
     for bundle in _bundles({run: _Sums(run) for run in runs}):
         padded = sum(len(share.batch) for _, share in bundle) * max(s.batch.input_ids.shape[1] for _, s in bundle)
-        assert padded <= JOINED_TOKENS
+        assert padded <= CPU.joint_tokens
 
 
 def rows_of(batches: Iterable[Batch]) -> list[tuple[list[int], list[int], int]]:

@@ -8,15 +8,17 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from multiprompt.backbone.costs import pass_costs
 from multiprompt.backbone.dropout import Part, PartedDropout
 from multiprompt.backbone.fast import accelerate, is_accelerated, is_fast, restore
-from multiprompt.backbone.passes import HiddenStates, encode, encode_and_decode
-from multiprompt.batch import IGNORED, Batch
+from multiprompt.backbone.passes import HiddenStates, Real, encode, encode_and_decode
+from multiprompt.batch import IGNORED, Batch, counted_positions
 
 PACKING_WIDTH = 256
 """Narrower models do not pack: going through the examples one by one costs them more than padding does."""
@@ -77,6 +79,7 @@ class FrozenT5:
 
     Attributes:
         packs: whether real tokens run through the model as one row, without padding, where that is possible.
+        costs: what one more pass in training costs, and how much one may hold.
     """
 
     def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
@@ -86,6 +89,7 @@ class FrozenT5:
         model.requires_grad_(False)
         model.eval()
         self.packs = self.width >= PACKING_WIDTH
+        self.costs = pass_costs(model, self.device)
         if self.device.type == "cpu":
             accelerate(model)
 
@@ -184,15 +188,15 @@ class FrozenT5:
         wider = int(drops and labels.shape[1] == width)
         embedded, mask = self._together(inputs, wider)
         dropping = self._parted_dropout(inputs, (width + wider, labels.shape[1])) if drops else None
-        counted = labels != IGNORED
+        sources, targets = _real_sources(inputs, width + wider), _real_targets(inputs, labels.shape[1])
+        example_ids, positions = counted_positions(targets, self.device)
         with dropping or nullcontext():
-            shifted = self.model._shift_right(labels)
-            passed = encode_and_decode(self.model, embedded, mask, shifted, counted, hidden, self.packs)
+            shifted, real = self.model._shift_right(labels), Real(sources, targets, positions)
+            passed = encode_and_decode(self.model, embedded, mask, shifted, real, hidden, self.packs)
         # The output layer is the widest of the model: it is computed only where a target token is waiting.
         logits = self.model.lm_head(self._scaled(passed.last))
-        example_ids, _ = counted.nonzero(as_tuple=True)
         states = passed.encoder_states, passed.decoder_states
-        return BackboneOutput(logits.float(), labels[counted], example_ids, *states, mask)
+        return BackboneOutput(logits.float(), labels.flatten().index_select(0, positions), example_ids, *states, mask)
 
     def _together(self, inputs: Sequence[Inputs], wider: int) -> tuple[Float[Tensor, "B PS D"], Int[Tensor, "B PS"]]:
         """The encoder's inputs of several runs one after the other, with so many columns more than they need."""
@@ -211,10 +215,10 @@ class FrozenT5:
         for each in inputs:
             if each.random_state is None:
                 raise ValueError("runs that drop out together need a random_state each")
-            rows, counted = slice(start, start + len(each.batch)), each.batch.target_mask
+            rows, known = slice(start, start + len(each.batch)), each.batch.known
             prompted = len(each.batch) * (_width(each) - each.batch.input_ids.shape[1])
-            tokens = prompted + int(each.batch.attention_mask.sum()), int(counted.sum())
-            parts.append(Part(rows, (_width(each), counted.shape[1]), tokens, each.random_state))
+            tokens = prompted + int(known.sources.sum()), int(known.targets.sum())
+            parts.append(Part(rows, (_width(each), known.targets.shape[1]), tokens, each.random_state))
             start = rows.stop
         return PartedDropout(parts, widths, self.device)
 
@@ -294,6 +298,25 @@ def _set_training(model: Any, active: bool) -> None:
 def _width(inputs: Inputs) -> int:
     """Positions of the encoder's input, prompt included."""
     return inputs.batch.input_ids.shape[1] + (0 if inputs.prompts is None else inputs.prompts.shape[1])
+
+
+def _real_sources(inputs: Sequence[Inputs], width: int) -> Bool[np.ndarray, "B PS"]:
+    """Prompt rows and source tokens of several runs that are not padding."""
+    real = np.zeros((sum(len(each.batch) for each in inputs), width), dtype=bool)
+    start = 0
+    for each in inputs:
+        known, prompted = each.batch.known.sources, _width(each) - each.batch.input_ids.shape[1]
+        rows = slice(start, start + len(known))
+        real[rows, :prompted] = True
+        real[rows, prompted : prompted + known.shape[1]] = known
+        start = rows.stop
+    return real
+
+
+def _real_targets(inputs: Sequence[Inputs], width: int) -> Bool[np.ndarray, "B T"]:
+    """Target positions of several runs that count."""
+    known = [each.batch.known.targets for each in inputs]
+    return np.concatenate([np.pad(each, ((0, 0), (0, width - each.shape[1]))) for each in known])
 
 
 def _stacked(tensors: Sequence[Tensor], fill: int, wider: int = 0) -> Tensor:

@@ -150,10 +150,11 @@ def _path(name: str) -> str:
 
 
 def pick_attention(device: torch.device) -> str:
-    """The attention implementation that was measured to be the faster one on this kind of device.
+    """The attention implementation for a kind of device.
 
-    T5 adds a position bias to the scores, which rules out the fused kernels that need none. See
-    docs/performance.md for the figures.
+    T5 adds a position bias to the scores, which rules out the fused kernels that need none. On a CPU eager attention
+    was measured to be faster (docs/performance.md). On a GPU sdpa is chosen, not measured: its memory-efficient kernel
+    takes a bias and keeps no scores.
     """
     return "eager" if device.type == "cpu" else "sdpa"
 

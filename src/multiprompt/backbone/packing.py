@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import numpy as np
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
 
@@ -12,15 +14,15 @@ class Rows:
     """The real positions of a padded tensor in one row.
 
     Args:
-        mask: 1 for them, ``at_the_end`` of which there is padding, ``[B, N]``.
+        real: true for them; padding comes ``at_the_end``.
     """
 
-    def __init__(self, mask: Tensor) -> None:
-        self.shape = mask.shape
-        self.lengths: list[int] = mask.sum(1).tolist()
+    def __init__(self, real: Bool[np.ndarray, "B N"]) -> None:
+        self.count, self.padded_width = real.shape
+        self.lengths: list[int] = real.sum(1).tolist()
         self.width = max(self.lengths)
-        self.full = min(self.lengths) == mask.shape[1]
-        self.index = mask.flatten().nonzero().squeeze(1)
+        self.full = bool(real.all())
+        self.index = torch.from_numpy(np.flatnonzero(real))
 
     def pack(self, padded: Tensor) -> Tensor:
         """(B, N, ...) -> (1, total, ...)"""
@@ -31,8 +33,8 @@ class Rows:
         """(1, total, ...) -> (B, N, ...), zeros in between."""
         rows = packed[0]
         if not self.full:
-            rows = rows.new_zeros(self.shape.numel(), *rows.shape[1:]).index_copy(0, self.index, rows)
-        return rows.view(*self.shape, *rows.shape[1:])
+            rows = rows.new_zeros(self.count * self.padded_width, *rows.shape[1:]).index_copy(0, self.index, rows)
+        return rows.view(self.count, self.padded_width, *rows.shape[1:])
 
     def real(self, packed: Tensor) -> Tensor:
         """(1, total, ...) -> (total, ...)"""
@@ -43,20 +45,20 @@ class Grid:
     """The padded tensor as it is.
 
     Args:
-        mask: 1 for real positions, ``[B, N]``.
+        real: true for real positions.
     """
 
-    def __init__(self, mask: Tensor) -> None:
-        self.mask = mask.bool()
-        self.count, self.width = mask.shape
+    def __init__(self, real: Bool[np.ndarray, "B N"]) -> None:
+        self.mask = real
+        self.count, self.width = real.shape
 
     @cached_property
     def added(self) -> Tensor | None:
         """What hides padding from attention, added to its scores: ``[B, 1, 1, N]``; None where there is none."""
-        if bool(self.mask.all()):
+        if self.mask.all():
             return None
         # Not minus infinity, which would make an example without a single token not a number.
-        return (~self.mask)[:, None, None] * torch.finfo(torch.float32).min
+        return torch.from_numpy(~self.mask)[:, None, None] * torch.finfo(torch.float32).min
 
     def pack(self, padded: Tensor) -> Tensor:
         """As it is."""
@@ -68,12 +70,12 @@ class Grid:
 
     def real(self, states: Tensor) -> Tensor:
         """(B, N, ...) -> (total, ...)"""
-        return states[self.mask]
+        return states.flatten(0, 1).index_select(0, torch.from_numpy(np.flatnonzero(self.mask)))
 
 
 Layout = Rows | Grid
 
 
-def at_the_end(mask: Tensor) -> bool:
-    """Whether every row of a mask has ones, and they come before all zeros: what ``Rows`` asks for."""
-    return bool((mask[:, 1:] <= mask[:, :-1]).all() and mask[:, 0].all())
+def at_the_end(real: Bool[np.ndarray, "B N"]) -> bool:
+    """Whether every row has real positions, and they come before all padding: what ``Rows`` asks for."""
+    return bool((real[:, 1:] <= real[:, :-1]).all() and real[:, 0].all())

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import torch
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from multiprompt.backbone.attention import Core, Packed, Padded, position_bias
@@ -12,6 +15,20 @@ from multiprompt.backbone.fast import is_fast, run_stack
 from multiprompt.backbone.packing import Grid, Layout, Rows, at_the_end
 
 HiddenStates = Literal["none", "last", "all"]
+
+
+class Real(NamedTuple):
+    """Which positions of a batch are no padding.
+
+    Attributes:
+        sources: true for them in the encoder, prompt rows among them, ``[B, N]``.
+        targets: true for those of the decoder that count, ``[B, T]``.
+        positions: of the latter in all positions of the decoder, example after example; on the device of the model.
+    """
+
+    sources: Bool[np.ndarray, "B N"]
+    targets: Bool[np.ndarray, "B T"]
+    positions: Int[Tensor, " total"]
 
 
 class Passed(NamedTuple):
@@ -40,7 +57,8 @@ def encode(model: Any, embedded: Tensor, mask: Tensor, packs: bool) -> Tensor:
     if not is_fast(model):
         states: Tensor = model.encoder(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
         return states
-    sources, _ = _layouts(mask, mask, packs)
+    real = (mask != 0).numpy()
+    sources, _ = _layouts(real, real, packs)
     return sources.unpack(run_stack(model.encoder, sources.pack(embedded), _own_attention(model.encoder, sources))[-1])
 
 
@@ -49,7 +67,7 @@ def encode_and_decode(
     embedded: Tensor,
     mask: Tensor,
     shifted: Tensor,
-    counted: Tensor,
+    real: Real,
     hidden: HiddenStates,
     packs: bool,
 ) -> Passed:
@@ -60,14 +78,14 @@ def encode_and_decode(
         embedded: input of the encoder, ``[B, N, D]``.
         mask: 1 for its positions that are not padding, ``[B, N]``.
         shifted: tokens that the decoder reads, ``[B, T]``.
-        counted: true for its positions that count, ``[B, T]``.
+        real: the same for both stacks, as the host knows it.
         hidden: which states to keep.
         packs: whether real tokens run through the model as one row where that is possible.
     """
     if not is_fast(model):
-        return _by_transformers(model, embedded, mask, shifted, counted, hidden)
+        return _by_transformers(model, embedded, mask, shifted, real, hidden)
     encoder, decoder, every = model.encoder, model.decoder, hidden == "all"
-    sources, targets = _layouts(mask, counted, packs)
+    sources, targets = _layouts(real.sources, real.targets, packs)
     encoded = run_stack(encoder, sources.pack(embedded), _own_attention(encoder, sources), every=every)
     PartedDropout.enter_decoder()
     tokens, cross = decoder.embed_tokens(targets.pack(shifted)), _cross_attention(decoder, targets, sources)
@@ -85,11 +103,11 @@ def _by_transformers(
     embedded: Tensor,
     mask: Tensor,
     shifted: Tensor,
-    counted: Tensor,
+    real: Real,
     hidden: HiddenStates,
 ) -> Passed:
     # A mask without padding changes nothing, and attention without a mask is faster.
-    needed = None if bool(mask.all()) else mask
+    needed = None if real.sources.all() else _added(mask, embedded.dtype)
     every = hidden == "all"
     encoded = model.encoder(inputs_embeds=embedded, attention_mask=needed, output_hidden_states=every)
     PartedDropout.enter_decoder()
@@ -100,7 +118,17 @@ def _by_transformers(
         use_cache=False,
         output_hidden_states=every,
     )
-    return Passed(_kept(encoded, hidden), _kept(decoded, hidden), decoded.last_hidden_state[counted])
+    last = decoded.last_hidden_state.flatten(0, 1).index_select(0, real.positions)
+    return Passed(_kept(encoded, hidden), _kept(decoded, hidden), last)
+
+
+def _added(mask: Tensor, precision: torch.dtype) -> Tensor:
+    """What hides padding from attention, ``[B, 1, 1, N]``: a mask that transformers takes as it is.
+
+    From a mask of two dimensions it would make one for each stack, and wait for the device to see whether it has to.
+    """
+    added = torch.zeros(mask.shape, dtype=precision, device=mask.device)
+    return added.masked_fill_(mask == 0, torch.finfo(precision).min)[:, None, None]
 
 
 def _kept(output: Any, hidden: HiddenStates) -> tuple[Tensor, ...]:
@@ -110,10 +138,10 @@ def _kept(output: Any, hidden: HiddenStates) -> tuple[Tensor, ...]:
     return (output.last_hidden_state,) if hidden == "last" else output.hidden_states[1:]
 
 
-def _layouts(mask: Tensor, counted: Tensor, packs: bool) -> tuple[Layout, Layout]:
+def _layouts(sources: Bool[np.ndarray, "B N"], targets: Bool[np.ndarray, "B T"], packs: bool) -> tuple[Layout, Layout]:
     """Of sources and targets."""
-    kind = Rows if packs and at_the_end(mask) and at_the_end(counted) else Grid
-    return kind(mask), kind(counted)
+    kind = Rows if packs and at_the_end(sources) and at_the_end(targets) else Grid
+    return kind(sources), kind(targets)
 
 
 def _own_attention(stack: Any, layout: Layout) -> Core:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multiprompt.data.batching import MICRO_BATCH_COST, BatchStream, collate, cut_by_length
+from multiprompt.data.batching import BatchStream, collate, cut_by_length
 from multiprompt.data.mixing import EpochSampler, Sampler, TaskSampler, mixing_rates
 from multiprompt.data.sources import Generation, LoadedRow, Rows, fingerprint, load_rows
 from multiprompt.data.splits import TaskData, draw_few_shot, load_task_data
@@ -10,7 +10,6 @@ from multiprompt.data.token_cache import tokenise_cached
 from multiprompt.data.tokenise import Ragged, TokenisedExamples, tokenise
 
 __all__ = [
-    "MICRO_BATCH_COST",
     "BatchStream",
     "EpochSampler",
     "Generation",

@@ -14,9 +14,6 @@ from multiprompt.batch import IGNORED, Batch
 from multiprompt.data.mixing import Sampler
 from multiprompt.data.tokenise import Ragged, TokenisedExamples
 
-MICRO_BATCH_COST = 150
-"""What starting one more micro-batch costs, in padded tokens of work; see docs/performance.md."""
-
 
 def collate(
     tasks: Sequence[TokenisedExamples],
@@ -174,7 +171,9 @@ class BatchStream:
         pad_id: the tokenizer's padding token.
         prompt_length: rows in front of every source; part of the work that a micro-batch costs.
         max_micro_batch: examples that fit into memory at once; None for no limit.
-        micro_batch_cost: see ``MICRO_BATCH_COST``; None for a backbone that does not pad, where a cut saves nothing.
+        micro_batch_cost: fixed cost of one more micro-batch, in padded tokens of work; None where a cut saves nothing,
+            because the backbone does not pad.
+        most_tokens: padded tokens (prompts included) that fit into memory at once; None for no limit.
     """
 
     def __init__(
@@ -184,7 +183,8 @@ class BatchStream:
         pad_id: int,
         prompt_length: int = 0,
         max_micro_batch: int | None = None,
-        micro_batch_cost: int | None = MICRO_BATCH_COST,
+        micro_batch_cost: int | None = None,
+        most_tokens: int | None = None,
     ) -> None:
         self.tasks = tasks
         self.sampler = sampler
@@ -192,6 +192,7 @@ class BatchStream:
         self.prompt_length = prompt_length
         self.max_micro_batch = max_micro_batch
         self.micro_batch_cost = micro_batch_cost
+        self.most_tokens = most_tokens
 
     def __iter__(self) -> Iterator[list[Batch]]:
         return self
@@ -199,13 +200,19 @@ class BatchStream:
     def __next__(self) -> list[Batch]:
         task_of, positions = self.sampler.draw()
         examples = _Examples.gather(self.tasks, task_of, positions, self.pad_id)
-        size = self.max_micro_batch or len(positions)
         if self.micro_batch_cost is None:
             pieces = [np.arange(len(positions))]
         else:
             pieces = cut_by_length(examples.sources.lengths, self.micro_batch_cost, self.prompt_length)
-        parts = (piece[start : start + size] for piece in pieces for start in range(0, len(piece), size))
+        parts = (part for piece in pieces for part in self._fitting(piece, examples.sources.lengths[piece]))
         return [examples.part(rows).batch() for rows in parts]
+
+    def _fitting(self, rows: Int[np.ndarray, " k"], lengths: Int[np.ndarray, " k"]) -> Iterator[Int[np.ndarray, " _"]]:
+        """Rows of a batch, in their order, in parts that fit into memory."""
+        size = self.max_micro_batch or len(rows)
+        if self.most_tokens is not None:
+            size = max(1, min(size, self.most_tokens // int(lengths.max() + self.prompt_length)))
+        return (rows[start : start + size] for start in range(0, len(rows), size))
 
     def state(self) -> dict[str, Any]:
         """The sampler's state, as JSON."""

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from multiprompt.batch import Tasks
 from multiprompt.methods.inserted import Inserted, Sublayer, attach_norms, change_output, own_norms, sites
 
 WEIGHT_SPREAD = 0.01
@@ -61,15 +62,17 @@ class Adapter(nn.Module):
         self.down, self.down_bias = drawn(width, inner), zeros(inner)
         self.up, self.up_bias = drawn(inner, width), zeros(width)
 
-    def weights(self, task_ids: Tensor) -> AdapterWeights:
+    def weights(self, tasks: Tasks) -> AdapterWeights:
         """Those of every row; without a leading axis if all rows are of one task."""
-        present, index = torch.unique(task_ids, return_inverse=True)
-        tasks = present.tolist()
+        if len(tasks.present) == 1:
+            return self.of_task(tasks.present[0])
         lists = (self.down, self.down_bias, self.up, self.up_bias)
-        if len(tasks) == 1:
-            return AdapterWeights(*(each[tasks[0]] for each in lists))
-        stacked = (torch.stack([each[task] for task in tasks]) for each in lists)
-        return AdapterWeights(*(each.index_select(0, index) for each in stacked))
+        stacked = (torch.stack([each[task] for task in tasks.present]) for each in lists)
+        return AdapterWeights(*(each.index_select(0, tasks.index) for each in stacked))
+
+    def of_task(self, task: int) -> AdapterWeights:
+        """Those of one task, without a leading axis."""
+        return AdapterWeights(self.down[task], self.down_bias[task], self.up[task], self.up_bias[task])
 
 
 class Adapters(Inserted):
@@ -100,4 +103,4 @@ class Adapters(Inserted):
             change_output(stack, site.module, partial(self._through, layer))
 
     def _through(self, layer: Any, states: Tensor) -> Tensor:
-        return states + bottleneck(states, layer.weights(self.ids_for(states)))
+        return states + bottleneck(states, layer.weights(self.tasks_for(states)))

@@ -117,7 +117,7 @@ class Attempt(TaskMethod):
         """
         embedded = self.backbone.embedding[batch.input_ids].float()
         pooled = embedded.masked_fill(~batch.attention_mask.bool().unsqueeze(-1), -math.inf).amax(1)
-        targets = torch.stack([self.mixed.prompts[task] for task in batch.task_ids.tolist()])
+        targets = torch.stack([self.mixed.prompts[task] for task in batch.known.tasks.tolist()])
         return mixture(self.mixed.attention(pooled), self.sources, targets, self.temperature)
 
     def parameter_groups(self) -> list[ParameterGroup]:

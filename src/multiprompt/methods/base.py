@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from multiprompt.backbone import FrozenT5, Inputs
@@ -61,8 +62,8 @@ class Method(Protocol):
         """Weight of every term of the loss, in the order of the log."""
         ...
 
-    def counts(self, batch: Batch) -> dict[str, Tensor]:
-        """For every term the number of items of each example, ``[B]``."""
+    def counts(self, batch: Batch) -> dict[str, Shaped[np.ndarray, " B"]]:
+        """For every term the number of items of each example."""
         ...
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -126,7 +127,7 @@ class TaskMethod:
     def weights(self) -> dict[str, float]:
         return {"task": 1.0}
 
-    def counts(self, batch: Batch) -> dict[str, Tensor]:
+    def counts(self, batch: Batch) -> dict[str, Shaped[np.ndarray, " B"]]:
         return {"task": batch.target_lengths}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:

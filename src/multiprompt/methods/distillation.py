@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from multiprompt.backbone import BackboneOutput, FrozenT5, HiddenStates
@@ -74,21 +75,21 @@ class SourceTraining(PromptTuning):
         }[self.options.kind]
         return {"task": 1.0} | dict.fromkeys(extra, self.options.weight)
 
-    def counts(self, batch: Batch) -> dict[str, Tensor]:
+    def counts(self, batch: Batch) -> dict[str, Shaped[np.ndarray, " B"]]:
         targets = batch.target_lengths
         counts = {
             "task": targets,
             "logits": targets,
             "encoder states": batch.source_lengths + self.prompt.length,
             "decoder states": targets,
-            "prompt distance": torch.ones_like(targets),
+            "prompt distance": np.ones_like(targets),
         }
         return {term: counts[term] for term in self.weights}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         kind = self.options.kind
         hidden: HiddenStates = self.options.hidden if kind == "full" else "none"
-        student_prompts = self.prompt(batch.task_ids)
+        student_prompts = self.prompts(batch)
         with self.backbone.dropout(self.dropout):
             student = self.backbone.forward(batch, student_prompts, hidden)
         size = len(batch)

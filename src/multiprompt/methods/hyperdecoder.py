@@ -57,7 +57,8 @@ class HyperDecoder(Inserted):
         if mask is None:
             self._codes = states.mean(1)
         else:
-            counted = mask.float().unsqueeze(-1)
+            # 1 for a token; or, made ready for attention, 0 for a token and next to minus infinity for padding
+            counted = (mask[:, 0, 0] == 0 if mask.dim() == 4 else mask).float().unsqueeze(-1)
             self._codes = (states * counted).sum(1) / counted.sum(1)
 
     def adapters(self, codes: Float[Tensor, "B D"], block: int) -> AdapterWeights:
@@ -68,7 +69,7 @@ class HyperDecoder(Inserted):
 
     def _beside_encoder(self, block: int, states: Tensor) -> Tensor:
         layer: Adapter = self.encoder[block]  # type: ignore[assignment]
-        return bottleneck(states, layer.weights(torch.zeros(1, dtype=torch.long)), F.relu)
+        return bottleneck(states, layer.of_task(0), F.relu)
 
     def _beside_decoder(self, block: int, states: Tensor) -> Tensor:
         assert self._codes is not None, "the encoder has run"

@@ -104,9 +104,9 @@ class HyperFormer(Inserted):
         return made
 
     def _through(self, site: Site, states: Tensor) -> Tensor:
-        present, index = torch.unique(self.ids_for(states), return_inverse=True)
-        made = self.adapters(site, present.tolist())
-        *weights, scale, shift = (each.index_select(0, index) for each in (*made.weights, made.scale, made.shift))
+        tasks = self.tasks_for(states)
+        made = self.adapters(site, list(tasks.present))
+        *weights, scale, shift = (each.index_select(0, tasks.index) for each in (*made.weights, made.scale, made.shift))
         update = bottleneck(states, AdapterWeights(*weights))
         normed = F.layer_norm(update.float(), update.shape[-1:])
         scaled = normed * scale.unsqueeze(1) + shift.unsqueeze(1)

@@ -19,7 +19,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from multiprompt.backbone import FrozenT5
-from multiprompt.batch import Batch
+from multiprompt.batch import Batch, Tasks
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 
 Sublayer = Literal["self_attention", "feed_forward"]
@@ -63,20 +63,22 @@ class Inserted(nn.Module):
     """The trained layers of a method, and the batch that they look at.
 
     Attributes:
-        task_ids: of the batch that is on its way through the model.
+        batch: what is on its way through the model; None for examples of the first task.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.task_ids: Tensor = torch.zeros(1, dtype=torch.long)
+        self.batch: Batch | None = None
 
     @abstractmethod
     def attach(self, model: Any, stack: ExitStack) -> None:
         """Put the layers into the model; whatever undoes that is left to ``stack``."""
 
-    def ids_for(self, states: Tensor) -> Int[Tensor, " B"]:
-        """The task of every row of ``states``: beam search has several rows for each example."""
-        return self.task_ids.repeat_interleave(len(states) // len(self.task_ids))
+    def tasks_for(self, states: Tensor) -> Tasks:
+        """The tasks of the rows of ``states``: beam search has several rows for each example."""
+        if self.batch is None:
+            return Tasks([0], torch.zeros(len(states), dtype=torch.long, device=states.device))
+        return self.batch.tasks.repeated(len(states) // len(self.batch))
 
 
 def change_output(stack: ExitStack, module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
@@ -133,11 +135,11 @@ class InsertedMethod(TaskMethod):
         self._inside.close()
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        self.inserted.task_ids = batch.task_ids
+        self.inserted.batch = batch
         return super().losses(batch)
 
     def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
-        self.inserted.task_ids = batch.task_ids
+        self.inserted.batch = batch
         return super().generate(batch, max_new_tokens, beams)
 
     def parameter_groups(self) -> list[ParameterGroup]:

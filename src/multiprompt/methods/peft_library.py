@@ -17,7 +17,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from multiprompt.backbone import FrozenT5
-from multiprompt.batch import Batch
+from multiprompt.batch import Batch, counted_positions
 from multiprompt.errors import ConfigError
 from multiprompt.losses import token_cross_entropy
 from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into
@@ -218,9 +218,9 @@ class PrefixTuning(PeftMethod):
                 attention_mask=batch.attention_mask,
                 decoder_input_ids=self.backbone.model._shift_right(batch.labels),
             )
-        counted = batch.target_mask
-        example_ids, _ = counted.nonzero(as_tuple=True)
-        return {"task": token_cross_entropy(output.logits[counted], batch.labels[counted], example_ids, len(batch))}
+        example_ids, positions = counted_positions(batch.known.targets, self.backbone.device)
+        logits, labels = (each.flatten(0, 1).index_select(0, positions) for each in (output.logits, batch.labels))
+        return {"task": token_cross_entropy(logits, labels, example_ids, len(batch))}
 
     @torch.no_grad()
     def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:

@@ -47,8 +47,7 @@ class PromptTuning(TaskMethod):
         return self.prompt.length
 
     def prompts(self, batch: Batch) -> Float[Tensor, "B P D"]:
-        prompts: Tensor = self.prompt(batch.task_ids)
-        return prompts
+        return self.prompt.of_examples(batch.tasks)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return prompt_parameter_groups(self.prompt, self.learning_rate, self.factor_learning_rate)

@@ -46,7 +46,7 @@ class BackboneOptions:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of the frozen weights; prompts, optimiser and loss are float32."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
-    """Attention implementation; "auto" takes the one measured to be faster on the device."""
+    """Attention implementation; "auto" is eager on a CPU, where it was measured to be faster, and sdpa on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,8 @@ class TrainingOptions:
     patience: int | None = None
     """Evaluations without a better dev metric after which the training ends early; None trains all steps."""
     checkpoint_seconds: float = 30.0
-    """At least so long between two checkpoints; resuming is exact wherever they fall."""
+    """At least so long between two checkpoints, and longer for large ones: no more than 10 MB a second are written on
+    average. Resuming is exact wherever they fall."""
     log_every: int = 10
     """Steps between lines of the log."""
 

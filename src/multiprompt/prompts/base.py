@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from multiprompt.batch import Tasks
 
 
 class Prompt(nn.Module, ABC):
@@ -30,17 +31,19 @@ class Prompt(nn.Module, ABC):
         Raises:
             IndexError: a task id is not below ``num_tasks``.
         """
-        if self.num_tasks == 1:
-            if task_ids.any():
-                raise IndexError(f"the prompt holds one task, but a batch asks for task {int(task_ids.max())}")
-            # as for one of several tasks below, not expand(): so a task alone adds its gradient up as in a group
-            return self.collapse([0]).index_select(0, torch.zeros_like(task_ids))
-        present, index = torch.unique(task_ids, return_inverse=True)
-        tasks = present.tolist()
-        if tasks[0] < 0 or tasks[-1] >= self.num_tasks:
-            raise IndexError(f"the prompt holds {self.num_tasks} tasks, but a batch asks for task {tasks[-1]}")
+        return self.of_examples(Tasks.of(task_ids.cpu().numpy(), task_ids.device))
+
+    def of_examples(self, tasks: Tasks) -> Float[Tensor, "B P D"]:
+        """The prompt of every example, given what the host knows of their tasks.
+
+        Raises:
+            IndexError: a task is not below ``num_tasks``.
+        """
+        if tasks.present[0] < 0 or tasks.present[-1] >= self.num_tasks:
+            held = "one task" if self.num_tasks == 1 else f"{self.num_tasks} tasks"
+            raise IndexError(f"the prompt holds {held}, but a batch asks for task {tasks.present[-1]}")
         # not [index]: on several threads its gradient is summed in an order that changes from run to run
-        return self.collapse(tasks).index_select(0, index)
+        return self.collapse(list(tasks.present)).index_select(0, tasks.index)
 
     def all_tasks(self) -> Float[Tensor, "K P D"]:
         """The plain prompts of all tasks."""

@@ -23,7 +23,7 @@ from multiprompt.recipes.measure import SECONDS, Clock, Speeds, measure
 from multiprompt.recipes.run_folder import check_run_folder, differences, read_run_config
 from multiprompt.recipes.survey import Standing, survey_run
 from multiprompt.recipes.workload import Job, Stretch, Workload, stretches_of
-from multiprompt.training import SILENT, Progress
+from multiprompt.training import SILENT, Progress, checkpoint_interval
 
 FILES = 7
 """Files that a stage writes beside its checkpoints and its predictions."""
@@ -221,7 +221,7 @@ def _seconds_of(
                 key = job.node.key
                 training[key] += whole * job.step_cost * job.passes / stretch.cost
                 # All save when one has its last step, and from time to time, which is after every step at most.
-                often = min(job.options.training.checkpoint_seconds for job in stretch.jobs)
+                often = min(checkpoint_interval(job.options.training, job.mould.checkpoint) for job in stretch.jobs)
                 saves[key] += min(stretch.steps, 1 + whole / often if often > 0 else stretch.steps)
         for job in jobs:
             key = job.node.key

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from multiprompt.backbone import FrozenT5
-from multiprompt.data import MICRO_BATCH_COST, BatchStream, EpochSampler, Sampler, TaskSampler
+from multiprompt.data import BatchStream, EpochSampler, Sampler, TaskSampler
 from multiprompt.evaluation.scoring import dev_value
 from multiprompt.methods import Method
 from multiprompt.options import MixingOptions, TrainingOptions
@@ -68,7 +68,8 @@ def stage_stream(
         int(backbone.tokenizer.pad_token_id),
         prompt_length,
         options.max_micro_batch,
-        MICRO_BATCH_COST if backbone.pads else None,
+        backbone.costs.micro_batch if backbone.pads else None,
+        backbone.costs.most_tokens,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
-from multiprompt.data import MICRO_BATCH_COST, TokenisedExamples
+from multiprompt.data import TokenisedExamples
 from multiprompt.evaluation.generate import answer_batches, by_length
 from multiprompt.methods import PromptTuning
 from multiprompt.options import SpotOptions
@@ -222,7 +222,7 @@ def cost_of(batches: Sequence[Batch], backbone: FrozenT5, prompt_length: int) ->
         size = len(batch)
         if backbone.pads:
             width = batch.input_ids.shape[1] + batch.labels.shape[1]
-            cost += size * (prompt_length + width) + MICRO_BATCH_COST
+            cost += size * (prompt_length + width) + backbone.costs.micro_batch
         else:
             cost += size * prompt_length + float(batch.source_lengths.sum() + batch.target_lengths.sum())
     return cost

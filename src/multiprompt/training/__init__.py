@@ -4,7 +4,7 @@ from multiprompt.training.checkpoint import checkpoint_step
 from multiprompt.training.loop import train, train_together
 from multiprompt.training.optimiser import build_optimiser, learning_rate_factor
 from multiprompt.training.progress import SILENT, Progress
-from multiprompt.training.run import Run, StepResult, Training, TrainingReport
+from multiprompt.training.run import Run, StepResult, Training, TrainingReport, checkpoint_interval
 from multiprompt.training.step import step
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Training",
     "TrainingReport",
     "build_optimiser",
+    "checkpoint_interval",
     "checkpoint_step",
     "learning_rate_factor",
     "step",

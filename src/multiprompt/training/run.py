@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError, TrainingError
@@ -23,6 +24,10 @@ from multiprompt.training.watch import Watch
 
 SAMPLE = 1000
 """Numbers of a tensor that stand for all of it when its way from the start is measured."""
+
+
+WRITTEN_PER_SECOND = 10_000_000
+"""Most bytes of checkpoints a second, on average."""
 
 
 class Stream(Protocol):
@@ -215,8 +220,17 @@ class Run:
     @property
     def is_due(self) -> bool:
         """Whether it is time for a checkpoint: after the last step, and when the last one is old enough."""
-        old = time.monotonic() - self.last_saved >= self.training.options.checkpoint_seconds
-        return old or not self.goes_on
+        age, options = time.monotonic() - self.last_saved, self.training.options
+        return not self.goes_on or (
+            age >= options.checkpoint_seconds and age >= checkpoint_interval(options, self._checkpoint_bytes)
+        )
+
+    @property
+    def _checkpoint_bytes(self) -> int:
+        """Size of the tensors of a checkpoint."""
+        tensors = [*self.training.method.tensors().values(), *self.state.best.values()]
+        moments = [value for state in self.optimiser.state.values() for value in state.values()]
+        return sum(each.numel() * each.element_size() for each in (*tensors, *moments) if isinstance(each, Tensor))
 
     def save(self) -> None:
         """Write the checkpoint."""
@@ -237,6 +251,15 @@ class Run:
             seconds=self.state.seconds,
             examples_per_second=self.speed,
         )
+
+
+def checkpoint_interval(options: TrainingOptions, size: int) -> float:
+    """Seconds between two checkpoints of so many bytes.
+
+    Those of a prompt are due by the clock alone. The twelve gigabytes of a fine-tuned T5-large are written every twenty
+    minutes, not every half a minute.
+    """
+    return max(options.checkpoint_seconds, size / WRITTEN_PER_SECOND)
 
 
 def _check_same(place: tuple[str, int], title: str) -> None:

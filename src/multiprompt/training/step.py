@@ -6,30 +6,23 @@ update; see ``multiprompt.parallel``.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from multiprompt.batch import Batch
+from multiprompt.backbone import FrozenT5
+from multiprompt.backbone.costs import PassCosts
+from multiprompt.batch import Batch, sent
 from multiprompt.data import cut_by_length
 from multiprompt.methods import Share, losses_together
 from multiprompt.parallel import workers
 from multiprompt.seeding import derive_seed
 from multiprompt.training.run import Run, StepResult
-
-JOINED_EXAMPLES = 128
-"""Most examples of several runs in one pass; see docs/performance.md."""
-
-JOINED_TOKENS = 10_000
-"""Most padded tokens of several runs in one pass, prompts included: a batch of 28 sources of the study's 356 tokens."""
-
-JOINED_PASS_COST = 1000
-"""What one more pass of several runs costs, in padded tokens of work; see docs/performance.md."""
 
 Piece = tuple[Run, Share]
 """What a run puts into one pass: a micro-batch, or some of its examples; of it, what this process computes."""
@@ -47,83 +40,124 @@ def step(runs: Sequence[Run]) -> dict[Run, StepResult]:
         run.set_rates()
         run.optimiser.zero_grad(set_to_none=True)
     sums = {run: _Sums(run) for run in runs}
-    for bundle in _bundles(sums):
-        _add_gradients(bundle, sums)
+    passes = [_add_gradients(bundle, sums) for bundle in _bundles(sums)]
     if workers().count > 1:
+        _note(passes, _read([each.values for each in passes]), sums)
         _exchange(sums)
-    return {run: sums[run].result(*norms) for run, norms in _update(runs).items()}
+        passes = []
+    norms = _look(runs, passes, sums)
+    return {run: sums[run].result(*norms[run]) for run in _update({run: norm for run, (norm, _) in norms.items()})}
 
 
-def _add_gradients(bundle: Sequence[Piece], sums: Mapping[Run, _Sums]) -> None:
-    """One pass through the backbone, and back."""
+@dataclass(frozen=True)
+class _Pass:
+    """What one pass through the backbone has given.
+
+    Attributes:
+        parts: for every run, its examples and a term of the loss, the number of values.
+        values: the term's sums of the examples, part after part; on the device.
+    """
+
+    parts: list[tuple[Run, Batch, str, int]]
+    values: Float[Tensor, " total"]
+
+
+def _add_gradients(bundle: Sequence[Piece], sums: Mapping[Run, _Sums]) -> _Pass:
+    """One pass through the backbone, and back.
+
+    A loss that is not finite goes back too, since nobody has looked at it yet. It spoils the gradients of its own run
+    alone: no value of one run's examples enters those of another's.
+    """
     losses = losses_together([share for _, share in bundle])
     parts = [
-        (run, share, term, values)
+        (run, share.batch, term, values)
         for (run, share), each in zip(bundle, losses, strict=True)
         for term, values in each.items()
     ]
     # All in one: a tensor of its own for every run would be most of the work where the runs have few examples.
     values = torch.cat([values for *_, values in parts])
-    scales = np.repeat(
-        [sums[run].scale(term) for run, _, term, _ in parts], sizes := [len(values) for *_, values in parts]
+    sizes = [len(values) for *_, values in parts]
+    scales = np.repeat([sums[run].scale(term) for run, _, term, _ in parts], sizes)
+    (values * sent(scales, values.device).to(values.dtype)).sum().backward()
+    return _Pass(
+        [(run, batch, term, size) for (run, batch, term, _), size in zip(parts, sizes, strict=True)], values.detach()
     )
-    numbers = np.split(values.detach().double().cpu().numpy(), np.cumsum(sizes)[:-1])
+
+
+def _read(tensors: Sequence[Tensor]) -> list[Float[np.ndarray, " _"]]:
+    """The numbers of some tensors, with one transfer from the device."""
+    if not tensors:
+        return []
+    flat = torch.cat([tensor.detach().flatten() for tensor in tensors]).double().cpu().numpy()
+    return np.split(flat, np.cumsum([tensor.numel() for tensor in tensors])[:-1])
+
+
+def _note(passes: Sequence[_Pass], numbers: Sequence[Float[np.ndarray, " _"]], sums: Mapping[Run, _Sums]) -> None:
+    """Count the losses of all passes; a run that has one which is not finite ends here."""
     broken: dict[Run, list[str]] = {}
-    for (run, share, term, _), of_examples in zip(parts, numbers, strict=True):
-        if np.isfinite(of_examples).all():
-            sums[run].add(share.batch, term, of_examples)
-        else:
-            broken.setdefault(run, []).append(term)
+    for each, values in zip(passes, numbers, strict=True):
+        ends = np.cumsum([size for *_, size in each.parts])[:-1]
+        for (run, batch, term, _), of_examples in zip(each.parts, np.split(values, ends), strict=True):
+            if np.isfinite(of_examples).all():
+                sums[run].add(batch, term, of_examples)
+            else:
+                broken.setdefault(run, []).append(term)
     for run, terms in broken.items():
         run.fail(f"the loss is not finite (terms: {', '.join(dict.fromkeys(terms))})")
-    weighed = values * torch.from_numpy(scales).to(values)
-    if broken:
-        sound = np.repeat([run not in broken for run, *_ in parts], sizes)
-        weighed = weighed[torch.from_numpy(sound).to(values.device)]
-    if len(weighed):
-        weighed.sum().backward()
 
 
-def _update(runs: Sequence[Run]) -> dict[Run, tuple[float, dict[int, float]]]:
+def _look(
+    runs: Sequence[Run], passes: Sequence[_Pass], sums: Mapping[Run, _Sums]
+) -> dict[Run, tuple[float, dict[int, float]]]:
+    """All that the host has to know of a step, in one go; until here it has not waited for the device.
+
+    Returns:
+        For every run without an error the norm of its gradients, and those of every task's own tensors if they will be
+        logged; both before clipping.
+    """
+    whole = {run: torch.stack(torch._foreach_norm(each)) for run in runs if (each := _gradients(run))}
+    of_tasks = {run: _task_norms(run) for run in whole if run.logs_next}
+    every = [norm for each in of_tasks.values() for norm in each.values()]
+    numbers = iter(_read([*(each.values for each in passes), *whole.values(), *every]))
+    _note(passes, [next(numbers) for _ in passes], sums)
+    norms = {run: math.sqrt(np.square(next(numbers)).sum()) for run in whole}
+    own = {run: {task: float(next(numbers)[0]) for task in each} for run, each in of_tasks.items()}
+    return {run: (norms.get(run, 0.0), own.get(run, {})) for run in runs if run.error is None}
+
+
+def _update(norms: Mapping[Run, float]) -> list[Run]:
     """Clip the gradient of every run by its own norm, and update.
 
     Returns:
-        For the runs that were updated the norm of the gradient before clipping, and those of every task's own tensors
-        if they will be logged.
+        The runs that were updated.
     """
-    gradients = {run: [p.grad for p in run.parameters if p.grad is not None] for run in runs if run.error is None}
-    norms = _norms(gradients)
-    updated, factors = {}, []
+    updated, gradients, factors = [], [], []
     for run, norm in norms.items():
         if not math.isfinite(norm):
             run.fail(f"the gradient is not finite ({norm})")
             continue
-        updated[run] = norm, _task_gradients(run) if run.logs_next else {}
-        factors += [min(1.0, run.training.options.clip / (norm + 1e-6))] * len(gradients[run])
+        updated.append(run)
+        gradients += (own := _gradients(run))
+        factors += [min(1.0, run.training.options.clip / (norm + 1e-6))] * len(own)
     # All in one: calls for every run's few small tensors would take longer than the arithmetic.
     if factors:
-        torch._foreach_mul_([gradient for run in updated for gradient in gradients[run]], factors)
+        torch._foreach_mul_(gradients, factors)
     for run in updated:
         run.optimiser.step()
     return updated
 
 
-def _norms(gradients: Mapping[Run, Sequence[Tensor]]) -> dict[Run, float]:
-    """The norm of all tensors of each run, with one transfer from the device."""
-    every = [gradient for each in gradients.values() for gradient in each]
-    squares = torch.stack(torch._foreach_norm(every)).double().square().tolist() if every else []
-    ends = itertools.accumulate(map(len, gradients.values()), initial=0)
-    return {run: math.sqrt(sum(squares[a:b])) for run, (a, b) in zip(gradients, itertools.pairwise(ends), strict=True)}
+def _gradients(run: Run) -> list[Tensor]:
+    return [parameter.grad for parameter in run.parameters if parameter.grad is not None]
 
 
-def _task_gradients(run: Run) -> dict[int, float]:
+def _task_norms(run: Run) -> dict[int, Tensor]:
     """The norm of the gradient of what every task alone trains, for the tasks that have one, before clipping."""
     gradients = {
         task: [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
         for task, parameters in enumerate(run.training.method.task_parameters())
     }
-    present = {task: torch.cat(each).norm() for task, each in gradients.items() if each}
-    return dict(zip(present, torch.stack(list(present.values())).tolist(), strict=True)) if present else {}
+    return {task: torch.cat(each).norm() for task, each in gradients.items() if each}
 
 
 def _exchange(sums: Mapping[Run, _Sums]) -> None:
@@ -161,11 +195,11 @@ def own_examples(batches: Sequence[Batch]) -> dict[int, Batch]:
         return dict(enumerate(batches))
     own, dealt = {}, 0
     for index, batch in enumerate(batches):
-        order = torch.argsort(batch.source_lengths, stable=True)
+        order = np.argsort(batch.source_lengths, kind="stable")
         rows = order[(rank - dealt) % count :: count]
         dealt += len(batch)
         if len(rows):
-            own[index] = batch.part(rows.sort().values)
+            own[index] = batch.part(np.sort(rows))
     return own
 
 
@@ -176,7 +210,7 @@ class _Sums:
     however it is shared out to processes.
 
     Attributes:
-        batches: the micro-batches of the step.
+        batches: the micro-batches of the step, on the host.
         own: what this process computes of them, by position.
         totals: number of items of every term.
         items: number of items of every task.
@@ -188,7 +222,7 @@ class _Sums:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.method = run.training.method
-        self.batches = [batch.to(self.method.backbone.device) for batch in next(run.training.stream)]
+        self.batches = next(run.training.stream)
         self.own = own_examples(self.batches)
         counts = [self.method.counts(batch) for batch in self.batches]
         self.weights = self.method.weights
@@ -196,20 +230,18 @@ class _Sums:
         self.items: dict[int, float] = {}
         self.examples: dict[int, int] = {}
         for batch, count in zip(self.batches, counts, strict=True):
-            for task, number in zip(batch.task_ids.tolist(), count["task"].tolist(), strict=True):
+            for task, number in zip(batch.known.tasks.tolist(), count["task"].tolist(), strict=True):
                 self.items[task] = self.items.get(task, 0.0) + number
                 self.examples[task] = self.examples.get(task, 0) + 1
         self.terms = dict.fromkeys(self.weights, 0.0)
         self.tasks = dict.fromkeys(self.items, 0.0)
 
     def share(self, index: int, rows: Int[np.ndarray, " _"] | None = None) -> Share:
-        """A micro-batch, or some of its examples, with the seed of the micro-batch's dropout masks."""
+        """A micro-batch, or some of its examples, on the device, with the seed of the micro-batch's dropout masks."""
         process = () if workers().count == 1 else (workers().rank,)
         seed = derive_seed(self.run.training.seed, "dropout", self.run.state.step, index, *process)
-        batch = self.own[index]
-        return Share(
-            self.method, batch if rows is None else batch.part(torch.from_numpy(rows).to(batch.labels.device)), seed
-        )
+        batch = self.own[index] if rows is None else self.own[index].part(rows)
+        return Share(self.method, batch.to(self.method.backbone.device), seed)
 
     def scale(self, term: str) -> float:
         """What an item of a term counts in the loss."""
@@ -219,7 +251,7 @@ class _Sums:
         """Count a term's sums of some examples."""
         self.terms[term] += float(values.sum()) / self.totals[term]
         if term == "task":
-            for task, value in zip(batch.task_ids.tolist(), values.tolist(), strict=True):
+            for task, value in zip(batch.known.tasks.tolist(), values.tolist(), strict=True):
                 self.tasks[task] += value
 
     def numbers(self) -> Tensor:
@@ -253,22 +285,20 @@ def _bundles(sums: Mapping[Run, _Sums]) -> list[list[Piece]]:
     if len(sums) == 1 or not places:
         return [[(run, sums[run].share(index))] for run, index in places]
     method = places[0][0].training.method
-    most = min(run.training.options.max_micro_batch or JOINED_EXAMPLES for run in sums)
-    lengths = [
-        sums[run].own[index].source_lengths.long().cpu().numpy() + run.training.method.prompt_length
-        for run, index in places
-    ]
+    costs = method.backbone.costs
+    most = min(run.training.options.max_micro_batch or costs.joint_examples for run in sums)
+    lengths = [sums[run].own[index].source_lengths + run.training.method.prompt_length for run, index in places]
     sizes = np.array([len(each) for each in lengths])
     if method.dropout:
         longest = np.array([each.max() for each in lengths])
-        groups = _alike(longest, sizes, method.backbone.pads)
-        passes = [part for group in groups for part in _whole(group, sizes, _room(longest[group], most))]
+        groups = _alike(longest, sizes, method.backbone)
+        passes = [part for group in groups for part in _whole(group, sizes, _room(longest[group], most, costs))]
         return [[(run, sums[run].share(index)) for run, index in (places[each] for each in one)] for one in passes]
     owners, every = np.repeat(np.arange(len(places)), sizes), np.concatenate(lengths)
     rows = np.concatenate([np.arange(size) for size in sizes])
     bundles = []
-    for group in _alike(every, np.ones_like(owners), method.backbone.pads):
-        for examples in np.array_split(group, math.ceil(len(group) / _room(every[group], most))):
+    for group in _alike(every, np.ones_like(owners), method.backbone):
+        for examples in np.array_split(group, math.ceil(len(group) / _room(every[group], most, costs))):
             bundle = []
             for owner in np.unique(owners[examples]).tolist():
                 run, index = places[owner]
@@ -278,14 +308,18 @@ def _bundles(sums: Mapping[Run, _Sums]) -> list[list[Piece]]:
     return bundles
 
 
-def _alike(lengths: Int[np.ndarray, " n"], examples: Int[np.ndarray, " n"], pads: bool) -> list[Int[np.ndarray, " _"]]:
+def _alike(
+    lengths: Int[np.ndarray, " n"], examples: Int[np.ndarray, " n"], backbone: FrozenT5
+) -> list[Int[np.ndarray, " _"]]:
     """Positions in groups of like length, where the backbone pads; else all of them in one group."""
-    return cut_by_length(lengths, JOINED_PASS_COST, examples=examples) if pads else [np.arange(len(lengths))]
+    if not backbone.pads:
+        return [np.arange(len(lengths))]
+    return cut_by_length(lengths, backbone.costs.joint_pass, examples=examples)
 
 
-def _room(lengths: Int[np.ndarray, " n"], most: int) -> int:
+def _room(lengths: Int[np.ndarray, " n"], most: int, costs: PassCosts) -> int:
     """Examples of such lengths that go through in one pass."""
-    return max(1, min(most, JOINED_TOKENS // int(lengths.max())))
+    return max(1, min(most, costs.joint_tokens // int(lengths.max())))
 
 
 def _whole(group: Int[np.ndarray, " _"], examples: Int[np.ndarray, " n"], most: int) -> list[list[int]]:
