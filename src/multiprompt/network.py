@@ -31,7 +31,7 @@ def hub_trouble(name: str = "") -> str | None:
     Args:
         name: what would be loaded; a local folder needs no hub.
     """
-    if name and Path(name).expanduser().is_dir():
+    if name and Path(name).is_dir():
         return None
     from huggingface_hub import constants
 

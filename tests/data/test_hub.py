@@ -186,6 +186,12 @@ def test_a_check_of_what_is_wrong(tmp_path: Path) -> None:
     assert said.endswith("; there is rte/train")
 
 
+def test_a_check_without_a_network_is_over_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("multiprompt.data.hub_check.hub_trouble", lambda path: f"no way to {path}")
+    check = check_on_hub(TASKS["rte"])
+    assert (check.troubles, check.rows) == (["the hub is out of reach: no way to nyu-mll/glue"], {})
+
+
 def test_a_check_needs_a_dataset_and_a_package(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="'mini-rte' is not on the hub"):
         check_on_hub(TASKS["mini-rte"])

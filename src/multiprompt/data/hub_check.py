@@ -15,6 +15,7 @@ from typing import Any
 from multiprompt.data.sources import Rows, branch_splits, hub_arguments
 from multiprompt.data.splits import check_rows
 from multiprompt.errors import DataError
+from multiprompt.network import hub_trouble
 from multiprompt.tasks import PARQUET_BRANCH, HubDataset, Row, Task
 
 CHECKED_ROWS = 20
@@ -64,6 +65,9 @@ def check_on_hub(task: Task) -> HubCheck:
             "checking tasks on the hub needs the package 'datasets': pip install \"multiprompt[hub]\""
         ) from None
     check = HubCheck(task, tuple(map(hub.address, hub.configs)))
+    if trouble := hub_trouble(hub.path):
+        check.troubles.append(f"the hub is out of reach: {trouble}")
+        return check
     start = time.perf_counter()
     bars = datasets.are_progress_bars_disabled()
     datasets.disable_progress_bars()
