@@ -15,7 +15,7 @@ ROOT = Path(multiprompt.__file__).parent
 
 LEVELS = [
     ["_version", "definition", "errors"],
-    ["batch", "examples", "files", "options", "parallel", "registry", "seeding", "t5_family"],
+    ["batch", "examples", "files", "network", "options", "parallel", "registry", "seeding", "t5_family"],
     ["health", "losses", "metrics", "mini", "plan", "prompts", "token_files"],
     ["backbone", "tasks"],
     ["config", "data", "methods"],
@@ -40,6 +40,7 @@ NO_TORCH = [
     "evaluation.summaries",
     "token_files",
     "t5_family",
+    "network",
 ]
 """Modules that a laptop without torch could use."""
 

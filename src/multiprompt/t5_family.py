@@ -67,3 +67,10 @@ PUBLISHED: Mapping[str, PublishedModel] = {
     "google/flan-t5-base": _BASE,
     "google/flan-t5-large": _LARGE,
 }
+
+_FULL_NAMES = {f"google-t5/{name}": name for name in PUBLISHED if "/" not in name}
+
+
+def published_model(name: str) -> PublishedModel | None:
+    """The published model of this name, "t5-base" or in full "google-t5/t5-base"; ``None`` for any other."""
+    return PUBLISHED.get(_FULL_NAMES.get(name, name))

@@ -28,6 +28,7 @@ VERBS = [
     "ls",
     "params",
     "show",
+    "hub",
     "validate",
     "plan",
     "run",

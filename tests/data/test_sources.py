@@ -256,31 +256,32 @@ def fake_datasets(monkeypatch: pytest.MonkeyPatch, load: Any) -> None:
     module = types.ModuleType("datasets")
     module.load_dataset = load  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "datasets", module)
+    monkeypatch.setattr("multiprompt.data.sources.hub_trouble", lambda *_: None)
 
 
 def test_hub_gets_what_the_task_says(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
-    def load(*args: Any, **options: Any) -> list[dict[str, Any]]:
-        calls.append((args, options))
+    def load(**options: Any) -> list[dict[str, Any]]:
+        calls.append(options)
         return ROWS["rte"]
 
     fake_datasets(monkeypatch, load)
     rows = load_rows(TASKS["rte"], "train")
     revision = TASKS["rte"].hub.revision
-    assert calls == [(("nyu-mll/glue", "rte"), {"split": "train", "revision": revision})]
+    assert calls == [{"path": "nyu-mll/glue", "name": "rte", "split": "train", "revision": revision}]
     assert rows[0].where == f"nyu-mll/glue/rte@{revision}, split train, row 1"
     assert digest(RTE, rows) == fingerprint(RTE.canonical(row) for row in ROWS["rte"])
     assert len(rows.notes) == 1  # a partial copy
 
     renamed = replace(RTE, hub=HubDataset("me/mine", splits={"train": "training"}))
     assert len(load_rows(renamed, "train", limit=2)) == 2
-    assert calls[1] == (("me/mine", None), {"split": "training", "revision": None})
+    assert calls[1] == {"path": "me/mine", "name": None, "split": "training", "revision": None}
 
 
 def test_several_configurations_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(path: str, config: str, **_: Any) -> list[dict[str, Any]]:
-        return [{**ROWS["openbookqa"][0], "question": f"{config} {number}"} for number in range(3)]
+    def load(name: str, **_: Any) -> list[dict[str, Any]]:
+        return [{**ROWS["openbookqa"][0], "question": f"{name} {number}"} for number in range(3)]
 
     fake_datasets(monkeypatch, load)
     task = replace(TASKS["arc"], official_rows={})
@@ -296,7 +297,7 @@ def test_several_configurations_are_joined(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (ConnectionError("Couldn't reach the Hub"), "ConnectionError.*Without a network, give a data folder"),
         (RuntimeError("Dataset scripts are no longer supported"), "refs/convert/parquet"),
-        (ValueError("Unknown split \"train\""), "cannot load split 'train' of nyu-mll/glue/rte from the hub"),
+        (ValueError("Unknown split \"train\""), "cannot load split 'train' of nyu-mll/glue/rte@bcdc.* from the hub"),
     ],
 )  # fmt: skip
 def test_hub_trouble(error: Exception, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,6 +307,19 @@ def test_hub_trouble(error: Exception, message: str, monkeypatch: pytest.MonkeyP
     fake_datasets(monkeypatch, load)
     with pytest.raises(DataError, match=message):
         load_rows(RTE, "train")
+
+
+def test_a_hub_out_of_reach(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache of earlier downloads is asked at once, and the message says why the hub was not."""
+    settings = pytest.importorskip("datasets").config
+    monkeypatch.setattr(settings, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(settings, "HF_DATASETS_CACHE", "nowhere")
+    monkeypatch.setattr("multiprompt.data.sources.hub_trouble", lambda *_: "no connection")
+    monkeypatch.setattr("time.sleep", lambda seconds: pytest.fail(f"pauses for {seconds} s"))
+    for name, where in (("rte", "nyu-mll/glue/rte@"), ("webnlg", "webnlg_challenge_2017@refs/convert/parquet")):
+        with pytest.raises(DataError, match=f"{where}.*not downloaded before, .* out of reach \\(no connection\\)"):
+            load_rows(TASKS[name], "train")
+    assert settings.HF_HUB_OFFLINE is False
 
 
 def test_hub_needs_an_optional_package(monkeypatch: pytest.MonkeyPatch) -> None:

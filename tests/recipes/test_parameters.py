@@ -14,7 +14,7 @@ from multiprompt.backbone import load_backbone, outline_backbone
 from multiprompt.errors import BackboneError, ConfigError, UnknownNameError
 from multiprompt.options import Methods
 from multiprompt.recipes.parameters import Item, count_parameters, countable_methods
-from multiprompt.t5_family import PUBLISHED
+from multiprompt.t5_family import PUBLISHED, published_model
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -23,6 +23,16 @@ def test_shapes_and_sizes_of_published_models_agree(name):
     assert model.parameter_count() == published.parameters
     assert model.width == published.width
     assert model.device.type == "meta", "no weight is held in memory"
+
+
+@pytest.mark.parametrize("short", ["t5-small", "t5-base", "t5-large"])
+def test_full_names_of_the_hub_are_the_same_models(short, monkeypatch):
+    monkeypatch.setattr("multiprompt.backbone.loading._load_config", None)  # nothing is asked of the hub
+    full = f"google-t5/{short}"
+    assert published_model(full) is published_model(short) is PUBLISHED[short]
+    assert outline_backbone(full).parameter_count() == PUBLISHED[short].parameters
+    assert count_parameters("mpt", full, group=8).per_task == count_parameters("mpt", short, group=8).per_task
+    assert published_model("google-t5/google/flan-t5-base") is published_model("me/t5-base") is None
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,20 @@ def test_every_run_has_its_stages_and_steps():
     assert planned == PLANNED
 
 
+@pytest.mark.parametrize("short", ["t5-small", "t5-base", "t5-large"])
+def test_a_full_name_of_the_hub_costs_the_same(short):
+    table = load_study("table3", "paper")
+    costs = {
+        name: [
+            [cost.operations for cost in costs_of(experiment)]
+            for experiment in experiments_of("table3", table, "paper", [f"backbone.name={name}"]).values()
+        ]
+        for name in (short, f"google-t5/{short}")
+    }
+    assert costs[short] == costs[f"google-t5/{short}"]
+    assert all(operations for stages in costs[short] for operations in stages)
+
+
 def methods_of_runs() -> Iterator[tuple[tuple[str, str, int, int], Any, Experiment]]:
     """For every method of every run: its key in ``TRAINED``, its options, and the experiment."""
     for experiment in runs().values():

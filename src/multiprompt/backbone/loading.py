@@ -13,7 +13,8 @@ import torch
 
 from multiprompt.backbone.frozen_t5 import FrozenT5
 from multiprompt.errors import BackboneError
-from multiprompt.t5_family import EMBEDDED, PUBLISHED, SHIPPED
+from multiprompt.network import hub_trouble
+from multiprompt.t5_family import EMBEDDED, SHIPPED, published_model
 
 _logger = logging.getLogger("multiprompt.backbone")
 
@@ -56,6 +57,7 @@ def load_backbone(
                 dtype=dtype,
                 attn_implementation=implementation,
                 output_loading_info=True,
+                local_files_only=_out_of_reach(path),
             )
     except Exception as error:
         raise BackboneError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
@@ -80,7 +82,8 @@ def outline_backbone(name: str) -> FrozenT5:
     """
     from transformers import T5Config, T5ForConditionalGeneration
 
-    config = T5Config(**PUBLISHED[name].shape) if name in PUBLISHED else _load_config(name, None)
+    published = published_model(name)
+    config = T5Config(**published.shape) if published else _load_config(name, None)
     with torch.device("meta"):
         model = T5ForConditionalGeneration(config)
     if not config.scale_decoder_outputs:
@@ -101,7 +104,7 @@ def _load_config(name: str, revision: str | None) -> Any:
     if (name.startswith((".", "/", "~")) or name.count("/") > 1) and not Path(path).is_dir():
         raise BackboneError(f"the backbone folder {name} does not exist")
     try:
-        config = AutoConfig.from_pretrained(path, revision=revision)
+        config = AutoConfig.from_pretrained(path, revision=revision, local_files_only=_out_of_reach(path))
     except Exception as error:  # the hub client raises errors of many kinds
         raise BackboneError(
             f"cannot load the backbone {name!r}: {_first_line(error)}. Expected {', '.join(map(repr, SHIPPED))}, a "
@@ -124,7 +127,8 @@ def load_tokenizer(name: str = EMBEDDED, *, revision: str | None = None) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes about legacy behaviour that cannot be acted upon
-            return AutoTokenizer.from_pretrained(_path(name), revision=revision)
+            path = _path(name)
+            return AutoTokenizer.from_pretrained(path, revision=revision, local_files_only=_out_of_reach(path))
     except Exception as error:  # the hub client raises errors of many kinds
         raise BackboneError(f"cannot load the tokenizer of {name!r}: {_first_line(error)}") from error
 
@@ -147,6 +151,11 @@ def _quiet() -> Iterator[None]:
 
 def _path(name: str) -> str:
     return str(Path(__file__).parent / name) if name in SHIPPED else name
+
+
+def _out_of_reach(path: str) -> bool:
+    """Whether only earlier downloads can be loaded, so that transformers does not try for half a minute."""
+    return hub_trouble(path) is not None
 
 
 def pick_attention(device: torch.device) -> str:

@@ -12,6 +12,7 @@ from multiprompt.cli import (
     analyse,
     cache,
     evaluate,
+    hub,
     ls,
     params,
     plan,
@@ -61,7 +62,22 @@ def options(
     FAILURES.show_traceback = debug
 
 
-for verb in (quickstart, ls, params, show, validate, plan, run, reproduce, evaluate, predict, report, analyse, cache):
+for verb in (
+    quickstart,
+    ls,
+    params,
+    show,
+    hub,
+    validate,
+    plan,
+    run,
+    reproduce,
+    evaluate,
+    predict,
+    report,
+    analyse,
+    cache,
+):
     verb.add_to(app)
 
 

@@ -57,7 +57,7 @@ def show(
         multiprompt show rte --data data --backbone t5-base --rows 1 --split test
         multiprompt show ./my-task.yaml
     """
-    chosen = _find(task)
+    chosen = find_task(task)
 
     from multiprompt.backbone import load_tokenizer
     from multiprompt.data import load_task_data
@@ -71,7 +71,8 @@ def show(
     _print_splits(loaded, tokenizer)
 
 
-def _find(name: str) -> Task:
+def find_task(name: str) -> Task:
+    """A registered task, or the one that a file of the user defines."""
     from multiprompt.definition import is_task_file
     from multiprompt.tasks import TASKS, make_task
 

@@ -13,7 +13,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -24,7 +24,8 @@ from multiprompt.definition import ENDINGS
 from multiprompt.errors import DataError
 from multiprompt.examples import TextExample
 from multiprompt.metrics import AnswerKind
-from multiprompt.tasks import GENERATED_SIZES, HubDataset, Row, Task
+from multiprompt.network import hub_trouble
+from multiprompt.tasks import GENERATED_SIZES, PARQUET_BRANCH, HubDataset, Row, Task
 
 
 @dataclass(frozen=True)
@@ -206,8 +207,7 @@ def _hub_rows(task: Task, split: str, limit: int | None) -> Rows:
     hub = task.hub
     if hub is None:
         raise DataError(f"task {task.name!r} is not on the hub; give the data folder that holds {_files(task, split)}")
-    configs = hub.config if isinstance(hub.config, tuple) else (hub.config,)
-    return _joined(split, [partial(_hub_config_rows, task, hub, split, config) for config in configs], limit)
+    return _joined(split, [partial(_hub_config_rows, task, hub, split, config) for config in hub.configs], limit)
 
 
 def _files(task: Task, split: str) -> str:
@@ -216,32 +216,100 @@ def _files(task: Task, split: str) -> str:
 
 
 def _hub_config_rows(task: Task, hub: HubDataset, split: str, config: str | None, limit: int | None) -> Rows:
-    name = "/".join(filter(None, (hub.path, config)))
+    address = hub.address(config)
     try:
         from datasets import load_dataset
     except ImportError:
         raise DataError(
-            f"loading {name} from the hub needs the package 'datasets': pip install \"multiprompt[hub]\"; or "
+            f"loading {address} from the hub needs the package 'datasets': pip install \"multiprompt[hub]\"; or "
             f"give a data folder that holds {_files(task, split)}"
         ) from None
     hub_split = hub.splits.get(split, split)
     try:
-        dataset = load_dataset(hub.path, config, split=hub_split, revision=hub.revision)
+        arguments = hub_arguments(hub, config, (hub_split,))
+        if "data_files" in arguments:
+            # datasets finds no earlier download of single files again without a network; the hub's client does
+            arguments["path"] = _branch_folder(hub, arguments["data_files"][hub_split])
+        with quick_if_offline(hub.path):
+            dataset = load_dataset(**arguments, split=hub_split)
     except Exception as error:  # datasets raises many kinds, some of its own, some of its HTTP libraries
-        raise DataError(_hub_trouble(task, split, f"split {hub_split!r} of {name}", error)) from error
+        raise DataError(_hub_trouble(task, hub, split, f"split {hub_split!r} of {address}", error)) from error
     complete = limit is None or limit >= len(dataset)
     values = [dict(row) for row in islice(dataset, limit)]
-    origin = f"{name}@{hub.revision or 'main'}, split {hub_split}"
+    origin = f"{address}, split {hub_split}"
     row_ids = f"{config}/{split}" if isinstance(hub.config, tuple) else ""
     return Rows(split, origin, values, range(1, len(values) + 1), complete=complete, name=row_ids)
 
 
-def _hub_trouble(task: Task, split: str, what: str, error: Exception) -> str:
-    message = f"cannot load {what} from the hub: {type(error).__name__}: {error}. "
-    if "script" in str(error).lower():
+def hub_arguments(hub: HubDataset, config: str | None, splits: Sequence[str]) -> dict[str, Any]:
+    """The arguments by which ``datasets`` finds some splits of one configuration on the hub.
+
+    Args:
+        hub: the dataset.
+        config: one of ``hub.configs``.
+        splits: their names on the hub.
+    """
+    place = {"path": hub.path, "revision": hub.revision}
+    if hub.revision != PARQUET_BRANCH:
+        return {**place, "name": config}
+    return {**place, "data_files": {split: list(hub.branch_files(config, split)) for split in splits}}
+
+
+def _branch_folder(hub: HubDataset, patterns: list[str]) -> str:
+    """A local folder with those files of the parquet branch, downloaded unless they have been."""
+    if Path(hub.path).is_dir():
+        return hub.path
+    from huggingface_hub import snapshot_download
+
+    return snapshot_download(
+        hub.path,
+        repo_type="dataset",
+        revision=hub.revision,
+        allow_patterns=patterns,
+        local_files_only=hub_trouble() is not None,
+    )
+
+
+def branch_splits(hub: HubDataset) -> str:
+    """The folders of a parquet branch, for a message; "" for another revision, or where they cannot be listed."""
+    if hub.revision != PARQUET_BRANCH or hub_trouble(hub.path):
+        return ""
+    from huggingface_hub import HfApi
+
+    try:
+        if Path(hub.path).is_dir():
+            files = [path.relative_to(hub.path).as_posix() for path in Path(hub.path).glob("*/*/*.parquet")]
+        else:
+            files = HfApi().list_repo_files(hub.path, repo_type="dataset", revision=hub.revision)
+    except Exception:  # the message that this is added to says what is wrong
+        return ""
+    folders = sorted({name.rpartition("/")[0] for name in files if name.endswith(".parquet")})
+    return f"; there is {', '.join(folders) or 'no Parquet file'}"
+
+
+@contextmanager
+def quick_if_offline(path: str) -> Iterator[None]:
+    """Inside, ``datasets`` asks its cache at once where the hub is out of reach, and does not try for half a minute."""
+    if hub_trouble(path) is None:
+        yield
+        return
+    from datasets import config
+
+    before, config.HF_HUB_OFFLINE = config.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        config.HF_HUB_OFFLINE = before
+
+
+def _hub_trouble(task: Task, hub: HubDataset, split: str, what: str, error: Exception) -> str:
+    trouble = hub_trouble(hub.path)
+    said = f"it was not downloaded before, and the hub is out of reach ({trouble})" if trouble else ""
+    message = f"cannot load {what} from the hub: {said or f'{type(error).__name__}: {error}'}{branch_splits(hub)}. "
+    if "dataset scripts" in str(error).lower():
         return message + (
             "The revision holds a loading script, which datasets 4 and newer do not run: use the revision "
-            "'refs/convert/parquet' of the dataset, or local files"
+            f"{PARQUET_BRANCH!r} of the dataset, or local files"
         )
     return message + (
         f"Without a network, give a data folder that holds {_files(task, split)}, or load the "

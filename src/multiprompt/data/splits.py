@@ -178,6 +178,20 @@ def _held_out_examples(task: Task, part: _Part, limit: int | None) -> _Made:
     return _Made(gathered, [row for same in kept for row in same.rows])
 
 
+def check_rows(task: Task, rows: Rows) -> None:
+    """Make examples of rows of one official split, as ``load_task_data`` would, and drop them.
+
+    Raises:
+        DataError: the task cannot read a row.
+    """
+    rule = task.split_rule
+    part = _Part(rows, range(len(rows)))
+    if rows.split == rule.train:
+        _training_examples(task, part)
+    if rows.split != rule.train or rule.kind in ("carve", "train-only"):
+        _held_out_examples(task, part, None)
+
+
 def _kept(task: Task, part: _Part) -> Iterator[LoadedRow]:
     return (row for row in part if task.skip is None or not task.skip(row.values))
 

@@ -25,7 +25,7 @@ from multiprompt.options import Experiment, SpotOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.recipes.graph import digest
 from multiprompt.recipes.stage_options import stage_options
-from multiprompt.t5_family import PUBLISHED, PublishedModel
+from multiprompt.t5_family import PublishedModel, published_model
 from multiprompt.tasks import TASKS, Task
 
 PEAK = 312e12
@@ -71,7 +71,7 @@ def costs_of(experiment: Experiment) -> list[StageCost]:
     Raises:
         ConfigError: the size of a task is not known.
     """
-    model = PUBLISHED.get(experiment.backbone.name)
+    model = published_model(experiment.backbone.name)
     signatures: dict[str, str] = {}
     costs = []
     for stage in plan_stages(experiment):

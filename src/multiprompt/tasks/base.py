@@ -14,6 +14,11 @@ from multiprompt.registry import Registry
 from multiprompt.tasks.answers import AnswerRule
 from multiprompt.tasks.text import FieldError, Row, SourceRule
 
+PARQUET_BRANCH = "refs/convert/parquet"
+"""The revision into which the hub converts every dataset by itself: CONFIG/SPLIT/0000.parquet and no card."""
+
+_SAME_FOLDER = ("validation", "dev")
+
 
 @dataclass(frozen=True)
 class HubDataset:
@@ -22,7 +27,8 @@ class HubDataset:
     Attributes:
         path: ``owner/name``, or a local folder in the same form.
         config: the configuration, for a dataset that has several; or those whose rows are joined, in their order.
-        revision: a commit, so that the rows cannot change under a result.
+        revision: a commit, so that the rows cannot change under a result; or ``PARQUET_BRANCH``, for a dataset whose
+            other revisions hold a loading script, which ``datasets`` 4 and newer do not run.
         splits: our name of a split -> its name on the hub, where the two differ.
     """
 
@@ -30,6 +36,28 @@ class HubDataset:
     config: str | tuple[str, ...] | None = None
     revision: str | None = None
     splits: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def configs(self) -> tuple[str | None, ...]:
+        """The configurations whose rows are joined; ``(None,)`` for a dataset that has only one."""
+        return self.config if isinstance(self.config, tuple) else (self.config,)
+
+    def address(self, config: str | None) -> str:
+        """One configuration in words: ``owner/name/config@revision``."""
+        return f"{'/'.join(filter(None, (self.path, config)))}@{self.revision or 'main'}"
+
+    def branch_files(self, config: str | None, split: str) -> tuple[str, ...]:
+        """Patterns of the files of a split on the parquet branch, where a folder stands for a configuration.
+
+        The branch has no card, so ``datasets`` would join the files of all configurations, and of all splits whose
+        folders begin with the same word. The names of folders are those of a script's splits: "validation" or "dev".
+
+        Args:
+            config: ``None`` for a dataset that has only one, whatever its folder is called.
+            split: the split's name on the hub.
+        """
+        folders = _SAME_FOLDER if split in _SAME_FOLDER else (split,)
+        return tuple(f"{config or '*'}/{folder}/*.parquet" for folder in folders)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from multiprompt.tasks.answers import TextAnswer
-from multiprompt.tasks.base import OFFICIAL, HubDataset, Task, register
+from multiprompt.tasks.base import OFFICIAL, PARQUET_BRANCH, HubDataset, Task, register
 from multiprompt.tasks.text import FieldError, Row
 
 BEAMS = 5
-_PARQUET = "refs/convert/parquet"  # the main revisions hold loading scripts
 
 _ATTRIBUTE = re.compile(r"([^\[\],]+)\[([^\[\]]*)\]")
 _NAMES = {"eatType": "Type", "priceRange": "price", "familyFriendly": "family friendly"}
@@ -89,7 +88,7 @@ E2E = register(
         reported="bleu_e2e",
         split_rule=OFFICIAL,
         prefix="e2e",
-        hub=HubDataset("tuetschek/e2e_nlg", revision=_PARQUET),
+        hub=HubDataset("tuetschek/e2e_nlg", revision=PARQUET_BRANCH),
         official_rows={"train": 42_061, "validation": 4_672, "test": 4_693},
         official_examples={"dev": 547, "test": 630},
         gather=True,
@@ -201,7 +200,7 @@ WEBNLG = register(
         reported="bleu_webnlg",
         split_rule=OFFICIAL,
         prefix="webnlg",
-        hub=HubDataset("webnlg-challenge/web_nlg", "webnlg_challenge_2017", _PARQUET, {"validation": "dev"}),
+        hub=HubDataset("webnlg-challenge/web_nlg", "webnlg_challenge_2017", PARQUET_BRANCH),
         # its test split has 4,615 rows on the hub: see is_a_copy
         official_rows={"train": 6_940, "validation": 872},
         official_examples={"train": 18_102, "dev": 872, "test": 1_862},
