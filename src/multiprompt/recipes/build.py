@@ -90,8 +90,8 @@ class Start:
         return [name for name in self.earlier if name.startswith("teacher-")]
 
     def teacher_rows(self) -> Tensor:
-        """The prompts of the teachers, ``[K, P, D]``."""
-        return torch.cat([self.prompt_of(name).all_tasks().detach() for name in self.teachers()])
+        """The prompts of the teachers on the processor, wherever they are, ``[K, P, D]``."""
+        return torch.cat([self.prompt_of(name).all_tasks().detach().cpu() for name in self.teachers()])
 
     def generator(self, purpose: str) -> torch.Generator:
         """Draws the first values for a purpose."""
@@ -253,7 +253,7 @@ def _spot_rows(start: Start) -> Tensor:
     method = _prompt_tuning(early)
     train(stage_training(method, start.data[:1], training, MixingOptions(), 1, start.seed, Place(early.stage)))
     choose = retrieved_start if options.start == "retrieved" else weighted_start
-    return choose(method.prompt.all_tasks().detach()[0], sources)
+    return choose(method.prompt.all_tasks().detach()[0].cpu(), sources)
 
 
 _BUILDERS: Mapping[str, Callable[[Start], Method]] = {

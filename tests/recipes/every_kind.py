@@ -1,0 +1,107 @@
+"""Every kind of stage and every method that the package can build, ready to be built on a random backbone."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from multiprompt.backbone import FrozenT5
+from multiprompt.methods import StoredMethod
+from multiprompt.methods.attempt import Attention
+from multiprompt.options import (
+    AttemptOptions,
+    DataOptions,
+    DistillationOptions,
+    Methods,
+    PromptOptions,
+    SourceOptions,
+    TeacherOptions,
+    TrainingOptions,
+)
+from multiprompt.plan import GROUPED, SOURCE_METHODS
+from multiprompt.prompts import DecomposedPrompt, SharedPrompt, SoftPrompt, start_task_factors
+from multiprompt.recipes.build import _BUILDERS, Learned, Start
+from multiprompt.recipes.prepare import PreparedTask, load_task
+
+KINDS = tuple(_BUILDERS)
+"""By the names that the builders are registered under."""
+
+TASKS = ("mini-sst2", "mini-rte")
+LENGTH = 4
+
+_STUDENT = SourceOptions(tasks=TASKS)
+_SOURCE_OPTIONS = {
+    "teacher": TeacherOptions(),
+    "student": _STUDENT,
+    "mixture": replace(_STUDENT, decomposed=False, distillation=DistillationOptions(kind="none")),
+    "attention": AttemptOptions(),
+}
+
+
+def default_options(kind: str) -> Any:
+    """What a kind is built with if nobody says more."""
+    if kind in SOURCE_METHODS:
+        return _SOURCE_OPTIONS[kind]
+    classes = typing.get_type_hints(Methods)
+    chosen = next(each for each in typing.get_args(classes[kind]) if dataclasses.is_dataclass(each))
+    return chosen()
+
+
+def tasks_of(kind: str) -> tuple[str, ...]:
+    """Two tasks for what trains on several, one for all others."""
+    return TASKS if kind in GROUPED or kind in ("student", "mixture", "attention") else TASKS[1:]
+
+
+def prepared(backbone: FrozenT5) -> dict[str, PreparedTask]:
+    """The tasks: a handful of rows each, and answers of one token."""
+    options = DataOptions(max_train=8, max_dev=2, max_test=3, max_source_length=16)
+    loaded = [load_task(name, backbone, options) for name in TASKS]
+    short = [replace(each.data, task=replace(each.task, generation_length=1)) for each in loaded]
+    return {each.name: replace(each, data=data) for each, data in zip(loaded, short, strict=True)}
+
+
+def learned(width: int) -> Mapping[str, Learned]:
+    """What earlier stages have left, as it is read from a disk: on the processor."""
+    generator = torch.Generator().manual_seed(3)
+
+    def rows() -> torch.Tensor:
+        return torch.randn(LENGTH, width, generator=generator)
+
+    factors = [start_task_factors(LENGTH, width, 1, "near_one", generator) for _ in TASKS]
+    network = Attention(width, AttemptOptions().bottleneck, generator)
+    tensors = {f"attention.{name}": parameter.detach() for name, parameter in network.named_parameters()}
+    return {
+        **{f"teacher-{task}": SoftPrompt([rows()]) for task in TASKS},
+        "source": DecomposedPrompt(rows(), factors),
+        "source-mixture": SharedPrompt(rows(), len(TASKS)),
+        "source-attention": StoredMethod("attention", tensors, TASKS),
+    }
+
+
+def start_of(
+    kind: str, backbone: FrozenT5, tasks: Mapping[str, PreparedTask], training: TrainingOptions, **changes: Any
+) -> Start:
+    """What a kind is made from, with what differs from its default options."""
+    names = tasks_of(kind)
+    earlier = dict(learned(backbone.width))
+    if kind in ("teacher", "mixture", "attention"):
+        del earlier["source-attention"]
+    if kind == "mixture":
+        earlier = {}
+    return Start(
+        backbone=backbone,
+        tasks=names,
+        options=replace(default_options(kind), **changes),
+        training=training,
+        prompt=PromptOptions(length=LENGTH),
+        earlier=earlier,
+        seed=1,
+        stage=kind,
+        max_source_length=16,
+        data=[tasks[name] for name in names],
+    )
