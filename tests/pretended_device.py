@@ -8,6 +8,9 @@ cases, so that code which mixes devices fails on a machine without a GPU:
   without a dimension in elementwise operations;
 * ``.numpy()``, and a generator of the processor that is to draw on the device.
 
+It also counts: operations, and how often the host waits for the device (``counted``). The host waits where it reads a
+value (``tolist``, ``item``, ``cpu``, a mask of bool as an index, ...), and for a copy from memory that is not pinned.
+
 What is pretended differs from a real device in three ways. Torch's C++ code takes the tensors for those of the
 processor (a build without CUDA cannot run autograd for another device), so kernels and rounding are those of the
 processor. Memory, streams and speed are not pretended. Random numbers come from a generator of their own, whose state
@@ -38,6 +41,32 @@ _INDEXED = {_aten.index.Tensor, _aten.index_put.default, _aten.index_put_.defaul
 """What takes its indices from the processor too."""
 _SCALARS = {_aten.fill_.Tensor, _aten.masked_fill.Tensor, _aten.masked_fill_.Tensor, _aten.where.self}
 """What takes tensors without a dimension from the processor, beside everything that is elementwise."""
+
+
+_WAITING = {
+    _aten._local_scalar_dense.default,
+    _aten.nonzero.default,
+    _aten.masked_select.default,
+    _aten._unique2.default,
+    _aten.unique_dim.default,
+    _aten.unique_consecutive.default,
+    _aten.equal.default,
+    _aten.repeat_interleave.Tensor,
+}
+"""What reads values of the device, if only to know the shape of its result."""
+
+
+@dataclass
+class Counts:
+    """What the device was asked for.
+
+    Attributes:
+        waits: for every time that the host waited, what for.
+        operations: number of operations.
+    """
+
+    waits: list[str]
+    operations: int = 0
 
 
 class _Randomness:
@@ -107,6 +136,7 @@ class PretendedTensor(Tensor):
     """
 
     inner: Tensor
+    counts: ClassVar[Counts] = Counts([])
     randomness: ClassVar[_Randomness] = _Randomness()
     __torch_function__ = torch._C._disabled_torch_function_impl
 
@@ -149,6 +179,7 @@ class PretendedTensor(Tensor):
         self.inner = other.inner
 
     def tolist(self) -> Any:
+        self.counts.waits.append("tolist")
         return self.inner.tolist()
 
     def numpy(self, **_: Any) -> Any:
@@ -158,6 +189,7 @@ class PretendedTensor(Tensor):
         return self.numpy()
 
     def cpu(self, **_: Any) -> Tensor:
+        self.counts.waits.append("cpu")
         return _FromDevice.apply(self)
 
     def cuda(self, *_: Any, **__: Any) -> Tensor:
@@ -171,6 +203,9 @@ class PretendedTensor(Tensor):
     @classmethod
     def __torch_dispatch__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         rule, found = _rule_of(function), _Found()
+        cls.counts.operations += 1
+        if function in _WAITING or (rule.indices and _has_masks(args[1])):
+            cls.counts.waits.append(str(function))
         inside = tuple(found.inner(value) for value in args)
         options = {name: found.inner(value) for name, value in (kwargs or {}).items()}
         if found.strangers:
@@ -243,6 +278,10 @@ def _rule_of(function: Any) -> _Rule:
     )
 
 
+def _has_masks(indices: Any) -> bool:
+    return any(index is not None and index.dtype in (torch.bool, torch.uint8) for index in indices)
+
+
 def _check_devices(function: Any, rule: _Rule, args: Any, strangers: list[Tensor]) -> None:
     """Refuse what CUDA refuses. At least one of the tensors is on the device."""
     first_there = isinstance(args[0], PretendedTensor)
@@ -310,7 +349,13 @@ class _OnDevice(TorchFunctionMode):
             device, others = _target(args[1:], kwargs)
             if device is not None:
                 there = function(args[0], **others) if others else args[0]
+                if device.type == "cuda" and not getattr(args[0], "pretends_to_be_pinned", False):
+                    PretendedTensor.counts.waits.append("copy from memory that is not pinned")
                 return _ToDevice.apply(there) if device.type == "cuda" else there
+        if function is Tensor.pin_memory:
+            pinned = args[0].clone()
+            pinned.pretends_to_be_pinned = True
+            return pinned
         if function is Tensor.cuda:
             return _ToDevice.apply(args[0])
         if kwargs.get("device") is not None and function is not Tensor.to:
@@ -329,6 +374,16 @@ class _OnDevice(TorchFunctionMode):
             return PretendedTensor(function(*args, **kwargs))
         with PretendedTensor.randomness.drawing():
             return PretendedTensor(function(*args, **kwargs))
+
+
+@contextmanager
+def counted() -> Iterator[Counts]:
+    """What is asked of the pretended device inside."""
+    before, PretendedTensor.counts = PretendedTensor.counts, Counts([])
+    try:
+        yield PretendedTensor.counts
+    finally:
+        PretendedTensor.counts = before
 
 
 @contextmanager

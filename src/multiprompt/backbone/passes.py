@@ -107,7 +107,7 @@ def _by_transformers(
     hidden: HiddenStates,
 ) -> Passed:
     # A mask without padding changes nothing, and attention without a mask is faster.
-    needed = None if real.sources.all() else _added(mask, embedded.dtype)
+    needed = None if real.sources.all() else hiding(mask, embedded.dtype)
     every = hidden == "all"
     encoded = model.encoder(inputs_embeds=embedded, attention_mask=needed, output_hidden_states=every)
     PartedDropout.enter_decoder()
@@ -122,7 +122,7 @@ def _by_transformers(
     return Passed(_kept(encoded, hidden), _kept(decoded, hidden), last)
 
 
-def _added(mask: Tensor, precision: torch.dtype) -> Tensor:
+def hiding(mask: Tensor, precision: torch.dtype) -> Tensor:
     """What hides padding from attention, ``[B, 1, 1, N]``: a mask that transformers takes as it is.
 
     From a mask of two dimensions it would make one for each stack, and wait for the device to see whether it has to.

@@ -17,6 +17,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from multiprompt.backbone import FrozenT5
+from multiprompt.backbone.passes import hiding
 from multiprompt.batch import Batch, counted_positions
 from multiprompt.errors import ConfigError
 from multiprompt.losses import token_cross_entropy
@@ -215,7 +216,7 @@ class PrefixTuning(PeftMethod):
         with self.backbone.dropout(self.dropout):
             output = self.model(
                 input_ids=batch.input_ids,
-                attention_mask=batch.attention_mask,
+                attention_mask=hiding(batch.attention_mask, self.backbone.embedding.dtype),
                 decoder_input_ids=self.backbone.model._shift_right(batch.labels),
             )
         example_ids, positions = counted_positions(batch.known.targets, self.backbone.device)
