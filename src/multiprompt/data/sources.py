@@ -230,7 +230,7 @@ def _hub_config_rows(task: Task, hub: HubDataset, split: str, config: str | None
         if "data_files" in arguments:
             # datasets finds no earlier download of single files again without a network; the hub's client does
             arguments["path"] = _branch_folder(hub, arguments["data_files"][hub_split])
-        with quick_if_offline(hub.path):
+        with _quick_if_offline(hub.path):
             dataset = load_dataset(**arguments, split=hub_split)
     except Exception as error:  # datasets raises many kinds, some of its own, some of its HTTP libraries
         raise DataError(_hub_trouble(task, hub, split, f"split {hub_split!r} of {address}", error)) from error
@@ -288,7 +288,7 @@ def branch_splits(hub: HubDataset) -> str:
 
 
 @contextmanager
-def quick_if_offline(path: str) -> Iterator[None]:
+def _quick_if_offline(path: str) -> Iterator[None]:
     """Inside, ``datasets`` asks its cache at once where the hub is out of reach, and does not try for half a minute."""
     if hub_trouble(path) is None:
         yield
@@ -304,8 +304,10 @@ def quick_if_offline(path: str) -> Iterator[None]:
 
 def _hub_trouble(task: Task, hub: HubDataset, split: str, what: str, error: Exception) -> str:
     trouble = hub_trouble(hub.path)
-    said = f"it was not downloaded before, and the hub is out of reach ({trouble})" if trouble else ""
-    message = f"cannot load {what} from the hub: {said or f'{type(error).__name__}: {error}'}{branch_splits(hub)}. "
+    said = f"{type(error).__name__}: {error}"
+    if trouble:
+        said = f"the hub is out of reach ({trouble}), and earlier downloads do not hold it ({type(error).__name__})"
+    message = f"cannot load {what} from the hub: {said}{branch_splits(hub)}. "
     if "dataset scripts" in str(error).lower():
         return message + (
             "The revision holds a loading script, which datasets 4 and newer do not run: use the revision "
