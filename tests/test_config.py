@@ -75,6 +75,26 @@ def test_every_field_is_written():
         ),
         ({"targets": TARGETS | {"methods": {"attempt": {"bottleneck": 0}}}}, "targets.methods.attempt.bottleneck is 0"),
         (
+            {"targets": TARGETS | {"methods": {"adapters": {"source_tasks": ["mnli"]}}}},
+            "targets.methods.adapters.source_tasks are trained on as the section source says: add that section",
+        ),
+        (
+            {"source": {}, "targets": TARGETS | {"methods": {"fine_tuning": {"source_tasks": ["mnli", "mnli"]}}}},
+            "targets.methods.fine_tuning.source_tasks has 'mnli' twice",
+        ),
+        (
+            {"source": {}, "targets": TARGETS | {"methods": {"hyperformer": {"nearest": {"rte": "mnli"}}}}},
+            "nearest: rte is near 'mnli', which is not in source_tasks (none; name them there)",
+        ),
+        (
+            {
+                "source": {},
+                "targets": TARGETS
+                | {"methods": {"hyperformer": {"source_tasks": ["mnli"], "nearest": {"rta": "mnli"}}}},
+            },
+            "targets.methods.hyperformer.nearest names 'rta', which is not in targets.tasks",
+        ),
+        (
             {"targets": TARGETS | {"methods": {"adapters": {"places": "all"}}}},
             "targets.methods.adapters.places is 'all'",
         ),
@@ -191,6 +211,36 @@ def test_odd_shapes_are_errors_not_crashes(path, content):
 )
 def test_steps(options, examples, steps):
     assert options.steps_for(examples, default_epochs=5) == steps
+
+
+@pytest.mark.parametrize(
+    ("options", "examples", "every"),
+    [
+        (TrainingOptions(evaluate_every=500, evaluate_each_epoch=True), 392_702, 500),  # an epoch has 12,272 steps
+        (TrainingOptions(evaluate_every=500, evaluate_each_epoch=True), 2490, 78),
+        (TrainingOptions(evaluate_each_epoch=True), 2490, 78),
+        (TrainingOptions(evaluate_every=500, evaluate_each_epoch=True), 250, 20),  # an epoch has 8 steps
+        (TrainingOptions(evaluate_every=5, evaluate_each_epoch=True), 250, 5),  # asked for
+        (TrainingOptions(evaluate_each_epoch=True), 4, 20),  # batches of 4
+        (TrainingOptions(evaluate_every=500), 2490, 500),
+        (TrainingOptions(), 2490, None),
+    ],
+)
+def test_dev_is_looked_at_once_an_epoch_where_that_is_sooner(options, examples, every):
+    counted = options.in_steps(examples)
+    assert (counted.evaluate_every, counted.evaluate_each_epoch) == (every, False)
+    assert counted.in_steps(examples) == counted
+
+
+@pytest.mark.parametrize(("every", "steps", "evaluations"), [(20, 156, 8), (20, 160, 8), (500, 156, 1), (None, 156, 1)])
+def test_evaluations_are_counted_with_that_of_the_end(every, steps, evaluations):
+    assert TrainingOptions(evaluate_every=every).evaluations(steps) == evaluations
+
+
+def test_a_training_without_dev_keeps_its_last_tensors():
+    options = TrainingOptions(epochs=3.0, evaluate_every=5, evaluate_each_epoch=True, patience=2, batch_size=7)
+    assert options.without_dev(40) == TrainingOptions(steps=40, batch_size=7, select="last")
+    assert options.without_dev(None) == TrainingOptions(batch_size=7, select="last")
 
 
 @pytest.mark.parametrize(

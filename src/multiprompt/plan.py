@@ -5,12 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from multiprompt.options import AttemptOptions, Experiment, Methods, SourceOptions, SpotOptions
+from multiprompt.options import (
+    AdapterOptions,
+    AttemptOptions,
+    Experiment,
+    FineTuningOptions,
+    HyperFormerOptions,
+    Methods,
+    SourceOptions,
+    SpotOptions,
+)
 
 Shots = int | Literal["all"]
 """Training examples of a target: all, or so many."""
 
-SOURCE_METHODS = ("student", "teacher", "mixture", "attention")
+MULTITASK = {f"multitask_{method}": method for method in ("fine_tuning", "adapters", "hyperformer")}
+"""Trainings of a method on several source tasks together, which its targets start from, and the method of each."""
+
+SOURCE_METHODS = ("student", "teacher", "mixture", "attention", *MULTITASK)
 """What the stages on source tasks train; see ``PlannedStage.method``. All other methods are those of target tasks."""
 
 GROUPED = ("mpt", "fine_tuning", "attempt", "adapters", "hyperformer", "hyperdecoder")
@@ -28,8 +40,8 @@ class PlannedStage:
     Attributes:
         kind: what is done.
         tasks: the task that it trains on, or all source tasks, or a group of target tasks.
-        method: "teacher"; "student" (multitask prompt tuning), "mixture" (one prompt for SPoT) or "attention"
-            (ATTEMPT's network) for a source stage; or the method that adapts to a target.
+        method: "teacher"; "student" (multitask prompt tuning), "mixture" (one prompt for SPoT), "attention"
+            (ATTEMPT's network) or one of ``MULTITASK`` for a source stage; or the method that adapts to a target.
         shots: training examples of a target.
         needs: names of the stages that it starts from.
         draw: which draw of the training examples, from 0.
@@ -55,8 +67,8 @@ class PlannedStage:
 
 
 def options_of(stage: PlannedStage, methods: Methods) -> Any:
-    """The options of what a stage builds: those of its method; of ATTEMPT for its attention network."""
-    return methods.chosen()["attempt" if stage.method == "attention" else stage.method]
+    """The options of what a stage builds: those of its method, or of the method that a source stage is for."""
+    return methods.chosen()[({"attention": "attempt"} | MULTITASK).get(stage.method, stage.method)]
 
 
 def _needs(method: str, options: Any, source: SourceOptions | None) -> tuple[str, ...]:
@@ -75,6 +87,8 @@ def _needs(method: str, options: Any, source: SourceOptions | None) -> tuple[str
             return (*teachers, "source-attention")
         case "attempt", _:
             return teachers
+        case _, FineTuningOptions() | AdapterOptions() | HyperFormerOptions() if options.source_tasks:
+            return (f"source-multitask_{method}",)
     return ()
 
 
@@ -95,6 +109,9 @@ def plan_stages(experiment: Experiment) -> list[PlannedStage]:
             stages.append(PlannedStage("source", source.tasks, "mixture"))
         if "source-attention" in wanted:
             stages.append(PlannedStage("source", source.tasks, "attention", needs=names))
+        for name, method in MULTITASK.items():
+            if f"source-{name}" in wanted:
+                stages.append(PlannedStage("source", chosen[method].source_tasks, name))
     if targets is not None:
         # Draw by draw: whatever is finished of a run, its methods have had the same examples.
         repeats = [(k, draw) for k in targets.shots for draw in range(1 if k == "all" else targets.draws)]

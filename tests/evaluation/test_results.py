@@ -47,7 +47,13 @@ def score(**changes) -> Score:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"shots": 16, "dev_value": 61.5, "notes": (), "draw": 3}, {"selection": "full-dev"}]
+    "changes",
+    [
+        {},
+        {"shots": 16, "dev_value": 61.5, "notes": (), "draw": 3},
+        {"selection": "full-dev"},
+        {"intervals": {"f1": (1.0, 2.5)}},
+    ],
 )
 def test_a_score_survives_json(changes):
     before = score(**changes)
@@ -68,6 +74,8 @@ def test_a_score_survives_json(changes):
         ({"surprise": 1}, "unknown surprise"),
         ({"draw": "3"}, "draw is '3'"),
         ({"selection": "best"}, "selection is 'best'"),
+        ({"intervals": {"f1": [1.0]}}, "intervals is"),
+        ({"intervals": [1.0, 2.0]}, "intervals is"),
     ],
 )
 def test_a_damaged_score_is_refused(changes, message):
@@ -75,7 +83,7 @@ def test_a_damaged_score_is_refused(changes, message):
         Score.from_json(score().to_json() | changes)
 
 
-@pytest.mark.parametrize("name", [name for name in score().to_json() if name not in ("draw", "selection")])
+@pytest.mark.parametrize("name", [name for name in score().to_json() if name not in ("draw", "selection", "intervals")])
 def test_no_field_may_be_missing(name):
     record = score().to_json()
     del record[name]
@@ -85,9 +93,9 @@ def test_no_field_may_be_missing(name):
 
 def test_a_record_from_before_there_were_draws_is_that_of_the_first_draw():
     record = score(shots=16, draw=2, selection="full-dev").to_json()
-    del record["draw"], record["selection"]
+    del record["draw"], record["selection"], record["intervals"]
     old = Score.from_json(record)
-    assert (old.draw, old.selection) == (0, None)
+    assert (old.draw, old.selection, old.intervals) == (0, None, {})
 
 
 @pytest.mark.parametrize(

@@ -49,8 +49,11 @@ def test_attempt():
 def test_hyperformer(t5_base):
     # printed: 638K for each of eight tasks, 0.29 % of the model
     count = numbers(HyperFormer(t5_base, 24, 64, 128, 8, torch.Generator()))
-    assert count == 2 * 2_581_464 + 8 * 64
+    assert count == 2 * 2_581_464 + 62 * 768 + 8 * 64
+    assert count / 8 == 651_382
     assert count / 8 / 222_903_552 == pytest.approx(0.0029, abs=0.00005)
+    # a task alone has all of it for itself
+    assert numbers(HyperFormer(t5_base, 24, 64, 128, 1, torch.Generator())) == 5_210_608
 
 
 def test_hyperdecoder(t5_base):

@@ -10,7 +10,7 @@ from conftest import build_tiny_model, random_batch
 from methods.sublayers import check_updates, gelu_new, pass_through, randomise, rows_of
 from multiprompt.backbone import FrozenT5
 from multiprompt.methods.hyperformer import PLACES, HyperFormer
-from multiprompt.methods.inserted import InsertedMethod
+from multiprompt.methods.inserted import InsertedMethod, layer_norms
 
 GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 WIDTH, INNER = 16, 4
@@ -46,7 +46,8 @@ def generated_update(layers: HyperFormer, stack: str, block: int, place: str, ta
 def test_every_row_goes_through_the_adapter_that_is_generated_for_its_task(tiny_backbone, changes):
     backbone = FrozenT5(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
     method, batch = hyperformer_of(backbone), random_batch()
-    randomise(method.inserted)
+    randomise(method.inserted.tasks)
+    randomise(method.inserted.generators)
     seen = pass_through(backbone, method, batch)
     for place in PLACES:
 
@@ -57,10 +58,19 @@ def test_every_row_goes_through_the_adapter_that_is_generated_for_its_task(tiny_
         check_updates(backbone, seen[place], expected)
 
 
-def test_the_model_keeps_its_own_norms(tiny_backbone):
-    method = hyperformer_of(tiny_backbone)
+def test_the_norms_of_the_model_are_trained_and_shared_and_come_out_as_they_were(tiny_backbone):
+    method, batch = hyperformer_of(tiny_backbone), random_batch()
+    norms = [norm.weight for norm in layer_norms(tiny_backbone.model)]
+    # two in every encoder block, three in every decoder block, one at the end of each stack; no axis of tasks
+    assert [tuple(norm.shape) for norm in method.inserted.norms] == [(WIDTH,)] * (2 * 2 + 2 * 3 + 2)
     with method:
-        assert not any(parameter.requires_grad for parameter in tiny_backbone.model.parameters())
+        begun = method.losses(batch)["task"].detach()
+        method.losses(batch)["task"].sum().backward()
+        assert all(norm.grad is not None and norm.grad.any() for norm in method.inserted.norms)
+        randomise(method.inserted.norms)
+        assert not torch.allclose(method.losses(batch)["task"], begun)
+    inside = [norm.weight for norm in layer_norms(tiny_backbone.model)]
+    assert all(one is other and one.grad is None for one, other in zip(inside, norms, strict=True))
 
 
 def test_rows_of_beam_search_keep_the_task_of_their_example(tiny_backbone):

@@ -11,7 +11,8 @@ from torch.testing import assert_close
 from conftest import Again, build_tiny_model, random_batch, run_on, step_of
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
-from multiprompt.methods import Method, can_join
+from multiprompt.errors import CheckpointError
+from multiprompt.methods import Method, StoredMethod, can_join
 from multiprompt.options import (
     AdapterOptions,
     AttemptOptions,
@@ -237,6 +238,27 @@ def test_an_example_of_a_mixed_batch_is_the_example_alone(tiny_backbone, name):
             assert_close(method.losses(alone)["task"][0], together[row], rtol=1e-4, atol=1e-5)
             one = method.generate(alone, 3)[0]
             assert torch.equal(one, answers[row, : len(one)])
+
+
+def test_first_weights_that_do_not_fit_leave_the_backbone_as_it_was(tiny_backbone):
+    model = tiny_backbone.model
+    before = {name: tensor.clone() for name, tensor in model.named_parameters()}
+    wrong = {name: tensor + 1 for name, tensor in before.items()}
+    last = list(wrong)[-1]
+    wrong[last] = wrong[last][:1]
+    learned = {"source-multitask_fine_tuning": StoredMethod("multitask_fine_tuning", wrong, ("sst2",))}
+    with pytest.raises(CheckpointError, match=f"{last}.* of the model has shape"):
+        build_method("fine_tuning", start_of("fine_tuning", tiny_backbone, earlier=learned)).__enter__()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.named_parameters())
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_layers_need_all_that_they_start_from(tiny_backbone):
+    with build_method("adapters", start_of("adapters", tiny_backbone)) as method:
+        tensors = {name: tensor for name, tensor in method.tensors().items() if name != "norms.3"}
+    learned = {"source-multitask_adapters": StoredMethod("multitask_adapters", tensors, ("sst2",))}
+    with pytest.raises(CheckpointError, match="do not fit the inserted layers: missing .'norms.3'"):
+        build_method("adapters", start_of("adapters", tiny_backbone, earlier=learned))
 
 
 @pytest.mark.parametrize("name", ["prompt_tuning", "dept"])

@@ -79,6 +79,35 @@ def test_an_identity_changes_with_what_a_stage_depends_on_and_with_nothing_else(
     assert changed(replace(experiment, data=data)) == teachers | source | mpt | tuning
 
 
+def test_where_a_target_starts_changes_its_identity_alone(tiny_folder):
+    def keys_of(method: str, **options) -> dict[str, str]:
+        targets = {"tasks": ["mini-rte", "mini-boolq"], "methods": {method: options}}
+        return {key: node.identity for key, node in graph_of(two_sources(tiny_folder, targets=targets)).items()}
+
+    first = {"source_tasks": ["mini-sst2", "mini-qqp"]}
+    plain, begun = keys_of("adapters"), keys_of("adapters", **first)
+    assert begun.keys() - plain.keys() == {"seed-1/source-multitask_adapters"}
+    near = keys_of("adapters", **first, nearest={"mini-rte": "mini-qqp"})
+    changed = [key.removeprefix("seed-1/") for key, identity in near.items() if identity != begun[key]]
+    assert changed == ["target-mini-rte-adapters-all"]
+    assert all(plain[key] != begun[key] for key in plain if "adapters" in key)
+
+
+def test_what_came_later_is_named_in_a_stage_only_where_it_is_used(tiny_folder):
+    """Stages of earlier releases keep their identities; a method of another version has others."""
+
+    def of(method: str) -> dict:
+        targets = {"tasks": ["mini-rte"], "methods": {method: {}}}
+        nodes = graph_of(two_sources(tiny_folder, source=None, targets=targets))
+        return nodes[f"seed-1/target-mini-rte-{method}-all"].made_from["depends_on"]
+
+    later = {"patience", "evaluate_each_epoch", "source_tasks", "nearest"}
+    for method in ("adapters", "fine_tuning", "hyperformer"):
+        depends_on = of(method)
+        assert not later & (depends_on["training"].keys() | depends_on["method"].keys())
+        assert depends_on.get("method_version") == {"hyperformer": 2}.get(method)
+
+
 def test_identities_are_known_before_anything_is_trained_and_so_are_few_shot_draws(tiny_folder, tmp_path):
     shots = {"tasks": ["mini-rte"], "methods": {"mpt": {}}, "shots": [21]}
     listener = Listener()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from conftest import build_tiny_model, save_tiny
 from multiprompt.config import build_experiment
@@ -18,7 +19,7 @@ from multiprompt.plan import GROUPED, plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes import evaluate_run, predict, run_experiment
 from multiprompt.tasks import TASKS
-from recipes.small import KillAt, Killed, small_experiment, stored_tensors
+from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
 
 METHODS = {
     "mpt": {},
@@ -37,11 +38,16 @@ SOURCES, TARGETS = ["mini-sst2", "mini-qqp"], ["mini-rte", "mini-boolq"]
 SHORT = {"steps": 2, "batch_size": 4, "select": "last", "log_every": 1, "checkpoint_seconds": 0.0001}
 MIXTURE = {"start": "mixture"}
 PRETRAINED = METHODS["attempt"] | {"pretrained": True}
+MULTITASK = {name: METHODS[name] | {"source_tasks": SOURCES} for name in ("fine_tuning", "adapters", "hyperformer")}
 
 SETTINGS = {
     "single": {"tasks": TARGETS[:1], "methods": METHODS},
-    "group": {"tasks": TARGETS, "group": True, "methods": METHODS | {"spot": MIXTURE, "attempt": PRETRAINED}},
-    "few-shot": {"tasks": TARGETS[:1], "shots": [4], "methods": METHODS | {"spot": {"start": "mini-qqp"}}},
+    "group": {
+        "tasks": TARGETS,
+        "group": True,
+        "methods": METHODS | MULTITASK | {"spot": MIXTURE, "attempt": PRETRAINED},
+    },
+    "few-shot": {"tasks": TARGETS[:1], "shots": [4], "methods": METHODS | MULTITASK | {"spot": {"start": "mini-qqp"}}},
 }
 
 
@@ -99,11 +105,12 @@ def test_a_stage_stores_what_it_trained_and_nothing_else(run):
 
 
 def test_stages_that_are_killed_again_and_again_end_bitwise_the_same(backbone, tmp_path):
-    methods = {name: METHODS[name] for name in ("adapters", "hyperdecoder")} | {"spot": MIXTURE, "attempt": PRETRAINED}
+    methods = MULTITASK | {"hyperdecoder": METHODS["hyperdecoder"], "spot": MIXTURE, "attempt": PRETRAINED}
     targets = {"tasks": TARGETS, "group": True, "methods": methods}
     experiment = experiment_of(backbone, targets, together=False)
     stages = [stage.name for stage in plan_stages(experiment)]
-    assert {"source-mixture", "source-attention", "target-group-attempt-all"} < set(stages)
+    first = {f"source-multitask_{name}" for name in MULTITASK}
+    assert first | {"source-mixture", "source-attention", "target-group-attempt-all"} < set(stages)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     run_experiment(experiment, whole)
     for number, stage in enumerate(stages):
@@ -132,6 +139,13 @@ def test_stages_that_are_killed_again_and_again_end_bitwise_the_same(backbone, t
             ["teacher-mnli", "teacher-sst2", "source", "source-attention", "target-rte-attempt-all"],
         ),
         ({"adapters": {}}, ["source", "target-rte-adapters-all"]),
+        *(
+            (
+                {name: {"source_tasks": ["sst2", "cola"]}},
+                ["source", f"source-multitask_{name}", f"target-rte-{name}-all"],
+            )
+            for name in MULTITASK
+        ),
     ],
 )
 def test_only_the_stages_that_a_method_needs_are_planned(methods, stages):
@@ -146,9 +160,7 @@ def test_only_the_stages_that_a_method_needs_are_planned(methods, stages):
     assert [stage.name for stage in planned] == stages
     for number, stage in enumerate(planned):
         assert set(stage.needs) <= set(stages[:number]), "what a stage needs comes before it"
-    expected = [
-        name for name in stages if name.startswith("teacher-") or name in ("source-mixture", "source-attention")
-    ]
+    expected = [name for name in stages if name.startswith(("teacher-", "source-"))]
     assert list(planned[-1].needs) == expected
 
 
@@ -190,3 +202,55 @@ def test_pretrained_attention_is_where_the_targets_begin(backbone, tmp_path):
             learned = tensors["source-attention/method.safetensors/attention.down"]
             assert torch.equal(begun[pretrained], learned)
     assert not torch.equal(begun[True], begun[False])
+
+
+@pytest.mark.parametrize("shots", ["all", 4])
+@pytest.mark.parametrize("group", [False, True])
+def test_targets_start_from_a_training_on_source_tasks(backbone, tmp_path, shots, group):
+    """A rate of next to nothing leaves them there; rte names its nearest task, boolq takes the first one."""
+    still = {name: options | {"learning_rate": 1e-30} for name, options in MULTITASK.items()}
+    for name in ("adapters", "hyperformer"):
+        still[name] = still[name] | {"nearest": {"mini-rte": "mini-qqp"}}
+    training = SHORT | {"weight_decay": 0.0}
+    targets = {"tasks": TARGETS, "methods": still, "group": group, "shots": [shots]}
+    sources = {"tasks": SOURCES, "training": training, "distillation": {"kind": "none"}}
+    experiment = small_experiment(
+        backbone,
+        data={"max_train": 12, "max_dev": 2, "max_test": 4, "max_source_length": 24},
+        source=sources,
+        targets={"training": training, "few_shot_training": training} | targets,
+    )
+    run_experiment(experiment, tmp_path)
+    seed = tmp_path / "seed-1"
+    for name in still:
+        learned = load_file(seed / f"source-multitask_{name}" / "method.safetensors")
+        for task in [TARGETS] if group else [[target] for target in TARGETS]:
+            where = "group" if group else task[0]
+            started = load_file(seed / f"target-{where}-{name}-{shots}" / "method.safetensors")
+            own = 0
+            for key, tensor in started.items():
+                stem, _, number = key.rpartition(".")
+                elsewhere = key
+                if key.startswith("tasks.") or (name == "adapters" and key.startswith("layers.")):
+                    elsewhere, own = f"{stem}.{1 if task[int(number)] == 'mini-rte' else 0}", own + 1
+                assert torch.allclose(tensor, learned[elsewhere], rtol=0, atol=1e-20), (name, key)
+            assert own == len(task) * {"fine_tuning": 0, "adapters": 4 * 2 * 4, "hyperformer": 1}[name]
+
+
+def test_a_training_on_source_tasks_is_reused(backbone, tmp_path):
+    def trained(targets: dict, folder: str, **options) -> list[str]:
+        listener = Listener()
+        run_experiment(experiment_of(backbone, targets), tmp_path / folder, progress=listener, **options)
+        return listener.trained
+
+    first = {"tasks": TARGETS[:1], "methods": MULTITASK}
+    assert [name for name in trained(first, "one") if "multitask" in name] == [
+        f"source-multitask_{name}" for name in MULTITASK
+    ]
+    # other targets, from another task: the training on source tasks is the same
+    near = {
+        name: options | ({} if name == "fine_tuning" else {"nearest": {"mini-boolq": "mini-qqp"}})
+        for name, options in MULTITASK.items()
+    }
+    second = {"tasks": TARGETS, "methods": near}
+    assert trained(second, "two", reuse=[tmp_path / "one"]) == [f"target-mini-boolq-{name}-all" for name in MULTITASK]

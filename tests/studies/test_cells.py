@@ -129,6 +129,36 @@ def test_a_difference_of_one_seed_is_over_its_draws_or_open():
     assert found(1) == ("draws", "open")
 
 
+def test_another_metric_of_a_task_has_its_own_interval_and_no_baseline():
+    scores = [
+        replace(score, metrics={"bleu": score.value, "ter": 100 - score.value}, intervals={"ter": (20.0, 44.0)})
+        for score in scores_of({("a", 0, 0): 68.0, ("a", 1, 0): 70.0})
+    ]
+    ours = measure({"run": scores}, Choice("run", "mpt", "all", ("a",), "ter"))
+    assert ours is not None
+    assert (ours.mean, ours.metrics, ours.majority) == (31.0, ("ter",), None)
+    student = stats.t.ppf(0.975, 1) * math.sqrt(2) / math.sqrt(2)  # deviation of 30 and 32, two seeds
+    assert ours.interval == pytest.approx((31 - max(12, student), 31 + max(12, student)), rel=1e-3)
+    # a record of an earlier release says nothing of the test rows: the seeds remain
+    old = [replace(score, intervals={}) for score in scores]
+    ours = measure({"run": old}, Choice("run", "mpt", "all", ("a",), "ter"))
+    assert ours is not None
+    assert ours.interval == pytest.approx((31 - student, 31 + student), rel=1e-3)
+    assert measure({"run": scores}, Choice("run", "mpt", "all", ("a",), "nist")) is None
+
+
+def test_of_errors_less_is_better():
+    def with_errors(values: dict[int, float], method: str) -> list[Score]:
+        scores = scores_of({("a", seed, 0): 100 - value for seed, value in values.items()}, method)
+        return [replace(score, metrics={"ter": 100 - score.value}) for score in scores]
+
+    scores = {"run": with_errors({0: 40.0, 1: 41.0}, "mpt") + with_errors({0: 45.0, 1: 46.5}, "spot")}
+    better, worse = (Choice("run", method, "all", ("a",), "ter") for method in ("mpt", "spot"))
+    found = difference(scores, better, worse)
+    assert found is not None
+    assert found.values == (5.0, 5.5)
+
+
 def test_no_difference_without_common_repeats():
     scores = {"run": scores_of({("a", 0, 0): 1.0}) + scores_of({("a", 1, 0): 1.0}, "spot")}
     assert difference(scores, Choice("run", "mpt", "all", ("a",)), Choice("run", "spot", "all", ("a",))) is None

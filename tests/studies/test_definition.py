@@ -17,6 +17,7 @@ from multiprompt.studies import SCALES, Scale, experiments_of, load_study, studi
 from multiprompt.studies.cells import published_value
 from multiprompt.studies.cost import costs_of
 from multiprompt.studies.definition import Choice, Study, merged
+from multiprompt.tasks import TASKS
 
 EVERY = [(scale, name) for scale in SCALES for name in study_names(scale)]
 
@@ -68,6 +69,7 @@ def test_every_cell_is_the_result_of_a_stage(scale, name):
         assert choice.tasks
         for task in choice.tasks:
             assert (choice.run, choice.method, task, choice.shots or "all") in planned
+            assert choice.metric is None or choice.metric in TASKS[task].metrics
     for experiment in runs.values():
         check_packages(stage.method for stage in plan_stages(experiment))
 
@@ -164,9 +166,32 @@ def test_costs_follow_the_formula():
     scores = 4 * width * layers * (source**2 + target**2 + source * target)
     forward = 2 * source * encoder + 2 * target * (decoder + 32128 * width) + scores
     assert cost.steps == round(20 * 250 / 32)
-    assert cost.operations == pytest.approx(forward * (cost.steps * 32 * 2 + 28 + 28), rel=1e-9)
+    assert cost.operations == pytest.approx(forward * (cost.steps * 32 * 2 + 8 * 28 + 28), rel=1e-9)  # dev 8 times
     teachers = [c for c in costs_of(run) if c.stage.kind == "teacher"]
     assert teachers == []  # nothing is distilled, and no method starts from them
+
+
+def test_only_a_start_that_is_retrieved_costs_early_steps():
+    runs = experiments_of("table3", load_study("table3", "paper"), "paper")
+    costs = {
+        run: next(cost for cost in costs_of(runs[run]) if cost.stage.name == "target-cb-spot-4")
+        for run in ("few", "spot-mnli")
+    }
+    assert costs["few"].steps == costs["spot-mnli"].steps == 1000
+    one, other = costs["few"].operations, costs["spot-mnli"].operations
+    assert one is not None
+    assert other is not None
+    # 4 examples, forward and back, in 1,000 early and 1,000 other steps; 28 dev rows 20 times and 28 test rows
+    assert one / other == pytest.approx((2000 * 4 * 2 + 21 * 28) / (1000 * 4 * 2 + 21 * 28))
+
+
+def test_table_5_shows_every_metric_of_its_tasks():
+    study = load_study("table5", "paper")
+    for task, table in zip(("e2e", "webnlg"), study.tables, strict=True):
+        assert table.scores.tasks == (task,)
+        assert tuple(column.metric for column in table.columns) == TASKS[task].metrics
+    judged = [claim.scores.metric for claim in study.claims]
+    assert judged == [*TASKS["e2e"].metrics, *TASKS["webnlg"].metrics]
 
 
 def test_changes_are_merged_into_the_base():
@@ -176,6 +201,8 @@ def test_changes_are_merged_into_the_base():
         "source": {"tasks": ["a"], "training": {"steps": 1, "batch_size": 2}},
         "targets": {"methods": {"mpt": {"x": 1}}},
     }
+    several = merged(base, {"targets": {"methods": ["lora", {"mpt": {"y": 2}}]}}, base)
+    assert several["targets"]["methods"] == {"lora": {}, "mpt": {"x": 1, "y": 2}}
     assert merged(base, {"source": None}, base) == {"targets": base["targets"]}
     assert base["source"]["training"] == {"steps": 1}
 

@@ -11,9 +11,12 @@ import pytest
 
 from multiprompt.backbone import outline_backbone
 from multiprompt.options import Experiment, SpotOptions
+from multiprompt.plan import plan_stages
 from multiprompt.recipes.parameters import trained_numbers
+from multiprompt.recipes.stage_options import stage_options
 from multiprompt.studies import SCALES, experiments_of, load_study, study_names
 from multiprompt.studies.cost import costs_of
+from multiprompt.tasks import TASKS
 
 PLANNED = {
     "mini/table1/single": (5, 78, 12_480),
@@ -46,10 +49,13 @@ PLANNED = {
     "mini/ablations/one-rate": (5, 15, 2660),
     "mini/ablations/no-sampling": (5, 15, 2660),
     "paper/table1/single": (3, 98, 2_763_657),
+    "paper/table1/spot-mnli": (3, 20, 841_581),
     "paper/table1/glue": (3, 13, 2_295_171),
     "paper/table1/superglue": (3, 13, 601_677),
     "paper/table2/single": (3, 63, 1_384_573),
-    "paper/table3/few": (1, 637, 1_151_235),
+    "paper/table2/spot-mnli": (3, 15, 644_569),
+    "paper/table3/few": (1, 640, 1_594_719),
+    "paper/table3/spot-mnli": (1, 97, 611_235),
     "paper/table4/few": (1, 787, 1_301_235),
     "paper/table5/large": (3, 11, 1_490_233),
     "paper/table6/both": (3, 12, 539_534),
@@ -65,6 +71,7 @@ PLANNED = {
     "paper/figure5/l200": (3, 17, 557_833),
     "paper/figure5/l300": (3, 17, 557_833),
     "paper/figure5/l400": (3, 17, 557_833),
+    "paper/figure5/l300-table2": (3, 15, 644_569),
     "paper/ablations/full": (3, 12, 539_534),
     "paper/ablations/no-hidden": (3, 12, 539_534),
     "paper/ablations/distance": (3, 12, 539_534),
@@ -75,7 +82,9 @@ PLANNED = {
 """Seeds, and stages and steps of each of them, by scale, study and run.
 
 A change to a base or to a default changes every study that is built on it, and is seen here. By hand: mini/table6/both
-has 6 teachers of 250 steps, a source prompt of 240, and 4 tasks of 150 and of 80 steps: 15 stages, 2,660 steps.
+has 6 teachers of 250 steps, a source prompt of 240, and 4 tasks of 150 and of 80 steps: 15 stages, 2,660 steps. In
+paper/table3/few three methods begin with 5 epochs of GLUE's 946,118 rows, 147,831 steps of 32 each, and only there do
+stages begin so.
 """
 
 TRAINED = {
@@ -90,15 +99,15 @@ TRAINED = {
     ("embedded-small", "fine_tuning", 20, 6): 349_312,
     ("embedded-small", "attempt", 20, 6): 9344,
     ("embedded-small", "adapters", 20, 6): 66_656,
-    ("embedded-small", "hyperformer", 20, 6): 46_112,
+    ("embedded-small", "hyperformer", 20, 6): 47_008,
     ("embedded-small", "hyperdecoder", 20, 6): 60_452,
     ("embedded-small", "mpt", 20, 4): 1616,
     ("embedded-small", "fine_tuning", 20, 4): 349_312,
     ("embedded-small", "attempt", 20, 4): 6784,
     ("embedded-small", "adapters", 20, 4): 44_736,
-    ("embedded-small", "hyperformer", 20, 4): 46_080,
+    ("embedded-small", "hyperformer", 20, 4): 46_976,
     ("embedded-small", "hyperdecoder", 20, 4): 60_452,
-    ("embedded-small", "hyperformer", 20, 1): 46_032,
+    ("embedded-small", "hyperformer", 20, 1): 46_928,
     ("embedded", "mpt", 20, 1): 2036,
     ("embedded", "prompt_tuning", 20, 1): 1920,
     ("embedded", "fine_tuning", 20, 1): 843_520,
@@ -121,15 +130,15 @@ TRAINED = {
     ("t5-base", "fine_tuning", 100, 8): 222_903_552,
     ("t5-base", "attempt", 100, 8): 769_536,
     ("t5-base", "adapters", 100, 8): 14_507_520,
-    ("t5-base", "hyperformer", 100, 8): 5_163_440,
+    ("t5-base", "hyperformer", 100, 8): 5_211_056,
     ("t5-base", "hyperdecoder", 100, 8): 14_078_008,
     ("t5-base", "mpt", 100, 5): 81_140,
     ("t5-base", "fine_tuning", 100, 5): 222_903_552,
     ("t5-base", "attempt", 100, 5): 539_136,
     ("t5-base", "adapters", 100, 5): 9_085_056,
-    ("t5-base", "hyperformer", 100, 5): 5_163_248,
+    ("t5-base", "hyperformer", 100, 5): 5_210_864,
     ("t5-base", "hyperdecoder", 100, 5): 14_078_008,
-    ("t5-base", "hyperformer", 100, 1): 5_162_992,
+    ("t5-base", "hyperformer", 100, 1): 5_210_608,
     ("t5-large", "mpt", 100, 1): 103_524,
     ("t5-large", "prompt_tuning", 100, 1): 102_400,
     ("t5-small", "mpt", 100, 1): 51_812,
@@ -152,7 +161,8 @@ TRAINED = {
 """Trained numbers of all tasks of a training together.
 
 By backbone, method (of mpt what it adapts, unless it is both), rows of the prompt and tasks. By hand: a prompt has
-20 x 64, u and v of a task 20 + 64. Those of the embedded models are what runs of the studies reported.
+20 x 64, u and v of a task 20 + 64. Those of the embedded models are what runs of the studies reported, those of
+HyperFormer with the layer norms added: 64 for each of 2 x 3 + 3 x 2 + 2.
 """
 
 
@@ -187,6 +197,60 @@ def test_a_full_name_of_the_hub_costs_the_same(short):
     }
     assert costs[short] == costs[f"google-t5/{short}"]
     assert all(operations for stages in costs[short] for operations in stages)
+
+
+EVALUATIONS = {
+    "cb": (20, 8),  # 156 steps, 8 an epoch: every 20
+    "wsc": (20, 18),
+    "rte": (78, 20),  # 1,556 steps: once an epoch
+    "mrpc": (115, 20),
+    "stsb": (180, 20),
+    "boolq": (295, 20),
+    "cola": (267, 21),  # 20 epochs are 5,344 steps, and 20 times 267 5,340
+    "wic": (170, 20),
+    "multirc": (500, 18),  # 8,513 steps; an epoch has 851
+    "mnli": (500, 246),
+}
+"""Steps between the looks at the dev set and how many there are, on the tasks of Table 1 at the paper's scale."""
+
+
+def test_dev_rows_are_looked_at_often_enough_to_choose():
+    experiment = runs()["paper/table1/single"]
+    found = {}
+    for stage in plan_stages(experiment):
+        if stage.method == "mpt" and stage.tasks[0] in EVALUATIONS:
+            task = TASKS[stage.tasks[0]]
+            size = task.sizes()["train"]
+            options = stage_options(experiment, stage, [task], [size])
+            steps = options.training.steps_for(size, options.default_epochs)
+            assert options.training.selection(steps) == "full-dev"
+            found[task.name] = options.training.evaluate_every, options.training.evaluations(steps)
+    assert found == EVALUATIONS
+
+
+def test_few_examples_have_their_looks_at_the_dev_set_every_50_steps():
+    for run in ("paper/table3/few", "paper/table4/few"):
+        experiment = runs()[run]
+        assert experiment.targets is not None
+        for k in (4, 16, 32):
+            assert experiment.targets.few_shot_training.in_steps(k).evaluate_every == 50
+
+
+def test_few_examples_of_table_3_start_where_the_quoted_ones_do():
+    few = runs()["paper/table3/few"]
+    needs = {(stage.method, stage.tasks[0]): stage.needs for stage in plan_stages(few) if stage.shots == 4}
+    tasks = {stage.name: stage.tasks for stage in plan_stages(few)}
+    assert few.targets is not None
+    glue = sorted(task.name for task in TASKS.values() if task.family == "glue")
+    for method in ("fine_tuning", "adapters", "hyperformer"):
+        for target in ("boolq", "cb", "scitail"):
+            assert needs[method, target] == (f"source-multitask_{method}",)
+        assert sorted(tasks[f"source-multitask_{method}"]) == glue
+    assert needs["prompt_tuning", "cb"] == ()
+    spot = runs()["paper/table3/spot-mnli"].targets
+    assert spot is not None
+    assert spot.methods.chosen() == {"spot": SpotOptions(start="mnli", early_steps=10_000)}
+    assert (spot.shots, spot.draws, spot.tasks) == (few.targets.shots, few.targets.draws, few.targets.tasks)
 
 
 def methods_of_runs() -> Iterator[tuple[tuple[str, str, int, int], Any, Experiment]]:

@@ -109,6 +109,33 @@ def test_findings_are_told_with_their_interval():
     assert [signed(value) for value in (1.26, -0.04, 0.04, -2)] == ["+1.3", "0.0", "0.0", "-2.0"]
 
 
+def test_metrics_of_a_small_scale_show_more_digits():
+    generated = TableDefinition(
+        "E2E",
+        rows=(Line(label="MPT", run="large", method="mpt"),),
+        columns=(
+            Line(label="BLEU", tasks=("e2e",), metric="bleu_e2e"),
+            Line(label="METEOR", tasks=("e2e",), metric="meteor_e2e", digits=3),
+        ),
+    )
+    metrics = ({"bleu_e2e": 66.0, "meteor_e2e": 0.441}, {"bleu_e2e": 67.0, "meteor_e2e": 0.443})
+    scores = {
+        "large": [
+            replace(SCORE, task="e2e", seed=seed, metrics=each, intervals={"meteor_e2e": (0.4, 0.48)})
+            for seed, each in enumerate(metrics)
+        ]
+    }
+    cells = cells_of(generated, scores, "mini")
+    assert [str(cell) for cell in shown_table(generated, cells).rows[0]] == ["MPT", "66.5 ± 0.7", "0.442 ± 0.001"]
+    detail = detail_table("x", cells).rows[1]
+    assert [cell.text for cell in detail[2:6]] == ["meteor_e2e", "0.442 ± 0.001", "0.402 to 0.482", "–"]
+    records = [dict(zip(HEADS, record, strict=True)) for record in records_of(cells)]
+    assert (records[1]["metrics"], records[1]["majority"]) == ("meteor_e2e", None)
+    claim = Claim("METEOR", Choice(method="mpt"), Choice(method="mpt"), Choice("large", tasks=("e2e",)), 0.0214, 3)
+    assert str(claims_table(judge_claims((claim,), scores)).rows[0][-1]) == "+0.021"
+    assert [signed(value, 3) for value in (0.0214, -0.0214, 0.0001)] == ["+0.021", "-0.021", "0.000"]
+
+
 def points(values: dict[float, float], spread: float = 1.0):
     found = []
     for place, value in values.items():

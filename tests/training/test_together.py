@@ -296,6 +296,13 @@ def test_patience_needs_something_to_wait_for():
         TrainingOptions(patience=3)
     with pytest.raises(ConfigError, match="no better tensors are looked for"):
         TrainingOptions(patience=3, evaluate_every=5, select="last")
+    assert TrainingOptions(patience=3, evaluate_each_epoch=True).in_steps(320).evaluate_every == 20
+
+
+def test_the_loop_wants_the_time_between_evaluations_in_steps(tmp_path):
+    run = trainings(way("padded"), 4, False, tmp_path)[0]
+    with pytest.raises(ConfigError, match=r"give it options.in_steps\(number of examples\)"):
+        replace(run, options=TrainingOptions(evaluate_each_epoch=True))
 
 
 def train_and_tensors(training: Training) -> dict[str, torch.Tensor]:

@@ -208,7 +208,7 @@ def _for_tuning(experiment: Experiment, steps: int) -> Experiment:
     targets = experiment.targets
     assert targets is not None, "it has been looked at"
     tuning = targets.methods.prompt_tuning or PromptTuningOptions(experiment.teachers.learning_rate)
-    training = replace(targets.training, steps=steps or None, epochs=None, evaluate_every=None, select="last")
+    training = targets.training.without_dev(steps or None)
     # Nothing else of the targets is asked for, such as the source prompt of another run.
     tuned = replace(targets, methods=Methods(prompt_tuning=tuning), source_prompt=None, training=training)
     return replace(experiment, targets=tuned)

@@ -44,8 +44,8 @@ METHODS = (
     ("bitfit", "A bias on every layer and norm.", "outputs of all layers (280,960 on T5-base)"),
     (
         "hyperformer",
-        "Generators that write adapters from embeddings of task, block and place.",
-        "5,163,440/K on T5-base, K = 8",
+        "Generators that write adapters from embeddings of task, block and place, and the norms.",
+        "5,211,056/K on T5-base, K = 8",
     ),
     (
         "hyperdecoder",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
@@ -53,6 +53,8 @@ class Score:
         draw: which draw of the training examples, from 0.
         selection: how the tensors were chosen; None in a record of a release that did not keep it, see
             ``with_selection``.
+        intervals: the same as ``interval`` for every metric of the task; empty in a record of a release that did not
+            keep them.
     """
 
     task: str
@@ -78,11 +80,17 @@ class Score:
     notes: tuple[str, ...] = ()
     draw: int = 0
     selection: Selection | None = None
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        plain = {"metrics": dict(self.metrics), "interval": list(self.interval), "notes": list(self.notes)}
+        plain = {
+            "metrics": dict(self.metrics),
+            "interval": list(self.interval),
+            "notes": list(self.notes),
+            "intervals": {name: list(interval) for name, interval in self.intervals.items()},
+        }
         return {"version": RESULT_VERSION} | values | plain
 
     @staticmethod
@@ -111,10 +119,11 @@ class Score:
             shown = ", ".join(f"{name} is {values[name]!r}" for name in wrong)
             raise CheckpointError(f"{where} is damaged: {shown}")
         low, high = values["interval"]
-        return Score(**values | {"interval": (low, high), "notes": tuple(values["notes"])})
+        intervals = {name: (first, last) for name, (first, last) in values["intervals"].items()}
+        return Score(**values | {"interval": (low, high), "notes": tuple(values["notes"]), "intervals": intervals})
 
 
-_LATER: dict[str, Any] = {"draw": 0, "selection": None}
+_LATER: dict[str, Any] = {"draw": 0, "selection": None, "intervals": {}}
 """Fields that records of earlier releases of this version do not have, and what their absence means."""
 
 _NUMBER = (int, float)
@@ -142,6 +151,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "notes": (list,),
     "draw": (int,),
     "selection": (str, type(None)),
+    "intervals": (dict,),
 }
 
 
@@ -154,6 +164,8 @@ def _is_a(name: str, value: Any, kinds: tuple[type, ...]) -> bool:
 def _fits(name: str, value: Any) -> bool:
     if name == "interval":
         return len(value) == 2 and all(isinstance(bound, _NUMBER) for bound in value)
+    if name == "intervals":
+        return all(isinstance(entry, list) and _fits("interval", entry) for entry in value.values())
     if name == "shots":
         return value == "all" or isinstance(value, int)
     if name == "selection":

@@ -26,6 +26,7 @@ class Evaluation:
         majority: that metric for a constant answer, the most frequent one in training.
         invalid: share (0 to 1) of answers that are no answer of the task, such as an unknown label.
         interval: bootstrap 95 % interval of ``value`` over the examples.
+        intervals: the same for every metric of the task.
     """
 
     predictions: list[str]
@@ -34,6 +35,7 @@ class Evaluation:
     majority: float
     invalid: float
     interval: tuple[float, float]
+    intervals: dict[str, tuple[float, float]]
 
 
 def groups_of(examples: Sequence[TextExample]) -> list[str] | None:
@@ -99,11 +101,13 @@ def evaluate_answers(
         own = groups_of([examples[i] for i in chosen])
         metrics |= {f"{name}/{subset}": score(name, outputs, golds, task.labels, own) for name in task.metrics}
     reported = METRICS[task.reported]
+    intervals = {name: bootstrap_interval(METRICS[name], rows[name]) for name in task.metrics}
     return Evaluation(
         predictions=predictions,
         metrics=metrics,
         value=metrics[task.reported],
         majority=majority_baseline(reported, train_targets, references, task.labels, groups),
         invalid=sum(not task.is_valid(prediction) for prediction in predictions) / len(predictions),
-        interval=bootstrap_interval(reported, rows[task.reported]),
+        interval=intervals[task.reported],
+        intervals=intervals,
     )

@@ -102,5 +102,8 @@ class Adapters(Inserted):
         for site, layer in zip(sites(model, *self.places), self.layers, strict=True):
             change_output(stack, site.module, partial(self._through, layer))
 
+    def task_of(self, name: str) -> int | None:
+        return int(name.rpartition(".")[2]) if name.startswith("layers.") else None
+
     def _through(self, layer: Any, states: Tensor) -> Tensor:
         return states + bottleneck(states, layer.weights(self.tasks_for(states)))

@@ -21,16 +21,30 @@ class FineTuning(TaskMethod):
         backbone: the model.
         learning_rate: the comparison of the paper uses 3e-4.
         dropout: whether the model drops out while training.
+        start: first weights, by name; None for those of the backbone.
     """
 
-    def __init__(self, backbone: FrozenT5, learning_rate: float = 3e-4, dropout: bool = True) -> None:
+    def __init__(
+        self,
+        backbone: FrozenT5,
+        learning_rate: float = 3e-4,
+        dropout: bool = True,
+        start: dict[str, Tensor] | None = None,
+    ) -> None:
         super().__init__(backbone, dropout)
         self.learning_rate = learning_rate
+        self.start = start
         self._before: dict[str, Tensor] = {}
 
     def __enter__(self) -> Self:
         self._before = {name: tensor.clone() for name, tensor in self.tensors().items()}
         self.backbone.model.requires_grad_(True)
+        if self.start is not None:
+            try:
+                self.load(self.start)
+            except BaseException:
+                self.__exit__(None, None, None)
+                raise
         return self
 
     def __exit__(

@@ -3,7 +3,7 @@
 Mahabadi, Ruder, Dehghani, Henderson, *Parameter-efficient Multi-task Fine-tuning for Transformers via Shared
 Hypernetworks*, ACL 2021, arXiv:2106.04489. One generator serves all blocks of the encoder and one those of the decoder;
 what tells the blocks apart is an embedding. The generated adapters have a generated layer norm behind their bottleneck.
-The model's own layer norms stay frozen.
+The model's own layer norms are trained too, and shared by the tasks, as in the published code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from multiprompt.methods.adapters import WEIGHT_SPREAD, AdapterWeights, bottleneck
-from multiprompt.methods.inserted import Inserted, Site, Sublayer, change_output, sites
+from multiprompt.methods.inserted import (
+    Inserted,
+    Site,
+    Sublayer,
+    attach_norms,
+    change_output,
+    own_norms,
+    sites,
+)
 from multiprompt.methods.written import AdapterWriter, linear
 
 PLACES: tuple[Sublayer, ...] = ("self_attention", "feed_forward")
@@ -72,10 +80,10 @@ class Generator(nn.Module):
 
 
 class HyperFormer(Inserted):
-    """The generators, and the embeddings of the tasks.
+    """The generators, the embeddings of the tasks, and the model's layer norms.
 
     Args:
-        model: gives widths and blocks.
+        model: gives widths and blocks, and the first weights of the norms.
         inner: of the generated adapters.
         embedding: see ``Generator``.
         hidden: see ``Generator``.
@@ -92,10 +100,15 @@ class HyperFormer(Inserted):
         self.generators = nn.ModuleDict(
             {name: Generator(*shape, len(getattr(model, name).block), generator) for name in ("encoder", "decoder")}
         )
+        self.norms = own_norms(model)
 
     def attach(self, model: Any, stack: ExitStack) -> None:
+        attach_norms(self.norms, model, stack)
         for site in sites(model, *PLACES):
             change_output(stack, site.module, partial(self._through, site))
+
+    def task_of(self, name: str) -> int | None:
+        return int(name.rpartition(".")[2]) if name.startswith("tasks.") else None
 
     def adapters(self, site: Site, tasks: list[int]) -> GeneratedAdapter:
         """Those of some tasks at a site, with an axis of tasks in front."""

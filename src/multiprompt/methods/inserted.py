@@ -7,7 +7,7 @@ takes the place of the frozen one; at the end of the ``with`` block the hooks ar
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -79,6 +79,28 @@ class Inserted(nn.Module):
         if self.batch is None:
             return Tasks([0], torch.zeros(len(states), dtype=torch.long, device=states.device))
         return self.batch.tasks.repeated(len(states) // len(self.batch))
+
+    def task_of(self, name: str) -> int | None:
+        """The task that alone trains the parameter of this name, which ends in its number; None if tasks share it."""
+        return None
+
+    def start_from(self, tensors: Mapping[str, Tensor], nearest: Sequence[int]) -> None:
+        """Take over what these layers have learned on other tasks.
+
+        Args:
+            tensors: by name, of a training on the other tasks.
+            nearest: for every task the position of the other task whose own parameters it starts from.
+
+        Raises:
+            CheckpointError: a name is missing, or a shape differs.
+        """
+        starts = {}
+        for name, _ in self.named_parameters():
+            task = self.task_of(name)
+            elsewhere = name if task is None else f"{name.rpartition('.')[0]}.{nearest[task]}"
+            if elsewhere in tensors:
+                starts[name] = tensors[elsewhere]
+        move_to(self, starts, "the inserted layers")
 
 
 def change_output(stack: ExitStack, module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:

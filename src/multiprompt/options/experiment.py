@@ -6,8 +6,9 @@ Defaults live here and in ``methods.py``. ``config.py`` reads these from YAML an
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from multiprompt.definition import TaskDefinition
@@ -16,6 +17,10 @@ from multiprompt.options.methods import Methods, MptOptions
 
 Selection = Literal["full-dev", "last-step"]
 """Which tensors of a training are kept: those with the best value on the whole dev set, or those of the last step."""
+
+
+EVALUATION_STEPS = 20
+"""Fewest steps between the evaluations that ends of epochs ask for: epochs of tiny tasks are shorter."""
 
 
 def _positive(options: Any, section: str, *names: str) -> None:
@@ -127,6 +132,8 @@ class TrainingOptions:
     """Whether the frozen model drops out while the prompt is trained."""
     evaluate_every: int | None = None
     """Steps between evaluations on the dev set; None for one at the end."""
+    evaluate_each_epoch: bool = False
+    """Evaluate on the dev set once an epoch where that is sooner, but not before 20 steps have passed."""
     select: Literal["best", "last"] = "best"
     """Keep the tensors with the best dev metric, or the last ones."""
     patience: int | None = None
@@ -140,10 +147,11 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         _positive(self, "training", "steps", "epochs", "batch_size", "max_micro_batch", "clip")
         _positive(self, "training", "evaluate_every", "log_every", "patience")
-        if self.patience is not None and (self.select != "best" or self.evaluate_every is None):
+        looks = self.select == "best" and (self.evaluate_every is not None or self.evaluate_each_epoch)
+        if self.patience is not None and not looks:
             raise ConfigError(
-                f"training.patience is {self.patience}, but no better tensors are looked for: give evaluate_every and "
-                "select: best too"
+                f"training.patience is {self.patience}, but no better tensors are looked for: give evaluate_every (or "
+                "evaluate_each_epoch) and select: best too"
             )
         if self.steps is not None and self.epochs is not None:
             raise ConfigError(f"training.steps ({self.steps}) and training.epochs ({self.epochs}) contradict; give one")
@@ -158,6 +166,25 @@ class TrainingOptions:
             return self.steps
         epochs = default_epochs if self.epochs is None else self.epochs
         return max(1, round(epochs * examples / min(self.batch_size, examples)))
+
+    def in_steps(self, examples: int) -> TrainingOptions:
+        """The same training with the time between evaluations in steps, for a training set of this size.
+
+        An epoch has as many steps as make up the examples, those of all tasks together.
+        """
+        if not self.evaluate_each_epoch:
+            return self
+        epoch = max(EVALUATION_STEPS, round(examples / min(self.batch_size, examples)))
+        return replace(self, evaluate_every=min(epoch, self.evaluate_every or epoch), evaluate_each_epoch=False)
+
+    def without_dev(self, steps: int | None) -> TrainingOptions:
+        """The same training of so many steps, or of its default length, whose last tensors are kept."""
+        length = replace(self, steps=steps, epochs=None, patience=None)
+        return replace(length, select="last", evaluate_every=None, evaluate_each_epoch=False)
+
+    def evaluations(self, steps: int) -> int:
+        """Evaluations on the dev set in the first so many steps of a training, its end included."""
+        return math.ceil(steps / (self.evaluate_every or max(1, steps)))
 
     def selection(self, steps: int) -> Selection:
         """The protocol of a training of so many steps. One evaluation, at the end, leaves nothing to choose from."""
@@ -315,6 +342,15 @@ class Experiment:
         for name in ("spot", "attempt"):
             if getattr(methods, name) and not self.source:
                 raise ConfigError(f"targets.methods.{name} starts from source prompts: add a section source")
+        targets = self.targets.tasks if self.targets else ()
+        for name, options in methods.chosen().items():
+            if getattr(options, "source_tasks", ()) and not self.source:
+                raise ConfigError(
+                    f"targets.methods.{name}.source_tasks are trained on as the section source says: add that section"
+                )
+            for task in getattr(options, "nearest", ()):
+                if task not in targets:
+                    raise ConfigError(f"targets.methods.{name}.nearest names {task!r}, which is not in targets.tasks")
         known = ("retrieved", "weighted", "mixture", *(self.source.tasks if self.source else ()))
         if methods.spot and methods.spot.start not in known:
             start, close = methods.spot.start, difflib.get_close_matches(methods.spot.start, known, n=1)

@@ -6,7 +6,8 @@ A configuration names the methods that it compares, each with what differs from 
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from multiprompt.errors import ConfigError
@@ -17,13 +18,27 @@ class MethodOptions:
     """What the options of all methods have in common."""
 
     method: ClassVar[str]
+    version: ClassVar[int] = 1
+    """Raised when the method would train other tensors from the same options; its stages get new identities."""
 
     def __post_init__(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+        for option in dataclasses.fields(self):
+            value = getattr(self, option.name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if number and not value > 0:
-                raise ConfigError(f"targets.methods.{self.method}.{field.name} is {value}; expected more than 0")
+                raise ConfigError(f"targets.methods.{self.method}.{option.name} is {value}; expected more than 0")
+        self._check_source_tasks(getattr(self, "source_tasks", ()), getattr(self, "nearest", {}))
+
+    def _check_source_tasks(self, source_tasks: tuple[str, ...], nearest: Mapping[str, str]) -> None:
+        """Of the methods that can be trained on source tasks first."""
+        where = f"targets.methods.{self.method}"
+        for task in source_tasks:
+            if source_tasks.count(task) > 1:
+                raise ConfigError(f"{where}.source_tasks has {task!r} twice")
+        for target, task in nearest.items():
+            if task not in source_tasks:
+                known = ", ".join(source_tasks) or "none; name them there"
+                raise ConfigError(f"{where}.nearest: {target} is near {task!r}, which is not in source_tasks ({known})")
 
 
 @dataclass(frozen=True)
@@ -56,6 +71,8 @@ class FineTuningOptions(MethodOptions):
     method = "fine_tuning"
 
     learning_rate: float = 3e-4
+    source_tasks: tuple[str, ...] = ()
+    """Tasks that the model is trained on first, all together: targets start from it, and not from the backbone."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +87,11 @@ class SpotOptions(MethodOptions):
     trained on all source tasks), or the name of a source task."""
     early_steps: int = 100
     """Steps of ordinary prompt tuning that give the target's own prompt, which the source prompts are compared with."""
+
+    @property
+    def steps_before(self) -> int:
+        """Early steps that are taken: none where the start is known without them."""
+        return self.early_steps if self.start in ("retrieved", "weighted") else 0
 
 
 @dataclass(frozen=True)
@@ -101,6 +123,11 @@ class AdapterOptions(MethodOptions):
     """The bottleneck is the width of the model divided by it."""
     places: Literal["both", "self_attention"] = "both"
     """After self-attention and after the feed-forward layer of every block, or after self-attention alone."""
+    source_tasks: tuple[str, ...] = ()
+    """Tasks that the adapters and norms are trained on first, all together: targets start from them."""
+    nearest: dict[str, str] = field(default_factory=dict)
+    """By target, the source task whose adapters it starts from. A target that is not named starts from its own if it is
+    a source task, or else from that of the first one."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +144,7 @@ class HyperFormerOptions(MethodOptions):
     """Adapters generated from embeddings of task, layer and place (HyperFormer++, Mahabadi et al. 2021)."""
 
     method = "hyperformer"
+    version = 2
 
     learning_rate: float = 3e-4
     reduction: int = 32
@@ -125,6 +153,11 @@ class HyperFormerOptions(MethodOptions):
     """Width of the embeddings of task, layer and place, and of the projected one."""
     hidden: int = 128
     """Inner width of the network that projects the three embeddings."""
+    source_tasks: tuple[str, ...] = ()
+    """Tasks that the network and the norms are trained on first, all together: targets start from them."""
+    nearest: dict[str, str] = field(default_factory=dict)
+    """By target, the source task whose embedding it starts from. A target that is not named starts from its own if it
+    is a source task, or else from that of the first one."""
 
 
 @dataclass(frozen=True)
@@ -223,5 +256,5 @@ class Methods:
 
     def chosen(self) -> dict[str, Any]:
         """Name and options of those that take part."""
-        named = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        named = ((method.name, getattr(self, method.name)) for method in dataclasses.fields(self))
         return {name: options for name, options in named if options is not None}

@@ -157,7 +157,9 @@ def _prompt_tuning(start: Start) -> PromptTuning:
 
 
 def _fine_tuning(start: Start) -> Method:
-    return FineTuning(start.backbone, start.options.learning_rate, start.training.dropout)
+    learned = _multitask(start)
+    first = None if learned is None else learned.tensors
+    return FineTuning(start.backbone, start.options.learning_rate, start.training.dropout, first)
 
 
 def _attempt(start: Start) -> Method:
@@ -202,7 +204,19 @@ def _hyperdecoder(start: Start) -> Method:
     return _inserted(start, HyperDecoder(start.backbone.model, *shape, start.generator("hyperdecoder")))
 
 
+def _multitask(start: Start) -> StoredMethod | None:
+    """What the method has learned on source tasks first; None if it starts without."""
+    learned = start.earlier.get(f"source-multitask_{start.options.method}")
+    assert learned is None or isinstance(learned, StoredMethod), "such a stage stores no prompt"
+    return learned
+
+
 def _inserted(start: Start, layers: Inserted) -> Method:
+    learned = _multitask(start)
+    if learned is not None:
+        sources, named = learned.tasks, start.options.nearest
+        nearest = [named.get(task, task if task in sources else sources[0]) for task in start.tasks]
+        layers.start_from(learned.tensors, [sources.index(task) for task in nearest])
     return InsertedMethod(start.backbone, layers, start.options.learning_rate, start.training.dropout)
 
 
@@ -248,7 +262,7 @@ def _spot_rows(start: Start) -> Tensor:
     sources = start.teacher_rows()
     if options.start not in ("retrieved", "weighted"):
         return sources[0]  # the plan asks for the one teacher that is named
-    training = replace(start.training, steps=options.early_steps, epochs=None, evaluate_every=None, select="last")
+    training = start.training.without_dev(options.early_steps)
     early = replace(start, training=training, stage=f"{start.stage}-early")
     method = _prompt_tuning(early)
     train(stage_training(method, start.data[:1], training, MixingOptions(), 1, start.seed, Place(early.stage)))
@@ -270,6 +284,9 @@ _BUILDERS: Mapping[str, Callable[[Start], Method]] = {
     "bitfit": _bitfit,
     "hyperformer": _hyperformer,
     "hyperdecoder": _hyperdecoder,
+    "multitask_fine_tuning": _fine_tuning,  # on the source tasks, before anything has been learned
+    "multitask_adapters": _adapters,
+    "multitask_hyperformer": _hyperformer,
     "dept": _dept,
     "decomposed_prompt_tuning": _decomposed_prompt_tuning,
     "lora": _lora,

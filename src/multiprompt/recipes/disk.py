@@ -10,8 +10,8 @@ from multiprompt.recipes.outcome import prediction_lines
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.workload import Job
 
-SCORE, METRIC, FILE = 640, 45, 170
-"""Bytes of a score in a record, of each of its metrics, and of the entry of a file."""
+SCORE, METRIC, FILE = 670, 135, 170
+"""Bytes of a score in a record, of each of its metrics with its interval, and of the entry of a file."""
 
 LOG_LINE, LOG_NAME = 165, 30
 """Bytes of a line of a log, and of each task, term of the loss and rate in it."""

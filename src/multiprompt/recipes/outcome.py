@@ -91,6 +91,7 @@ def _score(
             majority=evaluation.majority,
             invalid=evaluation.invalid,
             interval=evaluation.interval,
+            intervals=evaluation.intervals,
             parameters=parameters,
             steps=report.steps,
             best_step=report.best_step,

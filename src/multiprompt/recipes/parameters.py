@@ -308,6 +308,7 @@ def _hyperformer(shape: _Shape, options: Any) -> list[Item]:
         Item("embeddings of blocks and places", code, ((shape.encoder,), (shape.decoder,), (2, places)), shared=True),
         Item("projections and their norms", 2, (*projection, (2, code)), shared=True),
         Item("writing layers", 2 * (code + 1), (*shape.adapter(inner), (2, shape.width)), shared=True),
+        Item("layer norms", shape.norms, ((shape.width,),), shared=True),
     ]
 
 

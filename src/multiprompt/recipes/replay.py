@@ -130,6 +130,7 @@ def evaluate_run(
                 majority=evaluation.majority,
                 invalid=evaluation.invalid,
                 interval=evaluation.interval,
+                intervals=evaluation.intervals,
                 fingerprint=task.data.fingerprint,
             )
         )

@@ -95,6 +95,8 @@ def stage_training(
         seed: of the order of the examples and of dropout.
         place: folder, identity, title.
     """
+    examples = sum(len(task.train) for task in tasks)
+    options = options.in_steps(examples)
     stream = stage_stream(method.backbone, method.prompt_length, tasks, options, mixing, seed, place.name)
 
     def evaluate() -> float:
@@ -105,7 +107,7 @@ def stage_training(
         method=method,
         stream=stream,
         options=options,
-        steps=options.steps_for(sum(len(task.train) for task in tasks), default_epochs),
+        steps=options.steps_for(examples, default_epochs),
         seed=derive_seed(seed, place.name),
         evaluate=evaluate,
         checkpoint=place.folder / "checkpoint.safetensors" if place.folder else None,

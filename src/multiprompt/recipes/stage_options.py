@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ class StageOptions:
 
     Attributes:
         method: options of the method.
-        training: length, schedule, selection.
+        training: length, schedule, selection; the time between evaluations in steps.
         mixing: how batches of several tasks are drawn.
         default_epochs: where ``training`` gives neither steps nor epochs.
         plain: all options that the stage depends on, as plain values.
@@ -47,31 +47,52 @@ def stage_options(
         sizes: training examples of each, cut to the shots of the stage; they give the default length.
     """
     training, mixing, epochs = _training(experiment, stage, tasks, sizes)
+    in_steps = training.in_steps(sum(sizes))
     prompt = to_plain(experiment.prompt)
     if stage.kind == "teacher":
         plain = {"options": _plain(experiment.teachers), "prompt": prompt}
-        return StageOptions(experiment.teachers, training, mixing, epochs, plain)
+        return StageOptions(experiment.teachers, in_steps, mixing, epochs, plain)
     if stage.method in ("student", "mixture"):
         source = experiment.source
         assert source is not None, "a source stage is planned only with its options"
         if stage.method == "mixture":
             source = replace(source, decomposed=False, distillation=DistillationOptions(kind="none"))
-        return StageOptions(source, training, mixing, epochs, {"options": _plain(source), "prompt": prompt})
+        return StageOptions(source, in_steps, mixing, epochs, {"options": _plain(source), "prompt": prompt})
     targets = experiment.targets
     assert targets is not None, "the stage is planned for a method of targets"
     chosen = options_of(stage, targets.methods)
-    depends_on = {"method": chosen, "training": training, "prompt": experiment.prompt, "mixing": mixing}
+    method = _for_stage(chosen, stage)
+    depends_on = {"method": method, "training": training, "prompt": experiment.prompt, "mixing": mixing}
     if stage.shots != "all" and not targets.balanced:  # named only where it differs, as before it could be told
         depends_on["balanced"] = False
-    return StageOptions(chosen, training, mixing, epochs, _plain(depends_on))
+    if chosen.version > 1:
+        depends_on["method_version"] = chosen.version
+    return StageOptions(chosen, in_steps, mixing, epochs, _plain(depends_on))
+
+
+_LATER: Mapping[str, Mapping[str, Any]] = {
+    "training": {"patience": None, "evaluate_each_epoch": False},
+    "method": {"source_tasks": [], "nearest": {}},
+}
+"""Options of a section that came later. At these defaults they are not named, so identities are as before."""
 
 
 def _plain(options: Any) -> Any:
-    """Plain values, without the patience where there is none: as before it could be given."""
+    """Plain values, without later options at their defaults."""
     plain = to_plain(options)
-    if plain["training"]["patience"] is None:
-        del plain["training"]["patience"]
+    for section, defaults in _LATER.items():
+        held = plain.get(section, {})
+        for name in [name for name, default in defaults.items() if held.get(name) == default]:
+            del held[name]
     return plain
+
+
+def _for_stage(options: Any, stage: PlannedStage) -> Any:
+    """The options of a method without what they say of other targets."""
+    if not getattr(options, "nearest", None):
+        return options
+    targets = stage.tasks if stage.kind == "target" else ()
+    return replace(options, nearest={task: options.nearest[task] for task in targets if task in options.nearest})
 
 
 def _training(

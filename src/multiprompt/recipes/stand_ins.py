@@ -22,7 +22,8 @@ from multiprompt.recipes.starts import start_rows
 def stand_ins(names: Iterable[str], rows: Float[Tensor, "P D"], rank: int) -> dict[str, Learned]:
     """A prompt for every stage that some method needs, by the stages' names.
 
-    ATTEMPT's network needs none: one that was not trained has the same shape.
+    ATTEMPT's network needs none, nor do methods that are trained on source tasks first: what was not trained has the
+    same shape.
 
     Args:
         names: of the stages.

@@ -128,9 +128,9 @@ class Job:
 
     def evaluations(self, steps_done: int) -> int:
         """Evaluations on the dev rows that are left."""
-        every = self.options.training.evaluate_every or self.steps
-        due = self.steps // every + (self.steps % every > 0)
-        return due - steps_done // every
+        training = self.options.training
+        every = training.evaluate_every or self.steps
+        return training.evaluations(self.steps) - steps_done // every
 
 
 @dataclass
@@ -159,9 +159,6 @@ class Workload:
         options = options_for(self.inputs.experiment, node.stage, tasks)
         training, mould = options.training, self._mould(node, tasks)
         kind = Kind(node.stage.method, node.batch_size, node.dropout, training.optimiser, node.stage.tasks)
-        early = 0
-        if isinstance(options.method, SpotOptions) and options.method.start in ("retrieved", "weighted"):
-            early = options.method.early_steps
         return Job(
             node=node,
             kind=kind,
@@ -172,7 +169,7 @@ class Workload:
             step_cost=self._step_cost(node, kind, mould, tasks, options),
             dev=self._decoding(tasks, "dev", mould.prompt_length),
             test=self._decoding(tasks, "test", mould.prompt_length),
-            early_steps=early,
+            early_steps=options.method.steps_before if isinstance(options.method, SpotOptions) else 0,
         )
 
     def _mould(self, node: Node, tasks: Sequence[PreparedTask]) -> Mould:

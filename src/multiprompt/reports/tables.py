@@ -74,10 +74,10 @@ class Table:
         return "".join(mark for mark in LEGEND if any(mark in cell.marks for row in self.rows for cell in row))
 
 
-def number(value: float, deviation: float | None = None) -> str:
-    """A score with one decimal, and its deviation if there is one."""
-    shown = f"{round(value, 1) + 0.0:.1f}"  # adding zero turns -0.0 into 0.0
-    return shown if deviation is None else f"{shown} ± {deviation:.1f}"
+def number(value: float, deviation: float | None = None, digits: int = 1) -> str:
+    """A score with so many decimals, and its deviation if there is one."""
+    shown = f"{round(value, digits) + 0.0:.{digits}f}"  # adding zero turns -0.0 into 0.0
+    return shown if deviation is None else f"{shown} ± {deviation:.{digits}f}"
 
 
 def marks_of(value: float, majority: float, invalid: float) -> str:

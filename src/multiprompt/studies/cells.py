@@ -6,13 +6,14 @@ import json
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from typing import Literal
 
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Repeat, mean_and_deviation
+from multiprompt.metrics import METRICS
 from multiprompt.plan import SOURCE_METHODS
 from multiprompt.studies.definition import Choice
 
@@ -36,7 +37,7 @@ class Measured:
             of seeds and what the size of the test sets leaves open.
         n: test examples, of all tasks together.
         repeats: trainings that it is a mean of, for each task.
-        majority: mean over the tasks.
+        majority: mean over the tasks; None for a metric that the tasks do not report.
         invalid: largest share of outputs that are no answer, of any task.
         parameters: trained numbers per task; the largest where they differ.
         metrics: the reported metrics.
@@ -49,7 +50,7 @@ class Measured:
     interval: tuple[float, float]
     n: int
     repeats: int
-    majority: float
+    majority: float | None
     invalid: float
     parameters: int
     metrics: tuple[str, ...]
@@ -84,7 +85,7 @@ def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured |
         interval=(mean - half, mean + half),
         n=sum(score.n for score in firsts),
         repeats=len(of_repeat),
-        majority=statistics.fmean(score.majority for score in every),
+        majority=statistics.fmean(score.majority for score in every) if choice.metric is None else None,
         invalid=max(statistics.fmean(score.invalid for score in task.values()) for task in tasks),
         parameters=max(score.parameters for score in every),
         metrics=tuple(dict.fromkeys(score.metric for score in firsts)),
@@ -100,12 +101,20 @@ def _chosen(scores: Mapping[str, Sequence[Score]], choice: Choice) -> dict[str, 
     found: dict[str, dict[Repeat, Score]] = {task: {} for task in choice.tasks}
     for score in scores.get(choice.run or "", ()):
         same = score.method == choice.method and (score.shots == shots or score.method in SOURCE_METHODS)
-        if same and score.task in found:
-            found[score.task][score.seed, score.draw] = score
+        if same and score.task in found and (choice.metric is None or choice.metric in score.metrics):
+            found[score.task][score.seed, score.draw] = _by_metric(score, choice.metric)
     repeats = [set(of_task) for of_task in found.values()]
     if not repeats[0] or any(each != repeats[0] for each in repeats):
         return None
     return {task: dict(sorted(of_task.items())) for task, of_task in found.items()}
+
+
+def _by_metric(score: Score, metric: str | None) -> Score:
+    """A score with another metric of its task as its value. Records of earlier releases have no interval for it."""
+    if metric is None:
+        return score
+    value = score.metrics[metric]
+    return replace(score, metric=metric, value=value, interval=score.intervals.get(metric, (value, value)))
 
 
 def _by_seed(of_repeat: Mapping[Repeat, float]) -> dict[int, float]:
@@ -149,13 +158,16 @@ class Difference:
 def difference(scores: Mapping[str, Sequence[Score]], better: Choice, worse: Choice) -> Difference | None:
     """How much better one choice is than the other; None unless both have been measured on the same repeats.
 
+    Of a metric of which less is better, such as TER, it is how much less the better choice has.
+
     A method that was trained once for all draws, or all examples against few, is not paired.
     """
     one, other = (_means(_chosen(scores, side) or {}) for side in (better, worse))
     shared = one.keys() & other.keys()
     if not shared:
         return None
-    values, what = _independent({repeat: one[repeat] - other[repeat] for repeat in sorted(shared)})
+    sign = 1 if better.metric is None or METRICS[better.metric].higher_is_better else -1
+    values, what = _independent({repeat: sign * (one[repeat] - other[repeat]) for repeat in sorted(shared)})
     mean, deviation = mean_and_deviation(values)
     half = None if deviation is None else _half_width(deviation, len(values))
     interval = None if half is None else (mean - half, mean + half)

@@ -37,7 +37,7 @@ REACHED = 0.35
 ANSWER_TOKENS = 16
 """Target tokens of an example, prompt methods' tasks being short answers; tasks of generation have their own limit."""
 
-TRAINS_ALL = ("fine_tuning",)
+TRAINS_ALL = ("fine_tuning", "multitask_fine_tuning")
 """Methods whose backward pass goes to the weights too."""
 
 
@@ -95,10 +95,9 @@ def costs_of(experiment: Experiment) -> list[StageCost]:
         if model is not None:
             forwards = [_forward(model, task, experiment) for task in tasks]
             average = sum(n * forward for n, forward in zip(seen, forwards, strict=True)) / sum(seen)
-            early = options.method.early_steps if isinstance(options.method, SpotOptions) else 0
+            early = options.method.steps_before if isinstance(options.method, SpotOptions) else 0
             operations = (steps + early) * examples * average * _passes(experiment, stage)
-            every = options.training.evaluate_every
-            evaluations = max(1, steps // every) if every else 1
+            evaluations = options.training.evaluations(steps)
             for size, forward in zip(sizes, forwards, strict=True):
                 operations += forward * (evaluations * size["dev"] + size["test"])
         costs.append(StageCost(stage, signatures[stage.name], steps, examples, operations))

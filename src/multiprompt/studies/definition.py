@@ -36,6 +36,8 @@ class Choice:
     shots: Shots | None = None
     tasks: tuple[str, ...] = ()
     """Several tasks stand for the mean over them."""
+    metric: str | None = None
+    """One of the tasks' metrics; None for the one that each reports."""
 
     def within(self, other: Choice) -> Choice:
         """This choice, with what it leaves open taken from the other one."""
@@ -44,6 +46,7 @@ class Choice:
             self.method or other.method,
             self.shots if self.shots is not None else other.shots,
             self.tasks or other.tasks,
+            self.metric or other.metric,
         )
 
 
@@ -58,6 +61,8 @@ class Line(Choice):
     """What a reader must know of its values, such as that they are those of a constant answer."""
     incomparable: str | None = None
     """Why the published values of this row or column cannot be compared with ours."""
+    digits: int = 1
+    """Decimals that are shown; metrics on a scale of 1 or 10 need more."""
 
     @property
     def published_name(self) -> str:
@@ -91,6 +96,8 @@ class Claim:
     scores: Choice = Choice()
     published: float | None = None
     """The difference in the paper, in points."""
+    digits: int = 1
+    """Decimals that are shown."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +218,8 @@ def experiments_of(name: str, study: Study, scale: Scale, overrides: Iterable[st
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """Values with changes: sections are merged, other values replaced, None takes a value out.
 
-    A list of names as ``targets.methods`` takes the options of these methods from the base.
+    A list as ``targets.methods`` takes the options of the methods that it names from the base; an entry such as
+    ``{spot: {start: mnli}}`` changes some of them.
     """
     result = deepcopy(dict(values))
     for key, change in changes.items():
@@ -220,7 +228,10 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any], base: Mapping[
             result.pop(key, None)
         elif key == "methods" and isinstance(change, list):
             known = base["targets"]["methods"]
-            result[key] = {method: deepcopy(known[method]) for method in change}
+            named: dict[str, Any] = {}
+            for entry in change:
+                named |= entry if isinstance(entry, Mapping) else {entry: {}}
+            result[key] = {method: merged(known[method], options, base) for method, options in named.items()}
         elif isinstance(change, Mapping) and isinstance(held, Mapping):
             result[key] = merged(held, change, base)
         else:

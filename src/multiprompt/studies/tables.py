@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ class ShownCell:
         verdict: of the comparison; None without both.
         why: the reason of "not comparable".
         notes: of its row and its column.
+        digits: decimals that are shown.
     """
 
     row: str
@@ -47,6 +49,7 @@ class ShownCell:
     verdict: Verdict | None
     why: str
     notes: tuple[str, ...]
+    digits: int
 
 
 def cells_of(table: TableDefinition, scores: Scores, scale: Scale) -> list[list[ShownCell]]:
@@ -62,7 +65,8 @@ def _cell(table: TableDefinition, row: Line, column: Line, scores: Scores, scale
     why = row.incomparable or column.incomparable
     judged = verdict(ours, theirs, why) if ours is not None and theirs is not None else None
     notes = tuple(filter(None, (row.note, column.note)))
-    return ShownCell(row.label, column.label, ours, theirs, judged, (judged == "not comparable" and why) or "", notes)
+    why = (judged == "not comparable" and why) or ""
+    return ShownCell(row.label, column.label, ours, theirs, judged, why, notes, max(row.digits, column.digits))
 
 
 def shown_table(table: TableDefinition, cells: Sequence[Sequence[ShownCell]]) -> Table:
@@ -80,9 +84,10 @@ def _shown(cell: ShownCell) -> Cell:
     marks = MARKS[cell.verdict] if cell.verdict else ""
     ours = EMPTY
     if cell.ours is not None:
-        ours = number(cell.ours.mean, cell.ours.deviation)
-        marks += marks_of(cell.ours.mean, cell.ours.majority, cell.ours.invalid)
-    theirs = "" if cell.theirs is None else f"paper {number(cell.theirs.mean, cell.theirs.deviation)}"
+        ours = number(cell.ours.mean, cell.ours.deviation, cell.digits)
+        majority = -math.inf if cell.ours.majority is None else cell.ours.majority
+        marks += marks_of(cell.ours.mean, majority, cell.ours.invalid)
+    theirs = "" if cell.theirs is None else f"paper {number(cell.theirs.mean, cell.theirs.deviation, cell.digits)}"
     return Cell(ours, marks, theirs)
 
 
@@ -121,11 +126,13 @@ def detail_table(title: str, cells: Sequence[Sequence[ShownCell]]) -> Table:
         if ours is None:
             continue
         shown = _shown(cell)
+        low, high = (number(bound, digits=cell.digits) for bound in ours.interval)
+        majority = EMPTY if ours.majority is None else number(ours.majority)
         rows.append(
             (
                 *(Cell(cell.row), Cell(cell.column), Cell(", ".join(ours.metrics))),
-                *(Cell(shown.text, shown.marks), Cell(f"{number(ours.interval[0])} to {number(ours.interval[1])}")),
-                *(Cell(number(ours.majority)), Cell(f"{100 * ours.invalid:.1f} %"), Cell(f"{ours.n:,}")),
+                *(Cell(shown.text, shown.marks), Cell(f"{low} to {high}")),
+                *(Cell(majority), Cell(f"{100 * ours.invalid:.1f} %"), Cell(f"{ours.n:,}")),
                 *(
                     Cell(str(len(ours.values))),
                     Cell(str(ours.repeats)),
@@ -169,25 +176,25 @@ def claims_table(judged: Sequence[JudgedClaim]) -> Table:
     """What the paper finds, and whether it holds here."""
     rows = []
     for each in judged:
-        found = each.found
+        found, digits = each.found, each.claim.digits
         interval = EMPTY
         if found is not None and found.interval is not None:
-            interval = f"{signed(found.interval[0])} to {signed(found.interval[1])}"
+            interval = " to ".join(signed(bound, digits) for bound in found.interval)
         rows.append(
             (
                 Cell(each.claim.text),
                 Cell(EMPTY if found is None else found.verdict),
-                Cell(EMPTY if found is None else signed(found.mean)),
+                Cell(EMPTY if found is None else signed(found.mean, digits)),
                 Cell(interval),
                 Cell(EMPTY if found is None else f"{len(found.values)} {found.what}"),
-                Cell(EMPTY if each.claim.published is None else signed(each.claim.published)),
+                Cell(EMPTY if each.claim.published is None else signed(each.claim.published, digits)),
             )
         )
     heads = ("what the paper finds", "here", "paired difference", "95 % interval", "over", "in the paper")
     return Table("What holds", heads, tuple(rows), text_columns=2)
 
 
-def signed(value: float) -> str:
+def signed(value: float, digits: int = 1) -> str:
     """Points with their sign."""
-    shown = number(value)
-    return shown if shown.startswith("-") or shown == "0.0" else f"+{shown}"
+    shown = number(value, digits=digits)
+    return shown if shown.startswith("-") or not float(shown) else f"+{shown}"

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from multiprompt.batch import Batch
-from multiprompt.errors import CheckpointError, TrainingError
+from multiprompt.errors import CheckpointError, ConfigError, TrainingError
 from multiprompt.health import Finding
 from multiprompt.methods import Method
 from multiprompt.options import TrainingOptions
@@ -86,7 +86,7 @@ class Training:
     Attributes:
         method: what is trained.
         stream: the batches.
-        options: schedule, optimiser, selection.
+        options: schedule, optimiser, selection; the time between evaluations in steps.
         steps: number of optimiser steps.
         seed: of the dropout masks, which depend on it, the step, the micro-batch and the rank of the process alone.
         evaluate: gives the dev metric of the method as it stands; higher is better.
@@ -111,6 +111,13 @@ class Training:
     task_names: Sequence[str] = ()
     mixing: Sequence[float] = ()
     title: str = "training"
+
+    def __post_init__(self) -> None:
+        if self.options.evaluate_each_epoch:
+            raise ConfigError(
+                "training.evaluate_each_epoch is set, but the training loop counts steps and knows no epochs: give it "
+                "options.in_steps(number of examples)"
+            )
 
 
 class Run:
