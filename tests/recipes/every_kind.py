@@ -23,7 +23,7 @@ from multiprompt.options import (
     TeacherOptions,
     TrainingOptions,
 )
-from multiprompt.plan import GROUPED, SOURCE_METHODS
+from multiprompt.plan import GROUPED, MULTITASK
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, SoftPrompt, start_task_factors
 from multiprompt.recipes.build import _BUILDERS, Learned, Start
 from multiprompt.recipes.prepare import PreparedTask, load_task
@@ -45,16 +45,17 @@ _SOURCE_OPTIONS = {
 
 def default_options(kind: str) -> Any:
     """What a kind is built with if nobody says more."""
-    if kind in SOURCE_METHODS:
+    if kind in _SOURCE_OPTIONS:
         return _SOURCE_OPTIONS[kind]
     classes = typing.get_type_hints(Methods)
-    chosen = next(each for each in typing.get_args(classes[kind]) if dataclasses.is_dataclass(each))
-    return chosen()
+    named = typing.get_args(classes[MULTITASK.get(kind, kind)])
+    return next(each for each in named if dataclasses.is_dataclass(each))()
 
 
 def tasks_of(kind: str) -> tuple[str, ...]:
     """Two tasks for what trains on several, one for all others."""
-    return TASKS if kind in GROUPED or kind in ("student", "mixture", "attention") else TASKS[1:]
+    several = (*GROUPED, *MULTITASK, "student", "mixture", "attention")
+    return TASKS if kind in several else TASKS[1:]
 
 
 def prepared(backbone: FrozenT5) -> dict[str, PreparedTask]:
