@@ -44,7 +44,8 @@ class BackboneOptions:
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1", ..."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the frozen weights; prompts, optimiser and loss are float32."""
+    """Precision of the frozen weights; "auto" is bfloat16 on a GPU that computes in it and float32 elsewhere. Trained
+    tensors of every method, the optimiser and the loss are float32 always."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     """Attention implementation; "auto" takes the one measured to be faster on the device."""
 
