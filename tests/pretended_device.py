@@ -390,8 +390,8 @@ def counted() -> Iterator[Counts]:
 def pretended_cuda(bfloat16: bool = False) -> Iterator[None]:
     """Inside, ``"cuda"`` is a device that is pretended.
 
-    Patched are ``torch.Generator`` and those functions of ``torch.cuda`` that this package calls; any other one fails
-    as it does without CUDA.
+    Patched are ``torch.Generator``, ``torch.autocast`` (which becomes that of the processor) and those functions of
+    ``torch.cuda`` that this package calls; any other one fails as it does without CUDA.
 
     Args:
         bfloat16: whether the device says that it computes in it.
@@ -406,8 +406,10 @@ def pretended_cuda(bfloat16: bool = False) -> Iterator[None]:
         "max_memory_allocated": lambda device=None: 1,
         "get_device_properties": lambda device=None: SimpleNamespace(major=9, total_memory=2**30),
     }
+    autocast = torch.autocast
     with pytest.MonkeyPatch.context() as patch, _OnDevice():
         patch.setattr(torch, "Generator", _Generator)
+        patch.setattr(torch, "autocast", lambda device, dtype: autocast("cpu", dtype))
         for name, function in functions.items():
             patch.setattr(torch.cuda, name, function)
         yield

@@ -85,7 +85,11 @@ def learned(width: int) -> Mapping[str, Learned]:
 
 
 def start_of(
-    kind: str, backbone: FrozenT5, tasks: Mapping[str, PreparedTask], training: TrainingOptions, **changes: Any
+    kind: str,
+    backbone: FrozenT5,
+    training: TrainingOptions,
+    tasks: Mapping[str, PreparedTask] | None = None,
+    **changes: Any,
 ) -> Start:
     """What a kind is made from, with what differs from its default options."""
     names = tasks_of(kind)
@@ -104,5 +108,5 @@ def start_of(
         seed=1,
         stage=kind,
         max_source_length=16,
-        data=[tasks[name] for name in names],
+        data=[tasks[name] for name in names] if tasks else [],
     )

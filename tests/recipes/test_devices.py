@@ -34,7 +34,7 @@ from multiprompt.recipes.starts import start_rows
 from multiprompt.training import TrainingReport, train, train_together
 from pretended_device import pretended_cuda
 from recipes.every_kind import KINDS, LENGTH, TASKS, prepared, start_of
-from recipes.small import KillAt, Killed, small_experiment
+from recipes.small import KillAt, Killed, small_experiment, stored_tensors
 
 TRAINING = TrainingOptions(steps=2, batch_size=4, evaluate_every=1, log_every=1, checkpoint_seconds=1e-6)
 VARIANTS: dict[str, list[dict[str, Any]]] = {
@@ -56,7 +56,7 @@ def learn(kind: str, changes: dict[str, Any], device: str, folder: Path) -> tupl
     """Train with an interruption, and give the trained tensors and answers of a beam search."""
     backbone = tiny(device)
     tasks = prepared(backbone)
-    start = start_of(kind, backbone, tasks, TRAINING, **changes)
+    start = start_of(kind, backbone, TRAINING, tasks, **changes)
 
     def training(method: Method, folder: Path | None):
         return stage_training(method, start.data, TRAINING, MixingOptions(), 1, 1, Place(kind, folder))
@@ -94,7 +94,7 @@ def test_runs_that_share_their_passes_end_as_on_the_processor():
         tasks = prepared(backbone)
         trainings = []
         for kind in JOINED:
-            start = start_of(kind, backbone, tasks, TRAINING, **VARIANTS.get(kind, [{}])[-1])
+            start = start_of(kind, backbone, TRAINING, tasks, **VARIANTS.get(kind, [{}])[-1])
             method = build_method(kind, start)
             trainings.append(stage_training(method, start.data, TRAINING, MixingOptions(), 1, 1, Place(kind)))
         for report in train_together(trainings):
@@ -154,7 +154,7 @@ def test_a_whole_experiment_is_interrupted_gone_on_with_and_used(tmp_path):
     experiment = small_experiment(tmp_path / "tiny", data=data, targets=targets, **sections)
     experiment = replace(experiment, backbone=replace(experiment.backbone, device="cuda"))
     run = tmp_path / "run"
-    with pretended_cuda():
+    with pretended_cuda(bfloat16=True):  # which is what a GPU takes by itself
         with pytest.raises(Killed):
             run_experiment(experiment, run, progress=KillAt(1))
         run_experiment(experiment, run, resume=True)
@@ -162,3 +162,4 @@ def test_a_whole_experiment_is_interrupted_gone_on_with_and_used(tmp_path):
         assert {score.method for score in scores} >= methods.keys()
         assert [score.value for score in evaluate_run(run, tasks=["mini-rte"])] == [score.value for score in scores]
         assert len(predict(run, "mini-rte", ["a question"], method="spot")) == 1
+    assert {tensor.dtype for tensor in stored_tensors(run).values()} == {torch.float32}

@@ -34,8 +34,8 @@ def load_backbone(
             as ``"t5-base"``, or a folder.
         revision: commit or tag on the hub.
         device: ``"auto"`` takes the GPU if there is one.
-        precision: ``"auto"`` is bfloat16 on a GPU that computes in it and float32 elsewhere. The prompt, its
-            optimiser state and the loss are float32 always.
+        precision: of the frozen weights; ``"auto"`` is bfloat16 on a GPU that computes in it and float32 elsewhere.
+            Trained tensors of every method, the optimiser's states and the loss are float32 always.
         attention: transformers' name of an attention implementation, or ``"auto"`` (see ``pick_attention``).
 
     Raises:

@@ -71,7 +71,7 @@ class Method(Protocol):
         ...
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        """What is trained."""
+        """What is trained: float32 tensors, whatever the precision of the backbone."""
         ...
 
     def task_parameters(self) -> list[list[nn.Parameter]]:

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
 from typing import Self
 
+import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from multiprompt.backbone import FrozenT5
+from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 
 
 class FineTuning(TaskMethod):
     """Train the whole model on the task loss.
 
-    A context manager: the backbone is thawed inside the ``with`` block and comes out as it went in, so that other
-    runs can go on with it. Train and evaluate inside the block.
+    A context manager: inside the ``with`` block the weights are float32 copies that are trained, and the backbone comes
+    out with its own weights, so that other runs can go on with it. Train and evaluate inside the block.
+
+    A backbone in bfloat16 computes its products in bfloat16 inside the block too (``torch.autocast``), from the float32
+    weights. Weights and optimiser states in bfloat16 would not learn: bfloat16 has eight binary digits, and an update
+    below 1/512 of a weight is rounded away.
 
     Args:
         backbone: the model.
@@ -34,26 +42,43 @@ class FineTuning(TaskMethod):
         super().__init__(backbone, dropout)
         self.learning_rate = learning_rate
         self.start = start
-        self._before: dict[str, Tensor] = {}
+        self._products = torch.float32
+        self._inside = ExitStack()
 
     def __enter__(self) -> Self:
-        self._before = {name: tensor.clone() for name, tensor in self.tensors().items()}
-        self.backbone.model.requires_grad_(True)
-        if self.start is not None:
-            try:
+        model = self.backbone.model
+        self._products = self.backbone.embedding.dtype
+        with ExitStack() as stack:
+            for parameter in model.parameters():
+                stack.callback(setattr, parameter, "data", parameter.data)
+                parameter.data = parameter.data.to(torch.float32, copy=True)
+            # Undone first: gradients of float32 do not fit the weights of a backbone in bfloat16.
+            stack.callback(model.zero_grad, set_to_none=True)
+            stack.callback(model.requires_grad_, False)
+            model.requires_grad_(True)
+            if self.start is not None:
                 self.load(self.start)
-            except BaseException:
-                self.__exit__(None, None, None)
-                raise
+            self._inside = stack.pop_all()  # only now: what fails half way is undone
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.load(self._before)
-        self.backbone.model.requires_grad_(False)
-        self.backbone.model.zero_grad(set_to_none=True)
-        self._before = {}
+        self._inside.close()
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        with self._autocast():
+            return super().losses(batch)
+
+    def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
+        with self._autocast():
+            return super().generate(batch, max_new_tokens, beams)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        """Products in the precision of the backbone."""
+        if self._products == torch.float32:
+            return nullcontext()
+        return torch.autocast(self.backbone.device.type, self._products)
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return [ParameterGroup("model", list(self.backbone.model.parameters()), self.learning_rate)]

@@ -49,7 +49,8 @@ class BackboneOptions:
     device: str = "auto"
     """"auto", "cpu", "cuda", "cuda:1", ..."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of the frozen weights; prompts, optimiser and loss are float32."""
+    """Precision of the frozen weights; "auto" is bfloat16 on a GPU that computes in it and float32 elsewhere. Trained
+    tensors of every method, the optimiser and the loss are float32 always."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     """Attention implementation; "auto" is eager on a CPU, where it was measured to be faster, and sdpa on a GPU."""
 

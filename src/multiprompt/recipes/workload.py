@@ -180,7 +180,7 @@ class Workload:
             tensors = method.tensors()
             numbers = sum(tensor.numel() for tensor in tensors.values())
             trained = sum(p.numel() for group in method.parameter_groups() for p in group.parameters)
-            stored = sum(t.numel() * t.element_size() for t in tensors.values()) + HEADER * (len(tensors) + 1)
+            stored = 4 * numbers + HEADER * (len(tensors) + 1)  # trained tensors are float32
             if isinstance(method, PromptTuning):
                 stored += len(tasks) * (4 * method.prompt.length * method.prompt.width + HEADER) + HEADER
             moments = 2 * trained if opened.options.training.optimiser == "adamw" else 0
