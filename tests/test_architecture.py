@@ -53,7 +53,7 @@ def modules() -> list[Path]:
 def imported_parts(path: Path) -> set[str]:
     """Parts of multiprompt that a module imports, those inside functions included."""
     parts = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -80,7 +80,7 @@ def test_every_file_of_the_package_is_shipped():
     """What is no Python module is in a wheel only if pyproject.toml says so."""
     import tomllib
 
-    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())
+    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["multiprompt"]
     shipped = {path for pattern in patterns for path in ROOT.glob(pattern)}
     files = {path for path in ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
@@ -88,7 +88,7 @@ def test_every_file_of_the_package_is_shipped():
 
 
 def test_no_module_is_too_long_to_read():
-    long = {p.name: n for p in modules() if (n := len(p.read_text().splitlines())) > 550}
+    long = {p.name: n for p in modules() if (n := len(p.read_text(encoding="utf-8").splitlines())) > 550}
     assert not long
 
 

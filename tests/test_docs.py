@@ -17,7 +17,7 @@ from multiprompt.config import build_experiment
 from multiprompt.definition import TaskDefinition
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -25,12 +25,12 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_make_targets_of_the_readme_exist():
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^make ([a-z-]+)", blocks("sh")[0], flags=re.MULTILINE)
     assert targets == ["quickstart", "test"]
     for target in [*targets, *re.findall(r"`make ([a-z-]+)`", README)]:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    assert "make test" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_the_configuration_of_the_readme_is_valid():
@@ -69,26 +69,30 @@ def test_the_commands_of_the_readme_run(tmp_path):
             command += short
         if verb == "reproduce":
             command.append("seeds=[0]")
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False
+        )
         assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
     assert (tmp_path / "both.html").exists()
 
 
 def test_the_tutorial_on_a_task_of_ones_own_runs(tmp_path, monkeypatch):
     """Every block in order: Python, files (their first line says the name), commands."""
-    page = (ROOT / "docs" / "your-own-task.md").read_text()
+    page = (ROOT / "docs" / "your-own-task.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     said = ""
     for language, text in re.findall(r"```(python|yaml|sh)\n(.*?)```", page, flags=re.DOTALL):
         if language == "yaml":
-            (tmp_path / text.splitlines()[0].removeprefix("# ")).write_text(text)
+            (tmp_path / text.splitlines()[0].removeprefix("# ")).write_text(text, encoding="utf-8")
             continue
         commands = [[sys.executable, "-c", text]]
         if language == "sh":
             commands = [[sys.executable, "-m", *shlex.split(line)] for line in text.splitlines()]
         for command in commands:
-            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False
+            )
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
             said += done.stdout
     assert "reviews: own, reports accuracy" in said
@@ -97,24 +101,24 @@ def test_the_tutorial_on_a_task_of_ones_own_runs(tmp_path, monkeypatch):
 
 
 def test_the_page_on_a_task_of_ones_own_has_every_key():
-    page = (ROOT / "docs" / "your-own-task.md").read_text()
+    page = (ROOT / "docs" / "your-own-task.md").read_text(encoding="utf-8")
     keys = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", page, flags=re.MULTILINE)))
     assert sorted(keys) == sorted(field.name for field in dataclasses.fields(TaskDefinition))
 
 
 def test_links_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_the_whole_method_fits_on_a_page():
-    assert len((ROOT / "docs" / "whole_method.py").read_text().splitlines()) <= 40
+    assert len((ROOT / "docs" / "whole_method.py").read_text(encoding="utf-8").splitlines()) <= 40
 
 
 def test_the_whole_method_runs(capsys):
     """The script as it is, but for the numbers of steps and of rows."""
-    script = (ROOT / "docs" / "whole_method.py").read_text()
+    script = (ROOT / "docs" / "whole_method.py").read_text(encoding="utf-8")
     short = re.sub(r"training\(\d+", "training(3", script)
     short = short.replace("max_train=2000, max_dev=200, max_test=1000", "max_train=60, max_dev=10, max_test=30")
     assert short.count("training(3") == 3
@@ -127,6 +131,6 @@ def test_the_whole_method_runs(capsys):
     "path", sorted((ROOT / "src/multiprompt/recipes/configs").rglob("*.yaml")), ids=lambda p: p.stem
 )
 def test_every_shipped_recipe_is_valid(path):
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert text.startswith("# "), "the first line says what the recipe does"
     build_experiment(yaml.safe_load(text))

@@ -32,7 +32,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     write_json(path, {"value": 1})
 
     def half(temporary):
-        temporary.write_text("{")
+        temporary.write_text("{", encoding="utf-8")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(CheckpointError, match=r"cannot write .*result\.json.*No space left.*--resume"):
@@ -59,7 +59,7 @@ def test_a_file_system_that_takes_no_more_is_reported(tmp_path):
     """
     path = tmp_path / "t.safetensors"
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", textwrap.dedent(program), str(path)], capture_output=True, encoding="utf-8", check=True
     )
     assert "cannot write" in done.stdout
     assert read_tensors(path)[0]["a"].shape == (10,)

@@ -94,7 +94,7 @@ def test_runs_that_differ_in_seeds_alone_are_one_run_with_more_seeds(finished, t
         part = tmp_path / f"only-{seed}"
         shutil.copytree(finished / f"seed-{seed}", part / f"seed-{seed}")
         experiment = load_experiment(finished / "config.yaml", [f"seeds=[{seed}]", f"name=part-{seed}"])
-        (part / "config.yaml").write_text(to_yaml(experiment))
+        (part / "config.yaml").write_text(to_yaml(experiment), encoding="utf-8")
     parts = [tmp_path / "only-1", tmp_path / "only-2"]
     together, whole = prompt_similarity(parts), prompt_similarity([finished])
     assert together.labels == whole.labels

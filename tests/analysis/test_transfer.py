@@ -160,10 +160,12 @@ def test_what_cannot_be_analysed_is_said(own_run, tmp_path):
     with pytest.raises(ConfigError, match="expected 0 or more"):
         transfer_matrix(own_run, steps=-1)
     (own_run / "analysis").mkdir()
-    (own_run / "analysis" / "transfer.json").write_text('{"version": 1, "cells": {"a": {"source": "x"}}}')
+    (own_run / "analysis" / "transfer.json").write_text(
+        '{"version": 1, "cells": {"a": {"source": "x"}}}', encoding="utf-8"
+    )
     with pytest.raises(CheckpointError, match=r"is damaged .*Move it elsewhere"):
         transfer_matrix(own_run)
-    (own_run / "analysis" / "transfer.json").write_text('{"version": 99}')
+    (own_run / "analysis" / "transfer.json").write_text('{"version": 99}', encoding="utf-8")
     with pytest.raises(CheckpointError, match="no transfer matrix of this release"):
         transfer_matrix(own_run)
     (own_run / "seed-1" / "teacher-mini-qqp" / "result.json").unlink()

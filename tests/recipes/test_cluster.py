@@ -142,7 +142,11 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_stage(backbone, two_workers,
     assert killed != [os.getpid()]
     run_experiment(experiment, tmp_path / "whole")
     assert_same(folder, tmp_path / "whole")
-    steps = [line.split(",")[0] for line in (folder / TUNING / "log.jsonl").read_text().splitlines() if "loss" in line]
+    steps = [
+        line.split(",")[0]
+        for line in (folder / TUNING / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        if "loss" in line
+    ]
     assert len(steps) == len(set(steps)) == 150
 
 
@@ -184,7 +188,7 @@ def test_a_worker_that_dies_every_time(backbone, two_workers, tmp_path, monkeypa
             from ray.exceptions import OutOfMemoryError
 
             raise OutOfMemoryError("96 % of the memory are used")
-        with (order.folder / "attempts").open("a") as attempts:
+        with (order.folder / "attempts").open("a", encoding="utf-8") as attempts:
             attempts.write(".")
         os._exit(1)
 
@@ -195,7 +199,7 @@ def test_a_worker_that_dies_every_time(backbone, two_workers, tmp_path, monkeypa
         with pytest.raises(TrainingError, match=f"target-mini-rte-prompt_tuning-all: {says}.*max_micro_batch.*resume"):
             run_experiment(experiment, folder, cluster=two_workers)
     if not memory:
-        assert (folder / "attempts").read_text() == "...."
+        assert (folder / "attempts").read_text(encoding="utf-8") == "...."
         (folder / "attempts").unlink()
     assert [score.method for score in read_results(folder / "results.json")[1]] == ["bitfit"]
     listener = Listener()
@@ -238,9 +242,9 @@ def test_a_driver_that_is_killed(backbone, tmp_path):
     training = {"steps": 60, "batch_size": 6, "evaluate_every": 20, "checkpoint_seconds": 0.0001}
     experiment = small(backbone, teachers={"training": training})
     folder, config = tmp_path / "run", tmp_path / "small.yaml"
-    config.write_text(to_yaml(experiment))
+    config.write_text(to_yaml(experiment), encoding="utf-8")
     command = [sys.executable, "-m", "multiprompt", "run", str(config), "--out", str(folder), "--ray", "local"]
-    with (tmp_path / "said").open("w") as said:
+    with (tmp_path / "said").open("w", encoding="utf-8") as said:
         process = subprocess.Popen(command, env=os.environ | ENVIRONMENT, stdout=said, stderr=said)
         try:
             teacher = folder / "seed-1/teacher-mini-sst2"
@@ -250,7 +254,7 @@ def test_a_driver_that_is_killed(backbone, tmp_path):
             process.kill()
             process.wait()
     assert worker != process.pid
-    assert "note: begun: teacher-mini-sst2" in (tmp_path / "said").read_text()
+    assert "note: begun: teacher-mini-sst2" in (tmp_path / "said").read_text(encoding="utf-8")
     wait_for(lambda: not Path(f"/proc/{worker}").exists(), "the end of the worker")
     run_experiment(experiment, folder, resume=True)
     run_experiment(experiment, tmp_path / "whole")

@@ -172,7 +172,7 @@ def test_nothing_is_written_and_no_lock_is_needed(tiny_folder, tmp_path):
 def test_a_folder_that_holds_no_run_and_damage_are_refused_as_a_run_refuses_them(tiny_folder, tmp_path):
     experiment, run = two_sources(tiny_folder), tmp_path / "run"
     run.mkdir()
-    (run / "letter.txt").write_text("dear")
+    (run / "letter.txt").write_text("dear", encoding="utf-8")
     with pytest.raises(CheckpointError, match="holds files but no run"):
         looked_at(experiment, run)
     (run / "letter.txt").unlink()

@@ -28,7 +28,9 @@ def test_text_is_written_from_data_with_beams_and_scored_by_subsets(tiny_folder,
     def write(folder: str, **splits: list[dict]) -> None:
         (tmp_path / "nlg" / folder).mkdir(parents=True)
         for split, rows in splits.items():
-            (tmp_path / "nlg" / folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            (tmp_path / "nlg" / folder / f"{split}.jsonl").write_text(
+                "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+            )
 
     meals = [{"meaning_representation": f"name[A{n // 2}]", "human_reference": f"text {n}"} for n in range(8)]
     write("e2e_nlg", train=meals, validation=meals, test=meals[:6])
@@ -58,7 +60,9 @@ def test_text_is_written_from_data_with_beams_and_scored_by_subsets(tiny_folder,
     # errors per word of reference: the whole lies between its parts
     parts = sorted(webnlg.metrics[f"ter/{part}"] for part in ("seen", "unseen"))
     assert parts[0] <= webnlg.metrics["ter"] <= parts[1]
-    predictions = (tmp_path / "run" / "seed-1" / "target-e2e-prompt_tuning-all" / "predictions-e2e.jsonl").read_text()
+    predictions = (tmp_path / "run" / "seed-1" / "target-e2e-prompt_tuning-all" / "predictions-e2e.jsonl").read_text(
+        encoding="utf-8"
+    )
     rows = [json.loads(line) for line in predictions.splitlines()]
     assert [(row["row"], row["references"]) for row in rows[:2]] == [
         ("test:0", ["text 0", "text 1"]),
@@ -76,7 +80,7 @@ def test_a_run_leaves_everything_that_it_says(tiny_folder, tmp_path):
     experiment, folder = small_experiment(tiny_folder), tmp_path / "run"
     run_experiment(experiment, folder)
     assert load_experiment(folder / "config.yaml") == experiment
-    environment = json.loads((folder / "environment.json").read_text())
+    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0] or torch.__version__
     assert set(environment["data"]) == {"mini-sst2", "mini-qqp", "mini-squad", "mini-rte", "mini-boolq"}
     stages = sorted(path.name for path in (folder / "seed-1").iterdir())
@@ -106,13 +110,15 @@ def test_a_run_leaves_everything_that_it_says(tiny_folder, tmp_path):
     for score in scores:
         assert score.n == 8
         assert score.interval[0] <= score.value <= score.interval[1]
-    log = (folder / "seed-1" / "source" / "log.jsonl").read_text().splitlines()
+    log = (folder / "seed-1" / "source" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [record for record in map(json.loads, log) if "loss" in record]
     assert [record["step"] for record in losses] == [1, 2, 3, 4]
     assert list(losses[0]["terms"]) == ["task", "logits", "encoder states", "decoder states"]
     assert set(losses[0]["tasks"]) <= set(experiment.source.tasks)
     assert not list(folder.rglob("checkpoint.safetensors"))
-    predictions = (folder / "seed-1" / "source" / "predictions-mini-squad.jsonl").read_text().splitlines()
+    predictions = (
+        (folder / "seed-1" / "source" / "predictions-mini-squad.jsonl").read_text(encoding="utf-8").splitlines()
+    )
     assert len(predictions) == 8
 
 
@@ -164,7 +170,7 @@ def test_a_folder_that_holds_a_run_or_something_else_is_refused_and_left_alone(t
         assert torch.equal(tensor, before[name])
     other = tmp_path / "other"
     other.mkdir()
-    (other / "thesis.txt").write_text("precious")
+    (other / "thesis.txt").write_text("precious", encoding="utf-8")
     with pytest.raises(CheckpointError, match="holds files but no run"):
         run_experiment(experiment, other)
 
@@ -220,7 +226,7 @@ def test_group_few_shot_and_ablations(tiny_folder, tmp_path):
 
 def tasks_of_the_steps(folder: Path) -> list[set[str]]:
     """The tasks in the batch of every step."""
-    records = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    records = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
     return [set(record["tasks"]) for record in records if "loss" in record]
 
 
@@ -286,7 +292,9 @@ def test_using_a_run(tiny_folder, tmp_path):
     again = {(s.task, s.method): s.value for s in evaluate_run(folder)}
     assert again == stored
     assert {s.task for s in evaluate_run(folder, tasks=["mini-rte"])} == {"mini-rte"}
-    lines = (folder / "seed-1/target-mini-rte-mpt-all/predictions-mini-rte.jsonl").read_text().splitlines()
+    lines = (
+        (folder / "seed-1/target-mini-rte-mpt-all/predictions-mini-rte.jsonl").read_text(encoding="utf-8").splitlines()
+    )
     from multiprompt.data import load_task_data
 
     texts = [example.source for example in load_task_data(TASKS["mini-rte"], max_test=8).test]
@@ -345,7 +353,7 @@ def test_questions_are_judged_as_a_whole(tiny_folder, tmp_path):
             | {"idx": {"paragraph": 0, "question": n // 3, "answer": n}}
             for n in range(24)
         ]
-        (rows / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (rows / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     experiment = small_experiment(
         tiny_folder,
         data={"location": str(tmp_path / "data"), "max_test": 12},
@@ -357,7 +365,9 @@ def test_questions_are_judged_as_a_whole(tiny_folder, tmp_path):
     target = scores[-1]
     assert (target.task, target.method, target.metric) == ("multirc", "fine_tuning", "f1")
     folder = tmp_path / "run" / "seed-1" / "target-multirc-fine_tuning-all"
-    answers = [json.loads(line) for line in (folder / "predictions-multirc.jsonl").read_text().splitlines()]
+    answers = [
+        json.loads(line) for line in (folder / "predictions-multirc.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     right: dict[str, bool] = {}
     for answer in answers:
         question = f"paragraph 0, question {int(answer['row'].split(':')[1]) // 3}"

@@ -179,7 +179,7 @@ def test_a_group_draws_for_every_task(tiny_folder):
 
 
 def recipe(name: str) -> dict:
-    return yaml.safe_load(recipe_path(name).read_text())
+    return yaml.safe_load(recipe_path(name).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", ["few-shot", "group"])

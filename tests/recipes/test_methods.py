@@ -81,7 +81,10 @@ def test_every_method_is_trained_scored_and_used_again(run):
             continue
         group = run.name == "group" and score.method in GROUPED
         stage = run / "seed-1" / f"target-{'group' if group else score.task}-{score.method}-{score.shots}"
-        stored = [json.loads(line) for line in (stage / f"predictions-{score.task}.jsonl").read_text().splitlines()]
+        stored = [
+            json.loads(line)
+            for line in (stage / f"predictions-{score.task}.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         texts = [example.source for example in load_task_data(TASKS[score.task], max_test=4).test]
         assert predict(run, score.task, texts, method=score.method) == [each["prediction"] for each in stored]
 

@@ -58,7 +58,7 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
             [sys.executable, cases.__file__, str(folder)],
             env=environment(**where, RANK=str(rank), LOCAL_RANK=str(rank)),
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         for rank in range(PROCESSES)
     ]
@@ -68,7 +68,7 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def told(folder: Path) -> dict:
-    return json.loads((folder / "told.json").read_text())
+    return json.loads((folder / "told.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("case", cases.CASES)
@@ -89,7 +89,7 @@ def test_two_processes_train_what_one_trains(joint, tmp_path, case):
 def test_the_log_is_that_of_one_process_and_written_once(joint, tmp_path, case):
     cases.do(case, tmp_path)
     lines = [
-        [json.loads(line) for line in (folder / f"{case}.jsonl").read_text().splitlines()]
+        [json.loads(line) for line in (folder / f"{case}.jsonl").read_text(encoding="utf-8").splitlines()]
         for folder in (tmp_path, joint[0])
     ]
     assert not (joint[1] / f"{case}.jsonl").exists()
@@ -127,7 +127,7 @@ def test_a_failure_in_one_process_ends_all_alike(joint):
 
 
 def test_a_process_whose_fellow_is_killed_says_so(joint):
-    message = (joint[0] / "lost.txt").read_text()
+    message = (joint[0] / "lost.txt").read_text(encoding="utf-8")
     assert message.startswith("process 0 of 2 has lost the others")
     assert message.endswith("Start all of them again with --resume")
 
@@ -197,7 +197,7 @@ def launch(config: Path, out: Path, *options: str, processes: int = PROCESSES, *
         env=environment(**more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
     )
 
@@ -213,7 +213,7 @@ def config(tiny_folder: Path, tmp_path: Path) -> Path:
     training = {"steps": 6, "batch_size": 6, "evaluate_every": 3, "checkpoint_seconds": 0.0001, "dropout": False}
     sections = {name: {"training": training} for name in ("teachers", "source", "targets")}
     path = tmp_path / "small.yaml"
-    path.write_text(to_yaml(small_experiment(tiny_folder, **sections)))
+    path.write_text(to_yaml(small_experiment(tiny_folder, **sections)), encoding="utf-8")
     return path
 
 
@@ -231,7 +231,7 @@ def test_a_launched_run_is_that_of_one_process(config, tmp_path):
     assert code == 0, err
     assert out.count("report: ") == 1
     assert err.count("teacher-mini-sst2: mini-sst2 ") == 1
-    assert json.loads((tmp_path / "two" / "environment.json").read_text())["processes_together"] == 2
+    assert json.loads((tmp_path / "two" / "environment.json").read_text(encoding="utf-8"))["processes_together"] == 2
     code, _, err = finish(launch(config, tmp_path / "one", processes=1))
     assert code == 0, err
     assert_same_run(tmp_path / "two", tmp_path / "one")

@@ -237,7 +237,10 @@ def test_each_selects_logs_and_goes_on_as_alone(tmp_path):
         assert_same(one.method.tensors(), other.method.tensors(), one.title)
         assert report.best_step == (one.steps if one.options.select == "last" else 2)
         logs = [
-            [json.loads(line) for line in (tmp_path / folder / one.title / "log.jsonl").read_text().splitlines()]
+            [
+                json.loads(line)
+                for line in (tmp_path / folder / one.title / "log.jsonl").read_text(encoding="utf-8").splitlines()
+            ]
             for folder in ("alone", "joint")
         ]
         assert [line["step"] for line in logs[0]] == [line["step"] for line in logs[1]]
