@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import textwrap
@@ -25,6 +26,13 @@ def test_tensors_and_metadata_come_back(tmp_path):
     back, metadata = read_tensors(path)
     assert metadata == {"note": "ü"}
     assert all(torch.equal(back[name], tensor) for name, tensor in tensors.items())
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    path, synced = tmp_path / "result.json", []
+    monkeypatch.setattr("os.fsync", lambda number: synced.append((os.fstat(number).st_size, path.exists())))
+    write_json(path, {"value": 1})
+    assert synced == [(path.stat().st_size, False)]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -93,8 +93,9 @@ def test_rows_do_not_depend_on_the_hash_seed() -> None:
 def test_splits_never_share_a_row(task: str) -> None:
     found = {split: set[str]() for split in SPLITS}
     for split in SPLITS:
-        for seed in (0, 1, 7):
-            rows = generate(task, split, 300, seed=seed)
+        for seed in (0, 7):
+            rows = generate(task, split, 150, seed=seed)
+            assert len(rows) == 150
             assert all(split_of(task, row) == split for row in rows)
             found[split] |= keys(task, rows)
     assert not found["train"] & found["validation"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import build_tiny_model
+from conftest import build_tiny_model, save_tiny
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError, ConfigError, DataError, TrainingError, UnknownNameError
 from multiprompt.evaluation.results import read_results
@@ -76,9 +76,29 @@ def test_epochs_are_those_of_the_paper():
     assert target_epochs([TASKS["e2e"]], [5]) == target_epochs([TASKS["webnlg"]], [5]) == 10
 
 
-def test_a_run_leaves_everything_that_it_says(tiny_folder, tmp_path):
-    experiment, folder = small_experiment(tiny_folder), tmp_path / "run"
-    run_experiment(experiment, folder)
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("backbone"))
+
+
+@pytest.fixture(scope="module")
+def finished(backbone, tmp_path_factory) -> Path:
+    """A finished run of the whole method, which tests read."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    run_experiment(small_experiment(backbone), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_after_the_other(backbone, tmp_path_factory) -> Path:
+    """The same, without joint passes."""
+    folder = tmp_path_factory.mktemp("one-after-the-other") / "run"
+    run_experiment(small_experiment(backbone, together=False), folder)
+    return folder
+
+
+def test_a_run_leaves_everything_that_it_says(backbone, finished):
+    experiment, folder = small_experiment(backbone), finished
     assert load_experiment(folder / "config.yaml") == experiment
     environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0] or torch.__version__
@@ -122,10 +142,9 @@ def test_a_run_leaves_everything_that_it_says(tiny_folder, tmp_path):
     assert len(predictions) == 8
 
 
-def test_the_merged_prompt_is_the_product(tiny_folder, tmp_path):
-    run_experiment(small_experiment(tiny_folder), tmp_path / "run")
+def test_the_merged_prompt_is_the_product(finished):
     for stage, tasks in (("source", 3), ("target-mini-rte-mpt-all", 1)):
-        folder = tmp_path / "run" / "seed-1" / stage
+        folder = finished / "seed-1" / stage
         stored, merged = (
             load_prompt(folder / "prompt.safetensors"),
             load_prompt(folder / "merged.safetensors"),
@@ -137,12 +156,11 @@ def test_the_merged_prompt_is_the_product(tiny_folder, tmp_path):
 
 
 @pytest.mark.parametrize(("kills", "together"), [((2, 5, 9), False), ((4, 8, 1, 3, 2, 2, 7), False), ((2, 3, 4), True)])
-def test_a_run_that_is_killed_again_and_again_ends_bitwise_the_same(tiny_folder, tmp_path, kills, together):
+def test_a_run_that_is_killed_again_and_again_ends_bitwise_the_same(request, backbone, tmp_path, kills, together):
     # One after the other teachers take steps 1 to 12, the source 13 to 16, the targets the rest. Side by side they take
     # 4 steps, and runs that are killed before any of them ends go through the same joint passes again.
-    experiment = small_experiment(tiny_folder, together=together)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run_experiment(experiment, whole)
+    experiment = small_experiment(backbone, together=together)
+    whole, killed = request.getfixturevalue("finished" if together else "one_after_the_other"), tmp_path / "killed"
     for number, kill in enumerate(kills):
         with pytest.raises(Killed):
             run_experiment(experiment, killed, resume=number > 0, progress=KillAt(kill))
@@ -175,15 +193,14 @@ def test_a_folder_that_holds_a_run_or_something_else_is_refused_and_left_alone(t
         run_experiment(experiment, other)
 
 
-def test_a_stored_prompt_can_be_the_source(tiny_folder, tmp_path):
-    run_experiment(small_experiment(tiny_folder), tmp_path / "one")
-    source = tmp_path / "one" / "seed-1" / "source" / "prompt.safetensors"
-    values = small_experiment(tiny_folder, source=None, targets={"source_prompt": str(source), "methods": {"mpt": {}}})
+def test_a_stored_prompt_can_be_the_source(backbone, finished, tmp_path):
+    source = finished / "seed-1" / "source" / "prompt.safetensors"
+    values = small_experiment(backbone, source=None, targets={"source_prompt": str(source), "methods": {"mpt": {}}})
     run_experiment(values, tmp_path / "two")
     names = [
         f"seed-1/target-{task}-mpt-all/prompt.safetensors/{t}" for task in ("mini-rte",) for t in ("shared", "u.0")
     ]
-    one, two = stored_tensors(tmp_path / "one"), stored_tensors(tmp_path / "two")
+    one, two = stored_tensors(finished), stored_tensors(tmp_path / "two")
     for name in names:
         assert torch.equal(one[name], two[name])
 
@@ -285,9 +302,8 @@ def test_the_start_of_a_target():
     assert torch.equal(source.shared, shared), "the source must not change"
 
 
-def test_using_a_run(tiny_folder, tmp_path):
-    folder = tmp_path / "run"
-    run_experiment(small_experiment(tiny_folder), folder)
+def test_using_a_run(finished, tmp_path):
+    folder = finished
     stored = {(s.task, s.method): s.value for s in read_results(folder / "results.json")[1]}
     again = {(s.task, s.method): s.value for s in evaluate_run(folder)}
     assert again == stored

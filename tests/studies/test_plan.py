@@ -12,8 +12,9 @@ import pytest
 from multiprompt.backbone import outline_backbone
 from multiprompt.options import Experiment, SpotOptions
 from multiprompt.recipes.parameters import trained_numbers
-from multiprompt.studies import SCALES, experiments_of, load_study, study_names
+from multiprompt.studies import SCALES, study_names
 from multiprompt.studies.cost import costs_of
+from studies.shipped import shipped
 
 PLANNED = {
     "mini/table1/single": (5, 78, 12_480),
@@ -163,7 +164,7 @@ def runs() -> dict[str, Experiment]:
         f"{scale}/{name}/{run}": experiment
         for scale in SCALES
         for name in study_names(scale)
-        for run, experiment in experiments_of(name, load_study(name, scale), scale).items()
+        for run, experiment in shipped(name, scale).items()
     }
 
 

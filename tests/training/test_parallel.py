@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed import TCPStore
 
 from conftest import random_batch
 from multiprompt.batch import Batch
@@ -35,12 +35,6 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | more
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def assert_close_tensors(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
     assert ours.keys() == theirs.keys()
     for name, tensor in theirs.items():
@@ -52,7 +46,14 @@ def assert_close_tensors(ours: dict[str, torch.Tensor], theirs: dict[str, torch.
 def joint(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The folders of two processes that have done all cases together, started as a launcher starts them."""
     folder = tmp_path_factory.mktemp("joint")
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(PROCESSES)}
+    # As the agent of torchrun does, this process holds the store where they meet: its port is never free for others.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    where = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "WORLD_SIZE": str(PROCESSES),
+    }
     started = [
         subprocess.Popen(
             [sys.executable, cases.__file__, str(folder)],
@@ -67,13 +68,20 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / f"process-{rank}" for rank in range(PROCESSES)]
 
 
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, torch.Tensor]]]:
+    """The same cases in one process: the folder of their logs, and the tensors of each."""
+    folder = tmp_path_factory.mktemp("single")
+    return folder, {case: cases.do(case, folder) for case in cases.CASES}
+
+
 def told(folder: Path) -> dict:
     return json.loads((folder / "told.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("case", cases.CASES)
-def test_two_processes_train_what_one_trains(joint, tmp_path, case):
-    alone = cases.do(case, tmp_path)
+def test_two_processes_train_what_one_trains(joint, single, case):
+    alone = single[1][case]
     first, second = (load_file(folder / f"{case}.safetensors") for folder in joint)
     assert_close_tensors(first, alone)
     assert all(torch.equal(second[name], tensor) for name, tensor in first.items()), "replicas stay equal"
@@ -86,11 +94,10 @@ def test_two_processes_train_what_one_trains(joint, tmp_path, case):
 
 
 @pytest.mark.parametrize("case", [case for case in cases.CASES if case != "together"])
-def test_the_log_is_that_of_one_process_and_written_once(joint, tmp_path, case):
-    cases.do(case, tmp_path)
+def test_the_log_is_that_of_one_process_and_written_once(joint, single, case):
     lines = [
         [json.loads(line) for line in (folder / f"{case}.jsonl").read_text(encoding="utf-8").splitlines()]
-        for folder in (tmp_path, joint[0])
+        for folder in (single[0], joint[0])
     ]
     assert not (joint[1] / f"{case}.jsonl").exists()
     assert len(lines[0]) == len(lines[1]) > cases.STEPS
@@ -189,8 +196,7 @@ def test_one_process_does_not_load_accelerate(monkeypatch):
 def launch(config: Path, out: Path, *options: str, processes: int = PROCESSES, **more: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "multiprompt"]
     if processes > 1:
-        where = ["--master_addr", "127.0.0.1", "--master_port", str(free_port())]
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), *where]
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         command += ["-m", "multiprompt"]
     return subprocess.Popen(
         [*command, "run", str(config), "--out", str(out), *options],
