@@ -81,6 +81,7 @@ def test_matrices_are_symmetric_in_the_order_of_the_clustering(finished):
     plain = json.loads(json.dumps(similarity.to_json(), allow_nan=False))
     np.testing.assert_allclose(plain["mean"], similarity.mean)
     assert any("without a prompt" in note for note in similarity.notes)
+    assert similarity.clusters
     for cluster in similarity.clusters:
         places = [similarity.labels.index(label) for label in cluster.labels]
         assert max(places) - min(places) == len(places) - 1  # side by side

@@ -170,6 +170,7 @@ def test_every_shipped_recipe_is_valid():
         # Recipes on real rows name a folder that this machine may not have.
         problems = [line for line in result.stderr.splitlines() if line.startswith("  - ")]
         assert all("does not exist" in problem for problem in problems), result.stderr
+        assert result.exit_code == (1 if problems else 0), result.stderr
 
 
 def test_only_the_methods_that_take_part_are_printed():

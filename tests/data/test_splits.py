@@ -423,7 +423,9 @@ def test_the_group_in_a_cell_of_a_text_file(tmp_path: Path, ending: str, form: d
     task = replace(TASKS["multirc"], official_rows={})
     folder = questions(tmp_path / "data")
     expected = load_task_data(task, folder)
-    for path in (folder / "super_glue" / "multirc").glob("*.jsonl"):
+    paths = list((folder / "super_glue" / "multirc").glob("*.jsonl"))
+    assert len(paths) == 2
+    for path in paths:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         with path.with_suffix(f".{ending}").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n", **form)

@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from multiprompt.errors import ConfigError, DataError, UnknownNameError
-from multiprompt.mini import MORE_SOURCE_TASKS, SOURCE_TASKS, SPLITS, TARGET_TASKS, TASKS, generate, split_of
+from multiprompt.mini import MORE_SOURCE_TASKS, SOURCE_TASKS, SPLITS, TARGET_TASKS, TASKS, benchmark, generate, split_of
 from multiprompt.mini.benchmark import Row
 
 # First 16 digits of the SHA-256 of 50 rows as JSON, for each task. These are a contract with the user:
@@ -141,7 +141,8 @@ def test_consistent_coding_always_gives_the_largest_number_to_what_holds() -> No
             assert max(codes, key=lambda name: codes[name]) in holds
 
 
-def test_a_split_that_is_too_small_says_how_many_rows_there_are() -> None:
+def test_a_split_that_is_too_small_says_how_many_rows_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "_PATIENCE", 20)  # it gives up long before it has drawn thousands
     with pytest.raises(DataError, match=r"'paws' has \d+ distinct rows .* 'test' .* 9000 were asked for"):
         generate("paws", "test", 9000)
 

@@ -12,6 +12,7 @@ import threading
 import time
 import types
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,7 @@ def test_two_workers_give_what_one_process_gives(backbone, two_workers, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_stages_that_train_together_are_split_over_the_workers(backbone, two_workers, tmp_path):
     experiment, listener = small(backbone, seeds=[1, 2], together=True), Listener()
     run_experiment(experiment, tmp_path / "run", cluster=two_workers, progress=listener)
@@ -123,6 +125,7 @@ def test_stages_that_train_together_are_split_over_the_workers(backbone, two_wor
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_worker_that_is_killed_in_the_middle_of_a_stage(backbone, two_workers, tmp_path):
     training = {"steps": 150, "batch_size": 6, "evaluate_every": 50, "checkpoint_seconds": 0.0001, "log_every": 1}
     experiment = lone(backbone, "prompt_tuning", "bitfit", training=training)
@@ -151,6 +154,7 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_stage(backbone, two_workers,
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_stage_that_fails_lets_those_under_way_end(backbone, two_workers, tmp_path):
     experiment = lone(backbone, "prompt_tuning", "bitfit", "dept")
     experiment = with_rate(experiment, 1e30)
@@ -177,6 +181,7 @@ def with_rate(experiment: Experiment, rate: float) -> Experiment:
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 @pytest.mark.parametrize("how", ["out of memory", "killed"])
 def test_a_worker_that_dies_every_time(backbone, two_workers, tmp_path, monkeypatch, how):
     memory = how == "out of memory"
@@ -208,6 +213,7 @@ def test_a_worker_that_dies_every_time(backbone, two_workers, tmp_path, monkeypa
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_machine_without_the_package(backbone, two_workers, tmp_path, monkeypatch):
     elsewhere = types.ModuleType("only_here")
     exec("def fulfil(order): ...", elsewhere.__dict__)
@@ -218,6 +224,7 @@ def test_a_machine_without_the_package(backbone, two_workers, tmp_path, monkeypa
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_mistake_in_the_program_ends_what_is_under_way(backbone, two_workers, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
 
@@ -237,6 +244,7 @@ def test_a_mistake_in_the_program_ends_what_is_under_way(backbone, two_workers, 
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_driver_that_is_killed(backbone, tmp_path):
     pytest.importorskip("ray", reason="needs the ray library")
     training = {"steps": 60, "batch_size": 6, "evaluate_every": 20, "checkpoint_seconds": 0.0001}
@@ -262,6 +270,7 @@ def test_a_driver_that_is_killed(backbone, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_stage_that_no_machine_has_room_for(backbone, two_workers, tmp_path):
     with pytest.raises(ConfigError, match="no machine of the cluster has 3 processors for a stage; the largest has 2"):
         run_experiment(lone(backbone), tmp_path / "run", cluster=Cluster(threads=3))
@@ -307,14 +316,31 @@ def test_stages_on_gpus_need_machines_that_have_some(monkeypatch):
         cluster._check_size(Cluster(threads=2), gpus=1)
 
 
-def order_of(experiment: Experiment, folder: Path, key: str = TUNING, patience: float = 0.2) -> Order:
+def order_of(experiment: Experiment, folder: Path, key: str = TUNING, patience: float = 0.01) -> Order:
     stages = plan_stages(experiment)
     nodes = build_graph(load_inputs(experiment, stages, SILENT), experiment.seeds, stages)
     write_config(experiment, folder)
     return Order(folder, config_digest(folder) or "", [nodes[key]], 1, folder, patience)
 
 
-def test_a_worker_that_does_not_see_the_run_says_so(backbone, tmp_path):
+@pytest.fixture
+def when_it_waits(monkeypatch) -> Callable[[Callable[[], None]], None]:
+    """Has something happen as soon as a worker of this process waits for the first time, and no sooner."""
+
+    def happens(change: Callable[[], None]) -> None:
+        waits: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 1:
+                change()
+
+        monkeypatch.setattr(time, "sleep", wait)
+
+    return happens
+
+
+def test_a_worker_that_does_not_see_the_run_says_so(backbone, tmp_path, when_it_waits):
     order = order_of(lone(backbone), tmp_path / "run")
     report = fulfil(replace(order, folder=tmp_path / "elsewhere", patience=60.0))  # no folder: it does not wait
     assert isinstance(report.error, CheckpointError)
@@ -325,10 +351,11 @@ def test_a_worker_that_does_not_see_the_run_says_so(backbone, tmp_path):
     report = fulfil(replace(order, config="another"))
     assert "it sees other content. The run's folder must lie on storage that all machines" in str(report.error)
     assert report.scores == {}
-    late = threading.Timer(0.3, lambda: write_config(lone(backbone), order.folder))
     (order.folder / "config.yaml").unlink()
-    late.start()
+    written = []
+    when_it_waits(lambda: written.append(write_config(lone(backbone), order.folder)))
     assert list(fulfil(replace(order, patience=60.0)).scores) == [TUNING], "what was written a moment ago arrives"
+    assert written, "it did wait"
 
 
 def test_a_worker_with_other_data_or_another_release_says_so(backbone, tmp_path):
@@ -355,19 +382,22 @@ def test_a_worker_waits_for_what_a_stage_starts_from(backbone, tmp_path):
     assert fulfil(order).error is None
 
 
-def test_a_worker_waits_for_one_that_was_given_up_and_takes_what_that_has_finished(backbone, tmp_path):
+def test_a_worker_waits_for_one_that_was_given_up_and_takes_what_that_has_finished(backbone, tmp_path, when_it_waits):
     order = order_of(lone(backbone), tmp_path / "run")
     with only_process(order.folder / TUNING):
         report = fulfil(order)
     assert isinstance(report.error, CheckpointError)
     assert f"{TUNING} is being written by process {os.getpid()} on" in str(report.error)
     assert "(waited 0 s)" in str(report.error)
-    held = only_process(order.folder / TUNING)
-    held.__enter__()
-    threading.Timer(0.3, lambda: held.__exit__(None, None, None)).start()
+    held = ExitStack()
+    held.enter_context(only_process(order.folder / TUNING))
+    given_up = []
+    when_it_waits(lambda: given_up.append(held.close()))
     first = fulfil(replace(order, patience=60.0))
     assert first.error is None
+    assert given_up, "it did wait"
     before = {path: path.stat().st_mtime_ns for path in (order.folder / TUNING).glob("[!.]*")}
+    assert len(before) >= 4
     again = fulfil(order)
     assert again.scores == first.scores
     assert {path: path.stat().st_mtime_ns for path in (order.folder / TUNING).glob("[!.]*")} == before

@@ -92,7 +92,9 @@ def test_every_method_is_trained_scored_and_used_again(run):
 def test_a_stage_stores_what_it_trained_and_nothing_else(run):
     parameters = {(s.task, s.method): s.parameters for s in read_results(run / "results.json")[1]}
     backbone = sum(parameter.numel() for parameter in build_tiny_model().parameters())
-    for stage in (run / "seed-1").iterdir():
+    stages = list((run / "seed-1").iterdir())
+    assert len(stages) >= len(SOURCES) + len(METHODS)
+    for stage in stages:
         files = sorted(path.name for path in stage.iterdir() if path.suffix == ".safetensors")
         assert files in (["merged.safetensors", "prompt.safetensors"], ["method.safetensors"]), stage.name
         record = read_json(stage / "result.json")["scores"]

@@ -297,7 +297,8 @@ def assert_same(folder: Path, whole: Path) -> None:
     assert not list(folder.rglob("checkpoint.safetensors"))
     leftovers = {path.name for path in folder.rglob(".*")}
     assert leftovers == {".lock"}
-    logs = [path.relative_to(folder) for path in sorted(folder.rglob("log.jsonl"))]
+    logs = [path.relative_to(whole) for path in sorted(whole.rglob("log.jsonl"))]
+    assert logs
     for log in logs:
         lines = [len((f / log).read_text(encoding="utf-8").splitlines()) for f in (folder, whole)]
         assert lines[0] == lines[1], log

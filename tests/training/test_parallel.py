@@ -36,7 +36,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def assert_close_tensors(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    assert ours.keys() == theirs.keys()
+    assert ours.keys() == theirs.keys() != set()
     for name, tensor in theirs.items():
         difference = float((ours[name] - tensor).norm() / tensor.norm())
         assert difference <= 1e-5, f"{name}: {difference}"
@@ -232,6 +232,7 @@ def assert_same_run(folder: Path, alone: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_launched_run_is_that_of_one_process(config, tmp_path):
     code, out, err = finish(launch(config, tmp_path / "two"))
     assert code == 0, err
@@ -260,6 +261,7 @@ def kill_in(stage: Path, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_killed_run_goes_on_with_any_number_of_processes(config, tmp_path):
     code, _, err = finish(launch(config, tmp_path / "one", processes=1))
     assert code == 0, err
@@ -273,6 +275,7 @@ def test_a_killed_run_goes_on_with_any_number_of_processes(config, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_loss_that_is_not_finite_ends_a_launched_run_with_one_message(config, tmp_path):
     code, out, err = finish(launch(config, tmp_path / "two", "source.learning_rate=1.0e+30"))
     assert code != 0

@@ -351,7 +351,9 @@ def test_long_examples_share_a_pass_with_few_others():
     for seed in range(2):
         method = method_of("prompt_tuning", SHARED_BACKBONE, seed, False)
         runs.append(Run(Training(method, Drawn(seed, 30, 1, 1000), TrainingOptions(dropout=False), 1, seed)))
-    for bundle in _bundles({run: _Sums(run) for run in runs}):
+    bundles = list(_bundles({run: _Sums(run) for run in runs}))
+    assert len(bundles) > 1
+    for bundle in bundles:
         padded = sum(len(share.batch) for _, share in bundle) * max(s.batch.input_ids.shape[1] for _, s in bundle)
         assert padded <= JOINED_TOKENS
 
