@@ -26,11 +26,16 @@ $(INSTALLED): pyproject.toml constraints.txt
 quickstart: $(INSTALLED) ## Run the whole method on the embedded model: teachers, source prompt, targets, report
 	$(BIN)/multiprompt quickstart --resume
 
+# Workers take tests that stand beside each other, which share what a module has made, and what is left from the others.
 test: $(INSTALLED) ## Run the fast tests
-	$(BIN)/python -m pytest -n auto -m "not slow and not network"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow and not network"
+
+# One after the other: each starts several programs.
+test-launched: $(INSTALLED) ## Run the slow tests that launch runs and kill them
+	$(BIN)/python -m pytest -n 0 -m "launched and not network"
 
 test-all: $(INSTALLED) ## Run all tests that need no network
-	$(BIN)/python -m pytest -n auto -m "not network"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "not network"
 
 test-newest: ## Run the fast tests with the newest release of every package, in an environment of its own
 	$(call INSTALL,.venv-newest,--upgrade)

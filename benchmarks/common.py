@@ -42,13 +42,13 @@ def seconds_on(device: torch.device, run: Callable[[], object]) -> float:
 
 def resident(field: str) -> float:
     """MiB of this process: VmRSS (now) or VmHWM (the most)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
 
 def forget_peak() -> None:
     """VmHWM begins anew; a process begins with that of the one that started it."""
-    Path("/proc/self/clear_refs").write_text("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
 
 
 SHAPES: dict[str, dict[str, int]] = {
@@ -184,9 +184,9 @@ def describe_machine() -> str:
     """Processor features, cores, memory, versions."""
     flags, memory = "", ""
     if Path("/proc/cpuinfo").exists():
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
         flags = " ".join(flag for flag in ("avx2", "avx512f", "amx_tile") if f" {flag}" in text)
-        memory = f"{int(Path('/proc/meminfo').read_text().split()[1]) / 2**20:.0f} GiB"
+        memory = f"{int(Path('/proc/meminfo').read_text(encoding='utf-8').split()[1]) / 2**20:.0f} GiB"
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "peft"))
     return (
         f"{platform.machine()} {flags}, {torch.get_num_threads()} threads, {memory}; "

@@ -187,7 +187,7 @@ def sample_mixture(folder: Path, *_: Any) -> dict[str, float]:
     cut = BatchStream(tasks, sampler, 0, prompt_length=100, micro_batch_cost=CPU.micro_batch)
     for name, draw in {"positions": sampler.draw, "padded": padded.__next__, "cut": cut.__next__}.items():
         figures[name] = BATCH_SIZE / seconds_of(draw)
-    status = Path("/proc/self/status").read_text()
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     resident, anonymous = (int(status.split(f"{key}:")[1].split()[0]) for key in ("VmRSS", "RssAnon"))
     mapped = resident_of(folder)
     return figures | {
@@ -200,7 +200,7 @@ def sample_mixture(folder: Path, *_: Any) -> dict[str, float]:
 def resident_of(folder: Path) -> int:
     """Resident KiB of this process that are pages of the files in a folder."""
     total, inside = 0, False
-    for line in Path("/proc/self/smaps").read_text().splitlines():
+    for line in Path("/proc/self/smaps").read_text(encoding="utf-8").splitlines():
         if "-" in line.split()[0]:  # the head of a mapping: addresses, ..., file
             inside = line.endswith(".tokens") and str(folder) in line
         elif inside and line.startswith("Rss:"):
@@ -258,7 +258,7 @@ def run(part: str, folder: Path, options: argparse.Namespace, threads: int = 1) 
     command = [sys.executable, __file__, "--part", part, "--folder", str(folder)]
     command += ["--tokenizer", options.tokenizer, "--rows", str(options.rows)]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, encoding="utf-8")
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -74,7 +74,7 @@ def main() -> None:
         for name, rounds in found.items():
             command = [sys.executable, __file__, str(arguments.folder), "--task", arguments.task, "--only", name]
             done = subprocess.run(
-                [*command, "--steps", str(arguments.steps)], capture_output=True, text=True, check=True
+                [*command, "--steps", str(arguments.steps)], capture_output=True, encoding="utf-8", check=True
             )
             rounds.append(json.loads(done.stdout.splitlines()[-1]))
     print(f"{'method':26} {'examples/s':>10} {'peak MiB':>9} {'growth MiB':>11}")

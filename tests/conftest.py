@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+# Before torch is loaded: threads that wait give their core to the tests beside them, and do not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import pytest
 import torch
 from hypothesis import settings
@@ -26,10 +29,15 @@ SHARED = Path(os.environ.get("MULTIPROMPT_SHARED", Path(__file__).parents[2] / "
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _own_token_cache(tmp_path_factory: pytest.TempPathFactory):
-    """No test reads or writes the cache of the person who runs it; programs that a test starts do not either."""
+def _surroundings(tmp_path_factory: pytest.TempPathFactory):
+    """The cache of the person who runs the tests is left alone, and programs that they start speak UTF-8.
+
+    Nothing waits for the disk, as no machine is switched off in between: a small run writes a hundred files.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MULTIPROMPT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("PYTHONIOENCODING", "utf-8")
+        patch.setattr(os, "fsync", lambda _: None)
         yield
 
 

@@ -134,7 +134,7 @@ def test_all_problems_are_reported_together():
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "x.yaml"
-    path.write_text(yaml.safe_dump(MINIMAL))
+    path.write_text(yaml.safe_dump(MINIMAL), encoding="utf-8")
     return path
 
 
@@ -194,7 +194,7 @@ def test_a_folder_or_a_missing_file_is_named(tmp_path):
     "content", ["1: 2", "name: x\ntargets: 3", "name: x\nprompt: null", "name: x\ntargets: {methods: [mpt]}"]
 )
 def test_odd_shapes_are_errors_not_crashes(path, content):
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     with pytest.raises(ConfigError):
         load_experiment(path)
 

@@ -12,12 +12,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from multiprompt.cli.main import app
 from multiprompt.config import build_experiment
 from multiprompt.definition import TaskDefinition
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+VERBS = {command.name or command.callback.__name__ for command in app.registered_commands} | {
+    group.name for group in app.registered_groups
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -25,30 +30,43 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_make_targets_of_the_readme_exist():
-    makefile = (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^make ([a-z-]+)", blocks("sh")[0], flags=re.MULTILINE)
     assert targets == ["quickstart", "test"]
-    for target in [*targets, *re.findall(r"`make ([a-z-]+)`", README)]:
+    others = re.findall(r"`make ([a-z-]+)`", README)
+    assert {"check", "test-all"} <= set(others)
+    for target in [*targets, *others]:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
-    assert "make test" in (ROOT / ".ci" / "run").read_text()
+    assert {"make test", "make test-launched"} <= set((ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines())
 
 
 def test_the_configuration_of_the_readme_is_valid():
-    for text in blocks("yaml"):
-        build_experiment(yaml.safe_load(text))
+    (text,) = blocks("yaml")
+    assert build_experiment(yaml.safe_load(text)).name == "glue-from-three"
 
 
 def test_the_python_of_the_readme_runs(capsys):
-    for text in blocks("python"):
-        exec(compile(text, "README.md", "exec"), {})
+    (text,) = blocks("python")
+    assert text.count("steps=50") == 1
+    exec(compile(text.replace("steps=50", "steps=5"), "README.md", "exec"), {})
     value = float(capsys.readouterr().out.split()[0])
     assert 0 <= value <= 100
 
 
-def test_the_commands_of_the_readme_run(tmp_path):
+def call(words: list[str]) -> str:
+    """What a command prints, run in this process."""
+    program, *arguments = words
+    assert program == "multiprompt"
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, f"{shlex.join(words)}\n{done.output}\n{done.exception!r}"
+    return done.stdout
+
+
+def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     """Every line, in order; training is cut short by overrides, which the commands take anyway.
 
-    What needs a network is run with --help alone; tests of its own run it on a copy of the hub.
+    The run that the others use is made by a program of its own, as a reader makes it. What needs a network is run with
+    --help alone; tests of its own run it on a copy of the hub.
     """
     short = [
         "data.max_train=40",
@@ -59,66 +77,73 @@ def test_the_commands_of_the_readme_run(tmp_path):
         "targets.training.steps=2",
         "targets.few_shot_training.steps=2",
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    multiprompt = [sys.executable, "-m", "multiprompt"]
-    subprocess.run(
-        [*multiprompt, "run", "quickstart", *short], cwd=tmp_path, env=environment, check=True, capture_output=True
+    few = [*short, "source.tasks=[mini-sst2, mini-mnli]", "targets.tasks=[mini-rte, mini-wsc]", "targets.shots=[32]"]
+    monkeypatch.chdir(tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", "multiprompt", "run", "quickstart", *few],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
     )
-    for line, _, comment in (line.partition("#") for line in blocks("sh")[1].splitlines() if line):
-        verb, *arguments = re.findall(r"'[^']*'|\"[^\"]*\"|\S+", line.removeprefix("multiprompt "))
-        if "needs a network" in comment:
-            arguments.append("--help")
-        command = [*multiprompt, verb, *(argument.strip("'\"") for argument in arguments)]
-        if verb in ("run", "reproduce"):
-            command += short
-        if verb == "reproduce":
-            command.append("seeds=[0]")
-        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode == 0, done.stderr
+    written = blocks("sh")[1].splitlines()
+    helped = ["--help"]
+    lines = [shlex.split(line, comments=True) + helped * ("needs a network" in line) for line in written]
+    assert {line[1] for line in lines} == VERBS - {"quickstart"}
+    more = {"run": few, "plan": few, "reproduce": ["--dry-run"]}  # studies/test_reproduce.py does run that one
+    said = {shlex.join(line): call(line + more.get(line[1], [])) for line in lines}
+    assert len(said) == len(lines)
+    silent = {line for line, text in said.items() if not text}
+    assert silent == set()
     assert (tmp_path / "both.html").exists()
 
 
-def test_the_tutorial_on_a_task_of_ones_own_runs(tmp_path, monkeypatch):
+def test_the_tutorial_on_a_task_of_ones_own_runs(tmp_path, monkeypatch, capsys):
     """Every block in order: Python, files (their first line says the name), commands."""
-    page = (ROOT / "docs" / "your-own-task.md").read_text()
+    page = (ROOT / "docs" / "your-own-task.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    found = re.findall(r"```(\w+)\n(.*?)```", page, flags=re.DOTALL)
+    assert [language for language, _ in found] == ["python", "yaml", "sh", "yaml", "sh", "python"]
     said = ""
-    for language, text in re.findall(r"```(python|yaml|sh)\n(.*?)```", page, flags=re.DOTALL):
+    for language, text in found:
         if language == "yaml":
-            (tmp_path / text.splitlines()[0].removeprefix("# ")).write_text(text)
-            continue
-        commands = [[sys.executable, "-c", text]]
-        if language == "sh":
-            commands = [[sys.executable, "-m", *shlex.split(line)] for line in text.splitlines()]
-        for command in commands:
-            done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-            said += done.stdout
+            (tmp_path / text.splitlines()[0].removeprefix("# ")).write_text(text, encoding="utf-8")
+        elif language == "sh":
+            said += "".join(call(shlex.split(line)) for line in text.splitlines())
+        else:
+            exec(compile(text, page, "exec"), {})
+            said += capsys.readouterr().out
     assert "reviews: own, reports accuracy" in said
     assert "\n1\n0\n" in said  # the answers to the two sentences
     assert "{'train': 120, 'dev': 30, 'test': 50, 'empty text': 0} sentence: the " in said
 
 
 def test_the_page_on_a_task_of_ones_own_has_every_key():
-    page = (ROOT / "docs" / "your-own-task.md").read_text()
+    page = (ROOT / "docs" / "your-own-task.md").read_text(encoding="utf-8")
     keys = re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", page, flags=re.MULTILINE)))
     assert sorted(keys) == sorted(field.name for field in dataclasses.fields(TaskDefinition))
 
 
 def test_links_lead_somewhere():
-    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+    links = [
+        (page, target)
+        for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    ]
+    assert len({page for page, _ in links}) > 10
+    assert len(links) > 50
+    for page, target in links:
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 def test_the_whole_method_fits_on_a_page():
-    assert len((ROOT / "docs" / "whole_method.py").read_text().splitlines()) <= 40
+    assert len((ROOT / "docs" / "whole_method.py").read_text(encoding="utf-8").splitlines()) <= 40
 
 
 def test_the_whole_method_runs(capsys):
     """The script as it is, but for the numbers of steps and of rows."""
-    script = (ROOT / "docs" / "whole_method.py").read_text()
+    script = (ROOT / "docs" / "whole_method.py").read_text(encoding="utf-8")
     short = re.sub(r"training\(\d+", "training(3", script)
     short = short.replace("max_train=2000, max_dev=200, max_test=1000", "max_train=60, max_dev=10, max_test=30")
     assert short.count("training(3") == 3
@@ -131,6 +156,6 @@ def test_the_whole_method_runs(capsys):
     "path", sorted((ROOT / "src/multiprompt/recipes/configs").rglob("*.yaml")), ids=lambda p: p.stem
 )
 def test_every_shipped_recipe_is_valid(path):
-    text = path.read_text()
+    text = path.read_text(encoding="utf-8")
     assert text.startswith("# "), "the first line says what the recipe does"
     build_experiment(yaml.safe_load(text))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import textwrap
@@ -27,12 +28,19 @@ def test_tensors_and_metadata_come_back(tmp_path):
     assert all(torch.equal(back[name], tensor) for name, tensor in tensors.items())
 
 
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    path, synced = tmp_path / "result.json", []
+    monkeypatch.setattr("os.fsync", lambda number: synced.append((os.fstat(number).st_size, path.exists())))
+    write_json(path, {"value": 1})
+    assert synced == [(path.stat().st_size, False)]
+
+
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "result.json"
     write_json(path, {"value": 1})
 
     def half(temporary):
-        temporary.write_text("{")
+        temporary.write_text("{", encoding="utf-8")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with pytest.raises(CheckpointError, match=r"cannot write .*result\.json.*No space left.*--resume"):
@@ -59,7 +67,7 @@ def test_a_file_system_that_takes_no_more_is_reported(tmp_path):
     """
     path = tmp_path / "t.safetensors"
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program), str(path)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", textwrap.dedent(program), str(path)], capture_output=True, encoding="utf-8", check=True
     )
     assert "cannot write" in done.stdout
     assert read_tensors(path)[0]["a"].shape == (10,)

@@ -28,7 +28,7 @@ def test_similarity_prints_a_matrix_and_writes_numbers_and_a_heatmap(finished, t
     assert sorted(numbers["labels"]) == ["mini-qqp", "mini-squad", "mini-sst2"]
     for row in numbers["mean"]:
         assert all(f"{value:.3f}" in done.stdout for value in row)
-    assert "mini-squad" in files[1].read_text()
+    assert "mini-squad" in files[1].read_text(encoding="utf-8")
 
 
 def test_similarity_by_rows_warns_of_other_starts(finished):

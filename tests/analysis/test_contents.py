@@ -94,7 +94,7 @@ def test_a_backbone_of_another_width_is_refused_before_anything_is_written(own_r
     build_tiny_model(d_model=8).save_pretrained(tmp_path / "narrow")
     build_tiny_tokenizer().save_pretrained(tmp_path / "narrow")
     experiment = load_experiment(own_run / "config.yaml", [f"backbone.name={tmp_path / 'narrow'}"])
-    (own_run / "config.yaml").write_text(to_yaml(experiment))
+    (own_run / "config.yaml").write_text(to_yaml(experiment), encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"has width 16; the backbone .*narrow has 8"):
         inspect_prompt(own_run, "source")
     with pytest.raises(

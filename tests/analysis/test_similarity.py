@@ -81,6 +81,7 @@ def test_matrices_are_symmetric_in_the_order_of_the_clustering(finished):
     plain = json.loads(json.dumps(similarity.to_json(), allow_nan=False))
     np.testing.assert_allclose(plain["mean"], similarity.mean)
     assert any("without a prompt" in note for note in similarity.notes)
+    assert similarity.clusters
     for cluster in similarity.clusters:
         places = [similarity.labels.index(label) for label in cluster.labels]
         assert max(places) - min(places) == len(places) - 1  # side by side
@@ -94,7 +95,7 @@ def test_runs_that_differ_in_seeds_alone_are_one_run_with_more_seeds(finished, t
         part = tmp_path / f"only-{seed}"
         shutil.copytree(finished / f"seed-{seed}", part / f"seed-{seed}")
         experiment = load_experiment(finished / "config.yaml", [f"seeds=[{seed}]", f"name=part-{seed}"])
-        (part / "config.yaml").write_text(to_yaml(experiment))
+        (part / "config.yaml").write_text(to_yaml(experiment), encoding="utf-8")
     parts = [tmp_path / "only-1", tmp_path / "only-2"]
     together, whole = prompt_similarity(parts), prompt_similarity([finished])
     assert together.labels == whole.labels

@@ -106,8 +106,14 @@ def test_with_the_student_the_start_of_targets_is_a_source(own_run):
     assert transfer.compared_with == {"mini-boolq": "target-mini-boolq-prompt_tuning-all"}
 
 
+@pytest.fixture(scope="module")
+def six_steps(finished, tmp_path_factory) -> Transfer:
+    """The matrix of one that was not stopped."""
+    return transfer_matrix(shutil.copytree(finished, tmp_path_factory.mktemp("six-steps") / "run"), steps=6)
+
+
 @pytest.mark.parametrize("step", [4, 7, 10])
-def test_one_that_was_stopped_goes_on(own_run, finished, step, monkeypatch):
+def test_one_that_was_stopped_goes_on(own_run, six_steps, step, monkeypatch):
     monkeypatch.setattr("multiprompt.analysis.transfer.JOINT_EXAMPLES", 24)  # four at a time
     with pytest.raises(Killed):
         transfer_matrix(own_run, steps=6, progress=KillAt(step))
@@ -118,8 +124,7 @@ def test_one_that_was_stopped_goes_on(own_run, finished, step, monkeypatch):
     assert again.steps == {4: 3 + 6, 7: 6, 10: 3}[step]  # of two times six; those before a checkpoint are not redone
     assert again.said(f"{len(stored)} of 16 scores are in")
     assert len(again.trained) == 16 - len(stored)
-    whole = shutil.copytree(finished, own_run.parent / "whole")
-    assert transfer.cells == transfer_matrix(whole, steps=6).cells
+    assert transfer.cells == six_steps.cells
     third = Listener()
     assert transfer_matrix(own_run, steps=6, progress=third) == transfer
     assert third.begun == third.trained == []
@@ -160,10 +165,12 @@ def test_what_cannot_be_analysed_is_said(own_run, tmp_path):
     with pytest.raises(ConfigError, match="expected 0 or more"):
         transfer_matrix(own_run, steps=-1)
     (own_run / "analysis").mkdir()
-    (own_run / "analysis" / "transfer.json").write_text('{"version": 1, "cells": {"a": {"source": "x"}}}')
+    (own_run / "analysis" / "transfer.json").write_text(
+        '{"version": 1, "cells": {"a": {"source": "x"}}}', encoding="utf-8"
+    )
     with pytest.raises(CheckpointError, match=r"is damaged .*Move it elsewhere"):
         transfer_matrix(own_run)
-    (own_run / "analysis" / "transfer.json").write_text('{"version": 99}')
+    (own_run / "analysis" / "transfer.json").write_text('{"version": 99}', encoding="utf-8")
     with pytest.raises(CheckpointError, match="no transfer matrix of this release"):
         transfer_matrix(own_run)
     (own_run / "seed-1" / "teacher-mini-qqp" / "result.json").unlink()

@@ -197,14 +197,19 @@ def test_gradients_belong_to_the_masks_of_the_forward_pass(changes, packs):
 @both_ways
 @pytest.mark.parametrize("changes", [RELU, GATED])
 def test_dropout_has_the_mean_and_the_spread_of_torch(changes, packs):
+    # 600 copies of two examples in three passes: each copy has masks of its own
     batch = random_batch(batch_size=2, max_source=4)
+    copies = Batch(
+        *(torch.cat([t] * 200) for t in (batch.input_ids, batch.attention_mask, batch.labels, batch.task_ids))
+    )
+    prompts = torch.cat([fresh_prompts(batch).detach()] * 200)
     statistics = []
     for fast in (True, False):
         backbone = backbone_of(changes, fast, packs=packs)
         torch.manual_seed(0)
         with backbone.dropout(True), torch.no_grad():
-            outputs = [backbone.forward(batch, fresh_prompts(batch)).logits for _ in range(600)]
-        stacked = torch.stack(outputs)
+            outputs = torch.cat([backbone.forward(copies, prompts).logits for _ in range(3)])
+        stacked = outputs.unflatten(0, (600, 2))
         statistics.append((stacked.mean(0), stacked.std(0)))
     (mean, spread), (other_mean, other_spread) = statistics
     error = float(other_spread.mean()) * (2 / 600) ** 0.5

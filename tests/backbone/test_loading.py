@@ -42,10 +42,10 @@ def test_an_output_layer_of_its_own_is_kept_and_not_scaled(tmp_path):
     # T5 v1.1: the output layer is not the embedding, and the decoder's output goes into it as it is.
     build_tiny_model(feed_forward_proj="gated-gelu").save_pretrained(tmp_path)
     build_tiny_tokenizer().save_pretrained(tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     config["tie_word_embeddings"] = False
     config.pop("scale_decoder_outputs", None)
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     tensors = load_file(tmp_path / "model.safetensors")
     head = torch.randn(tensors["shared.weight"].shape, generator=torch.Generator().manual_seed(0))
     save_file(tensors | {"lm_head.weight": head}, tmp_path / "model.safetensors", {"format": "pt"})
@@ -84,9 +84,9 @@ def test_a_tokenizer_of_another_model_is_refused(tiny_folder, tmp_path):
     build_tiny_tokenizer().save_pretrained(small)
     with pytest.raises(BackboneError, match="token ids up to 97, but its embedding has 50 rows"):
         load_backbone(str(small))
-    config = json.loads((tiny_folder / "config.json").read_text())
+    config = json.loads((tiny_folder / "config.json").read_text(encoding="utf-8"))
     config["eos_token_id"] = 7
-    (tiny_folder / "config.json").write_text(json.dumps(config))
+    (tiny_folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     with pytest.raises(BackboneError, match="end-of-sequence token .* is 7 in the model and 1 in the tokenizer"):
         load_backbone(str(tiny_folder))
 
@@ -94,7 +94,7 @@ def test_a_tokenizer_of_another_model_is_refused(tiny_folder, tmp_path):
 def test_what_is_no_t5_is_refused(tmp_path):
     with pytest.raises(BackboneError, match="nothing does not exist"):
         load_backbone(str(tmp_path / "nothing"))
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}), encoding="utf-8")
     with pytest.raises(BackboneError, match="'bert' model; only the T5 family"):
         load_backbone(str(tmp_path))
 

@@ -46,7 +46,7 @@ SMALL = "name: a small one\ntargets: {tasks: [mini-rte], methods: {prompt_tuning
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / "small.yaml").write_text(SMALL, encoding="utf-8")
     yield
     FAILURES.show_traceback = False
 
@@ -58,7 +58,9 @@ def call(*arguments, **options):
 def python(*arguments):
     """A new interpreter, which finds the package from whatever folder."""
     environment = os.environ | {"PYTHONPATH": str(Path(multiprompt.__file__).parents[1])}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, env=environment, check=False)
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, encoding="utf-8", env=environment, check=False
+    )
 
 
 def test_importing_the_command_line_loads_nothing_heavy():
@@ -145,7 +147,7 @@ def test_validate_prints_every_default(tmp_path):
     result = call("validate", "small.yaml", "prompt.length=20", "seeds=[3, 4]")
     assert result.exit_code == 0
     assert result.stderr == "ok\n"
-    (tmp_path / "resolved.yaml").write_text(result.stdout)
+    (tmp_path / "resolved.yaml").write_text(result.stdout, encoding="utf-8")
     experiment = load_experiment(tmp_path / "resolved.yaml")
     assert (experiment.prompt.length, experiment.seeds) == (20, (3, 4))
     assert experiment == load_experiment(tmp_path / "small.yaml", ["prompt.length=20", "seeds=[3, 4]"])
@@ -153,7 +155,8 @@ def test_validate_prints_every_default(tmp_path):
 
 def test_validate_lists_all_problems_together(tmp_path):
     (tmp_path / "wrong.yaml").write_text(
-        "name: wrong\nprompt: {lenght: 3}\nsource: {tasks: [mnil, sst2], rate: 1}\ntargets: {tasks: [mini-tre]}\n"
+        "name: wrong\nprompt: {lenght: 3}\nsource: {tasks: [mnil, sst2], rate: 1}\ntargets: {tasks: [mini-tre]}\n",
+        encoding="utf-8",
     )
     result = call("validate", "wrong.yaml")
     assert result.exit_code == 1
@@ -168,6 +171,7 @@ def test_every_shipped_recipe_is_valid():
         # Recipes on real rows name a folder that this machine may not have.
         problems = [line for line in result.stderr.splitlines() if line.startswith("  - ")]
         assert all("does not exist" in problem for problem in problems), result.stderr
+        assert result.exit_code == (1 if problems else 0), result.stderr
 
 
 def test_only_the_methods_that_take_part_are_printed():
@@ -175,7 +179,9 @@ def test_only_the_methods_that_take_part_are_printed():
     assert "prompt_tuning:\n      learning_rate: 0.3" in printed
     assert "null" not in printed.partition("methods:")[2].partition("shots:")[0]
     assert "adapters" not in printed
-    (Path("with.yaml")).write_text(SMALL.replace("{prompt_tuning: {}}", "{prompt_tuning: {}, adapters: }"))
+    (Path("with.yaml")).write_text(
+        SMALL.replace("{prompt_tuning: {}}", "{prompt_tuning: {}, adapters: }"), encoding="utf-8"
+    )
     assert "adapters:\n      learning_rate: 0.0003\n      reduction: 32\n" in call("validate", "with.yaml").stdout
 
 
@@ -198,7 +204,9 @@ def test_lists():
     listed = call("ls", "recipes").stdout
     for name in recipes.recipe_names():
         assert name in listed
-        assert recipes.recipe_path(name).read_text().startswith("# "), "the first line says what a recipe does"
+        assert recipes.recipe_path(name).read_text(encoding="utf-8").startswith("# "), (
+            "the first line says what a recipe does"
+        )
 
 
 def test_params_prints_the_arithmetic():
@@ -410,17 +418,20 @@ def test_the_list_of_tasks_does_not_load_torch():
 
 
 def test_show_takes_the_file_of_a_task(tiny_folder, tmp_path):
-    (tmp_path / "rows.tsv").write_text("text\tlabel\n" + "".join(f"text {n}\t{n % 2}\n" for n in range(20)))
+    (tmp_path / "rows.tsv").write_text(
+        "text\tlabel\n" + "".join(f"text {n}\t{n % 2}\n" for n in range(20)), encoding="utf-8"
+    )
     (tmp_path / "mine.yaml").write_text(
         'name: mine\nsource: "{text}"\nlabel: {column: label, words: ["no", "yes"]}\nsplit: train-only\n'
-        "files: {train: rows.tsv}\n"
+        "files: {train: rows.tsv}\n",
+        encoding="utf-8",
     )
     result = call("show", "./mine.yaml", "--rows", "1", "--backbone", str(tiny_folder))
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("mine: own, reports accuracy\n")
     assert "  source     mine text " in result.stdout
     assert "note: mine: 'train' holds 20 rows, too few for 1,000 dev and 1,000 test rows" in result.stdout
-    (tmp_path / "mine.yaml").write_text("name: mine\nsuorce: x\n")
+    (tmp_path / "mine.yaml").write_text("name: mine\nsuorce: x\n", encoding="utf-8")
     result = call("show", "mine.yaml")
     assert result.exit_code == 1
     assert "suorce is not a key (value 'x'); did you mean 'source'?" in result.stderr
@@ -428,14 +439,16 @@ def test_show_takes_the_file_of_a_task(tiny_folder, tmp_path):
 
 
 def test_an_experiment_names_the_problems_of_its_tasks(tmp_path):
-    (tmp_path / "mine.yaml").write_text("name: mine\nsuorce: x\n")
+    (tmp_path / "mine.yaml").write_text("name: mine\nsuorce: x\n", encoding="utf-8")
     result = call("validate", "small.yaml", "targets.tasks=[mine.yaml]")
     assert result.exit_code == 1
     assert "mine.yaml has" in result.stderr
-    (tmp_path / "inline.yaml").write_text(SMALL + "tasks: {mine: {source: '{text}', splitt: large}}\n")
+    (tmp_path / "inline.yaml").write_text(
+        SMALL + "tasks: {mine: {source: '{text}', splitt: large}}\n", encoding="utf-8"
+    )
     result = call("validate", "inline.yaml")
     assert "tasks.mine.splitt is not a key (value 'large'); did you mean 'split'?" in result.stderr
-    (tmp_path / "inline.yaml").write_text(SMALL + "tasks: {mine: {source: '{text}', split: lagre}}\n")
+    (tmp_path / "inline.yaml").write_text(SMALL + "tasks: {mine: {source: '{text}', split: lagre}}\n", encoding="utf-8")
     result = call("validate", "inline.yaml")
     assert "  - tasks.mine: split: unknown split rule 'lagre'; did you mean 'large'" in result.stderr
 

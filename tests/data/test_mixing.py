@@ -59,7 +59,7 @@ def count_variance(sampler: TaskSampler, batch_size: int) -> np.ndarray:
 )
 def test_shares_of_160_tasks(mode):
     sizes = np.random.default_rng(1).integers(500, 100_000, 160).tolist()
-    batches, batch_size = 20_000, 32
+    batches, batch_size = 5_000, 32
     sampler = TaskSampler(sizes, batch_size, seed=0, mode=mode, max_tasks=6)
     expected = np.full(160, 1 / 160) if mode == "uniform_tasks" else mixing_rates(sizes)
     counts = np.zeros(160)

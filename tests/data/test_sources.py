@@ -109,7 +109,7 @@ def test_all_kinds_of_files_hold_the_same_rows(task: Task, ending: str, tmp_path
 
 def test_a_limit_does_not_read_further(tmp_path: Path) -> None:
     path = write_split(RTE, tmp_path, "jsonl", ROWS["rte"])
-    path.write_text(path.read_text() + "rubbish\n")
+    path.write_text(path.read_text(encoding="utf-8") + "rubbish\n", encoding="utf-8")
     assert len(load_rows(RTE, "train", tmp_path, limit=3)) == 3
     with pytest.raises(DataError, match="line 4: not JSON"):
         load_rows(RTE, "train", tmp_path)
@@ -117,21 +117,23 @@ def test_a_limit_does_not_read_further(tmp_path: Path) -> None:
 
 def test_lines_are_counted_as_a_person_counts(tmp_path: Path) -> None:
     path = write_split(RTE, tmp_path, "csv", ROWS["rte"])
-    path.write_text('sentence1,sentence2,label\n"two\nlines",b,0\n\nc,d,7\n')
+    path.write_text('sentence1,sentence2,label\n"two\nlines",b,0\n\nc,d,7\n', encoding="utf-8")
     rows = load_rows(RTE, "train", tmp_path)
     assert [row.where for row in rows] == [f"{path}, line 2", f"{path}, line 5"]
     assert rows[0].values["sentence1"] == "two\nlines"
     with pytest.raises(DataError, match=r"train.csv, line 5: column 'label' is '7'; expected 0 or 1"):
         digest(RTE, rows)
     lines = [json.dumps(row) for row in ROWS["rte"]]
-    (path.with_suffix(".jsonl")).write_text("\ufeff" + lines[0] + "\n\n" + lines[1])  # no line end at the end
+    (path.with_suffix(".jsonl")).write_text(
+        "\ufeff" + lines[0] + "\n\n" + lines[1], encoding="utf-8"
+    )  # no line end at the end
     assert [row.where[-6:] for row in load_rows(RTE, "train", tmp_path)] == ["line 1", "line 3"]
 
 
 def test_answers_in_a_table_may_be_plain_texts(tmp_path: Path) -> None:
     path = write_split(SQUAD, tmp_path, "csv", ROWS["squad"])
     answers = ["1945", "null", "[1", "5.0"]
-    path.write_text("question,context,answers\n" + "".join(f"a,b,{answer}\n" for answer in answers))
+    path.write_text("question,context,answers\n" + "".join(f"a,b,{answer}\n" for answer in answers), encoding="utf-8")
     rows = load_rows(SQUAD, "train", tmp_path)
     assert [SQUAD.references(row.values) for row in rows] == [
         ("1945",),

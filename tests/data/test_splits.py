@@ -33,7 +33,7 @@ def write(folder: Path, **sizes: int) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     for split, size in sizes.items():
         rows = [{"sentence1": split, "sentence2": str(number), "label": number % 2} for number in range(size)]
-        (directory / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (directory / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def with_rule(rule: SplitRule) -> Task:
@@ -127,7 +127,7 @@ def test_limits_keep_the_first_rows_of_each_part(rule: SplitRule, tmp_path: Path
 def test_rows_beyond_a_limit_are_not_parsed(tmp_path: Path) -> None:
     write(tmp_path, train=5, validation=9)
     path = tmp_path / BASE.folder / "train.jsonl"
-    path.write_text(path.read_text() + "rubbish\n")
+    path.write_text(path.read_text(encoding="utf-8") + "rubbish\n", encoding="utf-8")
     assert len(load_task_data(with_rule(SMALL), tmp_path, max_train=5).train) == 5
     with pytest.raises(DataError, match="line 6: not JSON"):
         load_task_data(with_rule(SMALL), tmp_path)
@@ -141,7 +141,9 @@ def test_the_fingerprint_follows_rows_and_parts_but_not_files(tmp_path: Path) ->
     (tmp_path / BASE.folder / "train.jsonl.gz").write_bytes(gzip.compress(path.read_bytes()))
     path.unlink()
     assert load_task_data(with_rule(SMALL), tmp_path).fingerprint == data.fingerprint
-    path.write_text(gzip.decompress((path.parent / "train.jsonl.gz").read_bytes()).decode().replace("6", "x"))
+    path.write_text(
+        gzip.decompress((path.parent / "train.jsonl.gz").read_bytes()).decode().replace("6", "x"), encoding="utf-8"
+    )
     (path.parent / "train.jsonl.gz").unlink()
     changed = load_task_data(with_rule(SMALL), tmp_path)
     assert changed.fingerprint != data.fingerprint
@@ -151,16 +153,16 @@ def test_a_row_cannot_move_from_one_part_to_another_unseen(tmp_path: Path) -> No
     write(tmp_path, train=3, validation=2, test=1)
     before = load_task_data(with_rule(OFFICIAL), tmp_path)
     train, validation = (tmp_path / BASE.folder / f"{split}.jsonl" for split in ("train", "validation"))
-    *kept, moved = train.read_text().splitlines(keepends=True)
-    train.write_text("".join(kept))
-    validation.write_text(moved + validation.read_text())
+    *kept, moved = train.read_text(encoding="utf-8").splitlines(keepends=True)
+    train.write_text("".join(kept), encoding="utf-8")
+    validation.write_text(moved + validation.read_text(encoding="utf-8"), encoding="utf-8")
     assert load_task_data(with_rule(OFFICIAL), tmp_path).fingerprint != before.fingerprint
 
 
 def test_wrong_rows_name_file_and_line(tmp_path: Path) -> None:
     write(tmp_path, train=3, validation=4)
     path = tmp_path / BASE.folder / "validation.jsonl"
-    path.write_text(path.read_text().replace('"label": 1', '"label": -1'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"label": 1', '"label": -1'), encoding="utf-8")
     with pytest.raises(DataError, match=r"validation\.jsonl, line [24]: column 'label' is -1; expected 0 or 1"):
         load_task_data(with_rule(SMALL), tmp_path)
 
@@ -168,7 +170,7 @@ def test_wrong_rows_name_file_and_line(tmp_path: Path) -> None:
 def test_empty_texts_are_counted(tmp_path: Path) -> None:
     write(tmp_path, train=3, validation=4)
     path = tmp_path / BASE.folder / "train.jsonl"
-    path.write_text(path.read_text().replace('"2"', '" "'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"2"', '" "'), encoding="utf-8")
     assert load_task_data(with_rule(SMALL), tmp_path).counts["empty text"] == 1
 
 
@@ -193,7 +195,9 @@ def write_choices(folder: Path, **sizes: int) -> None:
                 {"question": f"{Path(name).name} {number}", "choices": choices, "answerKey": "B"}
                 for number in range(size)
             ]
-            (folder / name / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            (folder / name / f"{split}.jsonl").write_text(
+                "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+            )
 
 
 def test_both_parts_of_arc_are_one_task_and_ids_and_errors_name_the_part(tmp_path: Path) -> None:
@@ -216,7 +220,7 @@ def test_both_parts_of_arc_are_one_task_and_ids_and_errors_name_the_part(tmp_pat
     assert note.startswith("arc: 'train' holds 6 rows, officially 3,370")
 
     path = tmp_path / "ai2_arc" / "arc_challenge" / "test.jsonl"
-    path.write_text(path.read_text().replace('"B"}', '"C"}'))
+    path.write_text(path.read_text(encoding="utf-8").replace('"B"}', '"C"}'), encoding="utf-8")
     with pytest.raises(DataError, match=r"arc_challenge/test\.jsonl, line 1: column 'answerKey' is 'C'"):
         load_task_data(task, tmp_path)
 
@@ -361,7 +365,7 @@ def test_rows_of_several_answers_become_several_training_examples_after_the_spli
     answers = [["a", "b", "a", "c"] if number % 2 else ["d"] for number in range(12)]
     rows = [{"passage": "p", "query": str(n), "entities": ["a"], "answers": each} for n, each in enumerate(answers)]
     for split in ("train", "validation"):
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     data = load_task_data(task, tmp_path)
     kept = permutation(12)[3:]
     expected = [
@@ -390,7 +394,7 @@ def questions(folder: Path, *, answers_of: int = 3, idx: bool = True) -> Path:
             for n in range(12)
         ]
         text = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / "super_glue" / "multirc" / f"{split}.jsonl").write_text(text)
+        (folder / "super_glue" / "multirc" / f"{split}.jsonl").write_text(text, encoding="utf-8")
     return folder
 
 
@@ -419,9 +423,11 @@ def test_the_group_in_a_cell_of_a_text_file(tmp_path: Path, ending: str, form: d
     task = replace(TASKS["multirc"], official_rows={})
     folder = questions(tmp_path / "data")
     expected = load_task_data(task, folder)
-    for path in (folder / "super_glue" / "multirc").glob("*.jsonl"):
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
-        with path.with_suffix(f".{ending}").open("w", newline="") as file:
+    paths = list((folder / "super_glue" / "multirc").glob("*.jsonl"))
+    assert len(paths) == 2
+    for path in paths:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        with path.with_suffix(f".{ending}").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n", **form)
             writer.writerow(rows[0])
             writer.writerows([json.dumps(row["idx"]) if c == "idx" else row[c] for c in row] for row in rows)

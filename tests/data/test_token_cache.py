@@ -82,8 +82,8 @@ def test_tokens_from_the_cache_are_a_memory_map(cache):
             base = base.base.obj if isinstance(base.base, memoryview) else base.base
             assert base is not None, "the array has memory of its own"
     # removing the file does not disturb those who use it
-    for path in cache.iterdir():
-        path.unlink()
+    (path,) = cache.iterdir()
+    path.unlink()
     assert_same(tokens, fresh())
 
 
@@ -175,7 +175,7 @@ def test_offsets_that_lead_nowhere_are_noticed(cache, caplog):
 
 
 def test_without_a_place_for_the_cache_tokens_are_made_and_one_line_says_so(tmp_path, monkeypatch, caplog):
-    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     monkeypatch.setenv("MULTIPROMPT_CACHE", str(tmp_path / "file"))
     for _ in range(3):
         assert_same(tokenise_cached(ROWS, RTE, "train", TOKENIZER), fresh())
@@ -267,7 +267,7 @@ def test_two_processes_at_once(cache, caplog):
     pipe = subprocess.PIPE
     expected = fresh()
     turns = 0
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as other:
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, encoding="utf-8") as other:
         assert other.stdout.readline() == "ready\n", other.stderr.read()
         other.stdin.write("go\n")
         other.stdin.flush()

@@ -45,11 +45,11 @@ def meteor(outputs: list[str], references: list[list[str]], *options: str) -> di
     most = max(map(len, references))
     with tempfile.TemporaryDirectory() as folder:
         test, truth = Path(folder, "test"), Path(folder, "references")
-        test.write_text("".join(f"{text}\n" for text in outputs))
+        test.write_text("".join(f"{text}\n" for text in outputs), encoding="utf-8")
         lines = [texts[i % len(texts)] for texts in references for i in range(most)]
-        truth.write_text("".join(f"{text}\n" for text in lines))
+        truth.write_text("".join(f"{text}\n" for text in lines), encoding="utf-8")
         command = ["java", "-Xmx2G", "-jar", str(JAR), str(test), str(truth), "-l", "en", "-norm", "-r", str(most)]
-        printed = subprocess.run([*command, *options], check=True, capture_output=True, text=True).stdout
+        printed = subprocess.run([*command, *options], check=True, capture_output=True, encoding="utf-8").stdout
     segments = [float(value) for value in re.findall(r"Segment \d+ score:\s+(\S+)", printed)]
     assert len(segments) == len(outputs)
     return {"set": float(re.findall(r"Final score:\s+(\S+)", printed)[0]), "segments": segments}
@@ -64,10 +64,10 @@ def mteval(script: str, outputs: list[str], references: list[list[str]]) -> dict
                 lines.append(f'<doc docid="d" genre="g" origlang="any" sysid="{kind}{number}"><p>')
                 lines += [f'<seg id="{i}">{escape(text, quote=False)}</seg>' for i, text in enumerate(texts, start=1)]
                 lines.append("</p></doc>")
-            Path(folder, kind).write_text("\n".join([*lines, f"</{kind}set>"]) + "\n")
+            Path(folder, kind).write_text("\n".join([*lines, f"</{kind}set>"]) + "\n", encoding="utf-8")
         files = [argument for flag, kind in (("-r", "ref"), ("-s", "src"), ("-t", "tst")) for argument in (flag, kind)]
         command = ["perl", str(Path(script).absolute()), *files, "-f", "log", "-d", "3"]
-        printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder).stdout
+        printed = subprocess.run(command, check=True, capture_output=True, encoding="utf-8", cwd=folder).stdout
     return {name: float(re.findall(rf"{name} score = ([0-9.]+)", printed)[0]) for name in ("NIST", "BLEU")}
 
 
@@ -75,10 +75,12 @@ def multi_bleu(script: str, outputs: list[str], references: list[list[str]]) -> 
     """BLEU of tokenised texts, with two digits after the point."""
     with tempfile.TemporaryDirectory() as folder:
         for i in range(FIXED):
-            Path(folder, f"reference{i}").write_text("".join(f"{texts[i]}\n" for texts in references))
+            Path(folder, f"reference{i}").write_text("".join(f"{texts[i]}\n" for texts in references), encoding="utf-8")
         command = ["perl", str(Path(script).absolute()), "-lc", "reference"]
         lines = "".join(f"{text}\n" for text in outputs)
-        printed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=folder, input=lines).stdout
+        printed = subprocess.run(
+            command, check=True, capture_output=True, encoding="utf-8", cwd=folder, input=lines
+        ).stdout
     return float(re.findall(r"BLEU = ([0-9.]+),", printed)[0])
 
 
@@ -91,7 +93,7 @@ def main() -> None:
     sys.path.insert(0, options.pymteval)
     from pymteval import BLEUScore, NISTScore
 
-    inputs = json.loads((HERE / "inputs.json").read_text())
+    inputs = json.loads((HERE / "inputs.json").read_text(encoding="utf-8"))
     outputs = [example["output"] for example in inputs]
     references = [example["references"] for example in inputs]
     most = max(map(len, references))
@@ -148,7 +150,7 @@ def main() -> None:
         values["meteor_four_stages"] = meteor(outputs, references, *four)
         values["meteor_as_it_comes"] = meteor(outputs, references)
 
-    (HERE / "values.json").write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+    (HERE / "values.json").write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def test_edits_equal_sacrebleu(pair: tuple[list[str], list[str]]) -> None:
     assert ter_edits(*pair) == sacrebleu_edits(*pair)
 
 
-@pytest.mark.parametrize(("output", "reference"), [(60, 60), (45, 70), (1, 60), (60, 2), (3, 40), (0, 5), (5, 0)])
+@pytest.mark.parametrize(("output", "reference"), [(40, 40), (30, 50), (1, 60), (60, 2), (3, 40), (0, 5), (5, 0)])
 def test_long_and_lopsided_texts_equal_sacrebleu(output: int, reference: int) -> None:
     source = random.Random(output + reference)
     texts = [[source.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(size)] for size in (output, reference)]

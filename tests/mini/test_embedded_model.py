@@ -32,7 +32,7 @@ def tokenizer(folder: Path):
 
 def test_both_have_one_tokenizer() -> None:
     texts = {
-        (path / "tokenizer.json").read_text()
+        (path / "tokenizer.json").read_text(encoding="utf-8")
         for path in (Path(multiprompt.__file__).parent / "backbone").glob("embedded*")
     }
     assert len(SHIPPED) == 2
@@ -54,7 +54,7 @@ def test_folder_is_complete_and_small(folder: Path) -> None:
 
 
 def test_configuration_is_plain_t5(folder: Path, model: T5ForConditionalGeneration, tokenizer) -> None:
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     assert config["model_type"] == "t5"
     assert config["dropout_rate"] == 0.0
     assert config["pad_token_id"] == config["decoder_start_token_id"] == 0

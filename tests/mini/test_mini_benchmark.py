@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 
 from multiprompt.errors import ConfigError, DataError, UnknownNameError
-from multiprompt.mini import MORE_SOURCE_TASKS, SOURCE_TASKS, SPLITS, TARGET_TASKS, TASKS, generate, split_of
+from multiprompt.mini import MORE_SOURCE_TASKS, SOURCE_TASKS, SPLITS, TARGET_TASKS, TASKS, benchmark, generate, split_of
 from multiprompt.mini.benchmark import Row
 
 # First 16 digits of the SHA-256 of 50 rows as JSON, for each task. These are a contract with the user:
@@ -80,7 +80,7 @@ def test_rows_do_not_depend_on_the_hash_seed() -> None:
         subprocess.run(
             [sys.executable, "-c", program],
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             check=True,
             env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)},
         ).stdout
@@ -93,8 +93,9 @@ def test_rows_do_not_depend_on_the_hash_seed() -> None:
 def test_splits_never_share_a_row(task: str) -> None:
     found = {split: set[str]() for split in SPLITS}
     for split in SPLITS:
-        for seed in (0, 1, 7):
-            rows = generate(task, split, 300, seed=seed)
+        for seed in (0, 7):
+            rows = generate(task, split, 150, seed=seed)
+            assert len(rows) == 150
             assert all(split_of(task, row) == split for row in rows)
             found[split] |= keys(task, rows)
     assert not found["train"] & found["validation"]
@@ -140,7 +141,8 @@ def test_consistent_coding_always_gives_the_largest_number_to_what_holds() -> No
             assert max(codes, key=lambda name: codes[name]) in holds
 
 
-def test_a_split_that_is_too_small_says_how_many_rows_there_are() -> None:
+def test_a_split_that_is_too_small_says_how_many_rows_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmark, "_PATIENCE", 20)  # it gives up long before it has drawn thousands
     with pytest.raises(DataError, match=r"'paws' has \d+ distinct rows .* 'test' .* 9000 were asked for"):
         generate("paws", "test", 9000)
 

@@ -42,11 +42,14 @@ def small_experiment(backbone: Path, **changes) -> Experiment:
 
 
 def stored_tensors(folder: Path) -> dict[str, torch.Tensor]:
-    return {
+    """All tensors in a folder, of which there are some."""
+    tensors = {
         f"{path.relative_to(folder)}/{name}": tensor
         for path in sorted(folder.rglob("*.safetensors"))
         for name, tensor in load_file(path).items()
     }
+    assert tensors, f"{folder} holds no tensors"
+    return tensors
 
 
 def assert_as_alone(joint: Path, alone: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from conftest import save_tiny
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import read_results
@@ -19,6 +21,19 @@ from recipes.small import KillAt, Killed, Listener, small_experiment, stored_ten
 
 SOURCES = ["teacher-mini-sst2", "teacher-mini-qqp", "source"]
 MPT, TUNING = "target-mini-rte-mpt-all", "target-mini-rte-prompt_tuning-all"
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("backbone"))
+
+
+@pytest.fixture(scope="module")
+def finished(backbone, tmp_path_factory) -> Path:
+    """A finished run of the first configuration; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    run(experiment_of(backbone), folder)
+    return folder
 
 
 def experiment_of(backbone: Path, **changes) -> Experiment:
@@ -51,9 +66,9 @@ def assert_same(folder: Path, other: Path) -> None:
     assert values[0] == values[1]
 
 
-def test_a_change_redoes_what_it_touches_and_back_again_redoes_nothing(tiny_folder, tmp_path):
-    folder, first = tmp_path / "run", experiment_of(tiny_folder)
-    run(first, folder)
+def test_a_change_redoes_what_it_touches_and_back_again_redoes_nothing(backbone, finished, tmp_path):
+    first = experiment_of(backbone)
+    folder = shutil.copytree(finished, tmp_path / "run")
     before = read_results(folder / "results.json")[1]
     second = replace(with_source_rate(first, 0.01), name="second")
     listener = run(second, folder, resume=True)
@@ -125,16 +140,29 @@ def test_a_stage_that_is_half_trained_goes_on_when_it_is_asked_for_again(tiny_fo
     assert_same(folder, tmp_path / "whole")
 
 
+def two_targets(backbone: Path) -> dict[str, Experiment]:
+    """An experiment, and what it is changed into."""
+    methods = {"methods": {"prompt_tuning": {}}, "tasks": ["mini-rte", "mini-boolq"]}
+    first = small_experiment(backbone, source=None, targets=methods)
+    return {"first": first, "second": replace(first, prompt=replace(first.prompt, length=5))}
+
+
+@pytest.fixture(scope="module")
+def each_alone(backbone, tmp_path_factory) -> Path:
+    """A folder with a finished run of either."""
+    folder = tmp_path_factory.mktemp("alone")
+    for name, experiment in two_targets(backbone).items():
+        run(experiment, folder / name)
+    return folder
+
+
 @pytest.mark.parametrize("where", ["put_aside", "write_config", "bring_in"])
 @pytest.mark.parametrize("then", ["first", "second"])
-def test_a_change_that_is_killed_while_stages_are_moved(tiny_folder, tmp_path, monkeypatch, where, then):
+def test_a_change_that_is_killed_while_stages_are_moved(backbone, each_alone, tmp_path, monkeypatch, where, then):
     from multiprompt.recipes import experiment as module
 
-    methods = {"methods": {"prompt_tuning": {}}, "tasks": ["mini-rte", "mini-boolq"]}
-    first = small_experiment(tiny_folder, source=None, targets=methods)
-    second = replace(first, prompt=replace(first.prompt, length=5))
-    folder = tmp_path / "run"
-    run(first, folder)
+    experiments = two_targets(backbone)
+    folder = shutil.copytree(each_alone / "first", tmp_path / "run")
     done = getattr(module, where)
 
     def killed(*arguments):
@@ -143,18 +171,15 @@ def test_a_change_that_is_killed_while_stages_are_moved(tiny_folder, tmp_path, m
 
     monkeypatch.setattr(module, where, killed)
     with pytest.raises(Killed):
-        run_experiment(second, folder, resume=True)
+        run_experiment(experiments["second"], folder, resume=True)
     monkeypatch.undo()
-    wanted = {"first": first, "second": second}[then]
-    assert len(run(wanted, folder, resume=True).trained) == (0 if then == "first" else 2)
-    run(wanted, tmp_path / "alone")
-    assert_same(folder, tmp_path / "alone")
+    assert len(run(experiments[then], folder, resume=True).trained) == (0 if then == "first" else 2)
+    assert_same(folder, each_alone / then)
 
 
-def test_stages_of_other_runs_are_copied_from_where_they_are_too_when_set_aside(tiny_folder, tmp_path):
-    one, two = tmp_path / "one", tmp_path / "two"
-    first = experiment_of(tiny_folder)
-    run(first, one)
+def test_stages_of_other_runs_are_copied_from_where_they_are_too_when_set_aside(backbone, finished, tmp_path):
+    first = experiment_of(backbone)
+    one, two = shutil.copytree(finished, tmp_path / "one"), tmp_path / "two"
     other_targets = replace(first, targets=replace(first.targets, tasks=("mini-boolq",)))
     listener = run(other_targets, two, reuse=[one])
     assert listener.trained == ["target-mini-boolq-mpt-all", "target-mini-boolq-prompt_tuning-all"]
@@ -174,9 +199,9 @@ def test_stages_of_other_runs_are_copied_from_where_they_are_too_when_set_aside(
     assert not list((tmp_path / "four").rglob("checkpoint.safetensors"))
 
 
-def test_what_cannot_be_reused_is_made(tiny_folder, tmp_path):
-    one, experiment = tmp_path / "one", experiment_of(tiny_folder)
-    run(experiment, one)
+def test_what_cannot_be_reused_is_made(backbone, finished, tmp_path):
+    experiment = experiment_of(backbone)
+    one = shutil.copytree(finished, tmp_path / "one")
     prompt = one / "seed-1" / "source" / "prompt.safetensors"
     prompt.write_bytes(prompt.read_bytes()[:-1] + b"!")
     listener = run(experiment, tmp_path / "two", reuse=[one])

@@ -12,6 +12,7 @@ import threading
 import time
 import types
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,7 @@ def test_two_workers_give_what_one_process_gives(backbone, two_workers, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_stages_that_train_together_are_split_over_the_workers(backbone, two_workers, tmp_path):
     experiment, listener = small(backbone, seeds=[1, 2], together=True), Listener()
     run_experiment(experiment, tmp_path / "run", cluster=two_workers, progress=listener)
@@ -123,6 +125,7 @@ def test_stages_that_train_together_are_split_over_the_workers(backbone, two_wor
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_worker_that_is_killed_in_the_middle_of_a_stage(backbone, two_workers, tmp_path):
     training = {"steps": 150, "batch_size": 6, "evaluate_every": 50, "checkpoint_seconds": 0.0001, "log_every": 1}
     experiment = lone(backbone, "prompt_tuning", "bitfit", training=training)
@@ -142,11 +145,16 @@ def test_a_worker_that_is_killed_in_the_middle_of_a_stage(backbone, two_workers,
     assert killed != [os.getpid()]
     run_experiment(experiment, tmp_path / "whole")
     assert_same(folder, tmp_path / "whole")
-    steps = [line.split(",")[0] for line in (folder / TUNING / "log.jsonl").read_text().splitlines() if "loss" in line]
+    steps = [
+        line.split(",")[0]
+        for line in (folder / TUNING / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        if "loss" in line
+    ]
     assert len(steps) == len(set(steps)) == 150
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_stage_that_fails_lets_those_under_way_end(backbone, two_workers, tmp_path):
     experiment = lone(backbone, "prompt_tuning", "bitfit", "dept")
     experiment = with_rate(experiment, 1e30)
@@ -173,6 +181,7 @@ def with_rate(experiment: Experiment, rate: float) -> Experiment:
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 @pytest.mark.parametrize("how", ["out of memory", "killed"])
 def test_a_worker_that_dies_every_time(backbone, two_workers, tmp_path, monkeypatch, how):
     memory = how == "out of memory"
@@ -184,7 +193,7 @@ def test_a_worker_that_dies_every_time(backbone, two_workers, tmp_path, monkeypa
             from ray.exceptions import OutOfMemoryError
 
             raise OutOfMemoryError("96 % of the memory are used")
-        with (order.folder / "attempts").open("a") as attempts:
+        with (order.folder / "attempts").open("a", encoding="utf-8") as attempts:
             attempts.write(".")
         os._exit(1)
 
@@ -195,7 +204,7 @@ def test_a_worker_that_dies_every_time(backbone, two_workers, tmp_path, monkeypa
         with pytest.raises(TrainingError, match=f"target-mini-rte-prompt_tuning-all: {says}.*max_micro_batch.*resume"):
             run_experiment(experiment, folder, cluster=two_workers)
     if not memory:
-        assert (folder / "attempts").read_text() == "...."
+        assert (folder / "attempts").read_text(encoding="utf-8") == "...."
         (folder / "attempts").unlink()
     assert [score.method for score in read_results(folder / "results.json")[1]] == ["bitfit"]
     listener = Listener()
@@ -204,6 +213,7 @@ def test_a_worker_that_dies_every_time(backbone, two_workers, tmp_path, monkeypa
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_machine_without_the_package(backbone, two_workers, tmp_path, monkeypatch):
     elsewhere = types.ModuleType("only_here")
     exec("def fulfil(order): ...", elsewhere.__dict__)
@@ -214,6 +224,7 @@ def test_a_machine_without_the_package(backbone, two_workers, tmp_path, monkeypa
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_mistake_in_the_program_ends_what_is_under_way(backbone, two_workers, tmp_path, monkeypatch):
     ray = pytest.importorskip("ray")
 
@@ -233,14 +244,15 @@ def test_a_mistake_in_the_program_ends_what_is_under_way(backbone, two_workers, 
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_driver_that_is_killed(backbone, tmp_path):
     pytest.importorskip("ray", reason="needs the ray library")
     training = {"steps": 60, "batch_size": 6, "evaluate_every": 20, "checkpoint_seconds": 0.0001}
     experiment = small(backbone, teachers={"training": training})
     folder, config = tmp_path / "run", tmp_path / "small.yaml"
-    config.write_text(to_yaml(experiment))
+    config.write_text(to_yaml(experiment), encoding="utf-8")
     command = [sys.executable, "-m", "multiprompt", "run", str(config), "--out", str(folder), "--ray", "local"]
-    with (tmp_path / "said").open("w") as said:
+    with (tmp_path / "said").open("w", encoding="utf-8") as said:
         process = subprocess.Popen(command, env=os.environ | ENVIRONMENT, stdout=said, stderr=said)
         try:
             teacher = folder / "seed-1/teacher-mini-sst2"
@@ -250,7 +262,7 @@ def test_a_driver_that_is_killed(backbone, tmp_path):
             process.kill()
             process.wait()
     assert worker != process.pid
-    assert "note: begun: teacher-mini-sst2" in (tmp_path / "said").read_text()
+    assert "note: begun: teacher-mini-sst2" in (tmp_path / "said").read_text(encoding="utf-8")
     wait_for(lambda: not Path(f"/proc/{worker}").exists(), "the end of the worker")
     run_experiment(experiment, folder, resume=True)
     run_experiment(experiment, tmp_path / "whole")
@@ -258,6 +270,7 @@ def test_a_driver_that_is_killed(backbone, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_stage_that_no_machine_has_room_for(backbone, two_workers, tmp_path):
     with pytest.raises(ConfigError, match="no machine of the cluster has 3 processors for a stage; the largest has 2"):
         run_experiment(lone(backbone), tmp_path / "run", cluster=Cluster(threads=3))
@@ -303,14 +316,31 @@ def test_stages_on_gpus_need_machines_that_have_some(monkeypatch):
         cluster._check_size(Cluster(threads=2), gpus=1)
 
 
-def order_of(experiment: Experiment, folder: Path, key: str = TUNING, patience: float = 0.2) -> Order:
+def order_of(experiment: Experiment, folder: Path, key: str = TUNING, patience: float = 0.01) -> Order:
     stages = plan_stages(experiment)
     nodes = build_graph(load_inputs(experiment, stages, SILENT), experiment.seeds, stages)
     write_config(experiment, folder)
     return Order(folder, config_digest(folder) or "", [nodes[key]], 1, folder, patience)
 
 
-def test_a_worker_that_does_not_see_the_run_says_so(backbone, tmp_path):
+@pytest.fixture
+def when_it_waits(monkeypatch) -> Callable[[Callable[[], None]], None]:
+    """Has something happen as soon as a worker of this process waits for the first time, and no sooner."""
+
+    def happens(change: Callable[[], None]) -> None:
+        waits: list[float] = []
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 1:
+                change()
+
+        monkeypatch.setattr(time, "sleep", wait)
+
+    return happens
+
+
+def test_a_worker_that_does_not_see_the_run_says_so(backbone, tmp_path, when_it_waits):
     order = order_of(lone(backbone), tmp_path / "run")
     report = fulfil(replace(order, folder=tmp_path / "elsewhere", patience=60.0))  # no folder: it does not wait
     assert isinstance(report.error, CheckpointError)
@@ -321,10 +351,11 @@ def test_a_worker_that_does_not_see_the_run_says_so(backbone, tmp_path):
     report = fulfil(replace(order, config="another"))
     assert "it sees other content. The run's folder must lie on storage that all machines" in str(report.error)
     assert report.scores == {}
-    late = threading.Timer(0.3, lambda: write_config(lone(backbone), order.folder))
     (order.folder / "config.yaml").unlink()
-    late.start()
+    written = []
+    when_it_waits(lambda: written.append(write_config(lone(backbone), order.folder)))
     assert list(fulfil(replace(order, patience=60.0)).scores) == [TUNING], "what was written a moment ago arrives"
+    assert written, "it did wait"
 
 
 def test_a_worker_with_other_data_or_another_release_says_so(backbone, tmp_path):
@@ -351,19 +382,22 @@ def test_a_worker_waits_for_what_a_stage_starts_from(backbone, tmp_path):
     assert fulfil(order).error is None
 
 
-def test_a_worker_waits_for_one_that_was_given_up_and_takes_what_that_has_finished(backbone, tmp_path):
+def test_a_worker_waits_for_one_that_was_given_up_and_takes_what_that_has_finished(backbone, tmp_path, when_it_waits):
     order = order_of(lone(backbone), tmp_path / "run")
     with only_process(order.folder / TUNING):
         report = fulfil(order)
     assert isinstance(report.error, CheckpointError)
     assert f"{TUNING} is being written by process {os.getpid()} on" in str(report.error)
     assert "(waited 0 s)" in str(report.error)
-    held = only_process(order.folder / TUNING)
-    held.__enter__()
-    threading.Timer(0.3, lambda: held.__exit__(None, None, None)).start()
+    held = ExitStack()
+    held.enter_context(only_process(order.folder / TUNING))
+    given_up = []
+    when_it_waits(lambda: given_up.append(held.close()))
     first = fulfil(replace(order, patience=60.0))
     assert first.error is None
+    assert given_up, "it did wait"
     before = {path: path.stat().st_mtime_ns for path in (order.folder / TUNING).glob("[!.]*")}
+    assert len(before) >= 4
     again = fulfil(order)
     assert again.scores == first.scores
     assert {path: path.stat().st_mtime_ns for path in (order.folder / TUNING).glob("[!.]*")} == before

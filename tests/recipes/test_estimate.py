@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from conftest import save_tiny
 from multiprompt.cli.plan import group_stages
 from multiprompt.errors import CheckpointError
 from multiprompt.options import (
@@ -75,6 +76,32 @@ def with_all_methods(experiment: Experiment, **changes) -> Experiment:
     return replace(experiment, targets=targets)
 
 
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("backbone"))
+
+
+@pytest.fixture(scope="module")
+def finished(backbone, tmp_path_factory) -> Path:
+    """A finished run of ``two_sources``; tests that change it take a copy."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    run_experiment(two_sources(backbone), folder)
+    return folder
+
+
+def every_method(backbone: Path) -> Experiment:
+    return with_all_methods(two_sources(backbone, data={"max_test": 60}), shots=(6,))
+
+
+@pytest.fixture(scope="module")
+def run_of_every_method(backbone, tmp_path_factory) -> Path:
+    """A finished run of ``every_method`` with its report."""
+    folder = tmp_path_factory.mktemp("every-method") / "run"
+    run_experiment(every_method(backbone), folder)
+    write_report(folder)
+    return folder
+
+
 def looked_at(experiment: Experiment, folder: Path, **options) -> Estimate:
     return estimate_run(experiment, folder, seconds=0, **options)
 
@@ -115,9 +142,8 @@ def test_a_new_run_is_all_new_and_its_trainings_are_those_of_the_run(tiny_folder
     assert not (tmp_path / "run").exists()
 
 
-def test_done_begun_changed_set_aside_and_reused_stages_are_told_apart(tiny_folder, tmp_path):
-    experiment, run = two_sources(tiny_folder), tmp_path / "run"
-    run_experiment(experiment, run)
+def test_done_begun_changed_set_aside_and_reused_stages_are_told_apart(backbone, finished, tmp_path):
+    experiment, run = two_sources(backbone), shutil.copytree(finished, tmp_path / "run")
     estimate = looked_at(experiment, run)
     assert set(states(estimate).values()) == {"done"}
     assert (estimate.trainings, estimate.bytes_left, estimate.holds_run) == ((), 0, True)
@@ -169,14 +195,14 @@ def test_nothing_is_written_and_no_lock_is_needed(tiny_folder, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_a_folder_that_holds_no_run_and_damage_are_refused_as_a_run_refuses_them(tiny_folder, tmp_path):
-    experiment, run = two_sources(tiny_folder), tmp_path / "run"
+def test_a_folder_that_holds_no_run_and_damage_are_refused_as_a_run_refuses_them(backbone, finished, tmp_path):
+    experiment, run = two_sources(backbone), tmp_path / "run"
     run.mkdir()
-    (run / "letter.txt").write_text("dear")
+    (run / "letter.txt").write_text("dear", encoding="utf-8")
     with pytest.raises(CheckpointError, match="holds files but no run"):
         looked_at(experiment, run)
-    (run / "letter.txt").unlink()
-    run_experiment(experiment, run)
+    shutil.rmtree(run)
+    shutil.copytree(finished, run)
     (run / "seed-1/source/prompt.safetensors").unlink()
     with pytest.raises(CheckpointError, match=r"source/prompt\.safetensors is missing"):
         looked_at(experiment, run)
@@ -195,9 +221,8 @@ def test_without_measuring_nothing_runs_through_the_model(tiny_folder, tmp_path,
     assert estimate.bytes > 0
 
 
-def test_there_are_stand_ins_for_every_method_and_they_have_the_shapes_of_the_real_ones(tiny_folder, tmp_path):
-    experiment, run = with_all_methods(two_sources(tiny_folder)), tmp_path / "run"
-    run_experiment(experiment, run)
+def test_there_are_stand_ins_for_every_method_and_they_have_the_shapes_of_the_real_ones(backbone, run_of_every_method):
+    experiment, run = every_method(backbone), run_of_every_method
     stages = plan_stages(experiment)
     inputs = load_inputs(experiment, stages, SILENT)
     nodes = build_graph(inputs, experiment.seeds, stages)
@@ -287,17 +312,17 @@ def test_a_joint_training_is_cut_where_a_stage_ends(tiny_folder):
     assert set(kinds.values()) == {2}, "stages that differ in their seed alone are one kind of work"
 
 
-@pytest.mark.parametrize("every_method", [False, True])
-def test_the_disk_is_estimated_within_30_per_cent(tiny_folder, tmp_path, every_method):
-    experiment, run = two_sources(tiny_folder, data={"max_test": 60}), tmp_path / "run"
-    if every_method:
-        experiment = with_all_methods(experiment, shots=(6,))
+@pytest.mark.parametrize("methods", ["two methods", "every method"])
+def test_the_disk_is_estimated_within_30_per_cent(backbone, run_of_every_method, tmp_path, methods):
+    if methods == "every method":
+        experiment, run = every_method(backbone), run_of_every_method
     else:
-        experiment = replace(experiment, seeds=(1, 2))
-    estimate = looked_at(experiment, run)
+        experiment, run = two_sources(backbone, data={"max_test": 60}, seeds=[1, 2]), tmp_path / "run"
+        run_experiment(experiment, run)
+        write_report(run)
+    estimate = looked_at(experiment, tmp_path / "new")
     assert estimate.bytes_left == estimate.bytes
-    run_experiment(experiment, run)
-    write_report(run)
+    assert estimate.stages
     size = sum(p.stat().st_size for p in run.rglob("*") if p.is_file() and not p.name.startswith(".lock"))
     assert estimate.bytes == pytest.approx(size, rel=0.3)
     for each in estimate.stages:

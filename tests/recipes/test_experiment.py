@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import build_tiny_model
+from conftest import build_tiny_model, save_tiny
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError, ConfigError, DataError, TrainingError, UnknownNameError
 from multiprompt.evaluation.results import read_results
@@ -28,7 +28,9 @@ def test_text_is_written_from_data_with_beams_and_scored_by_subsets(tiny_folder,
     def write(folder: str, **splits: list[dict]) -> None:
         (tmp_path / "nlg" / folder).mkdir(parents=True)
         for split, rows in splits.items():
-            (tmp_path / "nlg" / folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            (tmp_path / "nlg" / folder / f"{split}.jsonl").write_text(
+                "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+            )
 
     meals = [{"meaning_representation": f"name[A{n // 2}]", "human_reference": f"text {n}"} for n in range(8)]
     write("e2e_nlg", train=meals, validation=meals, test=meals[:6])
@@ -58,7 +60,9 @@ def test_text_is_written_from_data_with_beams_and_scored_by_subsets(tiny_folder,
     # errors per word of reference: the whole lies between its parts
     parts = sorted(webnlg.metrics[f"ter/{part}"] for part in ("seen", "unseen"))
     assert parts[0] <= webnlg.metrics["ter"] <= parts[1]
-    predictions = (tmp_path / "run" / "seed-1" / "target-e2e-prompt_tuning-all" / "predictions-e2e.jsonl").read_text()
+    predictions = (tmp_path / "run" / "seed-1" / "target-e2e-prompt_tuning-all" / "predictions-e2e.jsonl").read_text(
+        encoding="utf-8"
+    )
     rows = [json.loads(line) for line in predictions.splitlines()]
     assert [(row["row"], row["references"]) for row in rows[:2]] == [
         ("test:0", ["text 0", "text 1"]),
@@ -72,11 +76,31 @@ def test_epochs_are_those_of_the_paper():
     assert target_epochs([TASKS["e2e"]], [5]) == target_epochs([TASKS["webnlg"]], [5]) == 10
 
 
-def test_a_run_leaves_everything_that_it_says(tiny_folder, tmp_path):
-    experiment, folder = small_experiment(tiny_folder), tmp_path / "run"
-    run_experiment(experiment, folder)
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory) -> Path:
+    return save_tiny(tmp_path_factory.mktemp("backbone"))
+
+
+@pytest.fixture(scope="module")
+def finished(backbone, tmp_path_factory) -> Path:
+    """A finished run of the whole method, which tests read."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    run_experiment(small_experiment(backbone), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_after_the_other(backbone, tmp_path_factory) -> Path:
+    """The same, without joint passes."""
+    folder = tmp_path_factory.mktemp("one-after-the-other") / "run"
+    run_experiment(small_experiment(backbone, together=False), folder)
+    return folder
+
+
+def test_a_run_leaves_everything_that_it_says(backbone, finished):
+    experiment, folder = small_experiment(backbone), finished
     assert load_experiment(folder / "config.yaml") == experiment
-    environment = json.loads((folder / "environment.json").read_text())
+    environment = json.loads((folder / "environment.json").read_text(encoding="utf-8"))
     assert environment["packages"]["torch"] == torch.__version__.partition("+")[0] or torch.__version__
     assert set(environment["data"]) == {"mini-sst2", "mini-qqp", "mini-squad", "mini-rte", "mini-boolq"}
     stages = sorted(path.name for path in (folder / "seed-1").iterdir())
@@ -106,20 +130,21 @@ def test_a_run_leaves_everything_that_it_says(tiny_folder, tmp_path):
     for score in scores:
         assert score.n == 8
         assert score.interval[0] <= score.value <= score.interval[1]
-    log = (folder / "seed-1" / "source" / "log.jsonl").read_text().splitlines()
+    log = (folder / "seed-1" / "source" / "log.jsonl").read_text(encoding="utf-8").splitlines()
     losses = [record for record in map(json.loads, log) if "loss" in record]
     assert [record["step"] for record in losses] == [1, 2, 3, 4]
     assert list(losses[0]["terms"]) == ["task", "logits", "encoder states", "decoder states"]
     assert set(losses[0]["tasks"]) <= set(experiment.source.tasks)
     assert not list(folder.rglob("checkpoint.safetensors"))
-    predictions = (folder / "seed-1" / "source" / "predictions-mini-squad.jsonl").read_text().splitlines()
+    predictions = (
+        (folder / "seed-1" / "source" / "predictions-mini-squad.jsonl").read_text(encoding="utf-8").splitlines()
+    )
     assert len(predictions) == 8
 
 
-def test_the_merged_prompt_is_the_product(tiny_folder, tmp_path):
-    run_experiment(small_experiment(tiny_folder), tmp_path / "run")
+def test_the_merged_prompt_is_the_product(finished):
     for stage, tasks in (("source", 3), ("target-mini-rte-mpt-all", 1)):
-        folder = tmp_path / "run" / "seed-1" / stage
+        folder = finished / "seed-1" / stage
         stored, merged = (
             load_prompt(folder / "prompt.safetensors"),
             load_prompt(folder / "merged.safetensors"),
@@ -131,12 +156,11 @@ def test_the_merged_prompt_is_the_product(tiny_folder, tmp_path):
 
 
 @pytest.mark.parametrize(("kills", "together"), [((2, 5, 9), False), ((4, 8, 1, 3, 2, 2, 7), False), ((2, 3, 4), True)])
-def test_a_run_that_is_killed_again_and_again_ends_bitwise_the_same(tiny_folder, tmp_path, kills, together):
+def test_a_run_that_is_killed_again_and_again_ends_bitwise_the_same(request, backbone, tmp_path, kills, together):
     # One after the other teachers take steps 1 to 12, the source 13 to 16, the targets the rest. Side by side they take
     # 4 steps, and runs that are killed before any of them ends go through the same joint passes again.
-    experiment = small_experiment(tiny_folder, together=together)
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run_experiment(experiment, whole)
+    experiment = small_experiment(backbone, together=together)
+    whole, killed = request.getfixturevalue("finished" if together else "one_after_the_other"), tmp_path / "killed"
     for number, kill in enumerate(kills):
         with pytest.raises(Killed):
             run_experiment(experiment, killed, resume=number > 0, progress=KillAt(kill))
@@ -164,20 +188,19 @@ def test_a_folder_that_holds_a_run_or_something_else_is_refused_and_left_alone(t
         assert torch.equal(tensor, before[name])
     other = tmp_path / "other"
     other.mkdir()
-    (other / "thesis.txt").write_text("precious")
+    (other / "thesis.txt").write_text("precious", encoding="utf-8")
     with pytest.raises(CheckpointError, match="holds files but no run"):
         run_experiment(experiment, other)
 
 
-def test_a_stored_prompt_can_be_the_source(tiny_folder, tmp_path):
-    run_experiment(small_experiment(tiny_folder), tmp_path / "one")
-    source = tmp_path / "one" / "seed-1" / "source" / "prompt.safetensors"
-    values = small_experiment(tiny_folder, source=None, targets={"source_prompt": str(source), "methods": {"mpt": {}}})
+def test_a_stored_prompt_can_be_the_source(backbone, finished, tmp_path):
+    source = finished / "seed-1" / "source" / "prompt.safetensors"
+    values = small_experiment(backbone, source=None, targets={"source_prompt": str(source), "methods": {"mpt": {}}})
     run_experiment(values, tmp_path / "two")
     names = [
         f"seed-1/target-{task}-mpt-all/prompt.safetensors/{t}" for task in ("mini-rte",) for t in ("shared", "u.0")
     ]
-    one, two = stored_tensors(tmp_path / "one"), stored_tensors(tmp_path / "two")
+    one, two = stored_tensors(finished), stored_tensors(tmp_path / "two")
     for name in names:
         assert torch.equal(one[name], two[name])
 
@@ -220,7 +243,7 @@ def test_group_few_shot_and_ablations(tiny_folder, tmp_path):
 
 def tasks_of_the_steps(folder: Path) -> list[set[str]]:
     """The tasks in the batch of every step."""
-    records = map(json.loads, (folder / "log.jsonl").read_text().splitlines())
+    records = map(json.loads, (folder / "log.jsonl").read_text(encoding="utf-8").splitlines())
     return [set(record["tasks"]) for record in records if "loss" in record]
 
 
@@ -279,14 +302,15 @@ def test_the_start_of_a_target():
     assert torch.equal(source.shared, shared), "the source must not change"
 
 
-def test_using_a_run(tiny_folder, tmp_path):
-    folder = tmp_path / "run"
-    run_experiment(small_experiment(tiny_folder), folder)
+def test_using_a_run(finished, tmp_path):
+    folder = finished
     stored = {(s.task, s.method): s.value for s in read_results(folder / "results.json")[1]}
     again = {(s.task, s.method): s.value for s in evaluate_run(folder)}
     assert again == stored
     assert {s.task for s in evaluate_run(folder, tasks=["mini-rte"])} == {"mini-rte"}
-    lines = (folder / "seed-1/target-mini-rte-mpt-all/predictions-mini-rte.jsonl").read_text().splitlines()
+    lines = (
+        (folder / "seed-1/target-mini-rte-mpt-all/predictions-mini-rte.jsonl").read_text(encoding="utf-8").splitlines()
+    )
     from multiprompt.data import load_task_data
 
     texts = [example.source for example in load_task_data(TASKS["mini-rte"], max_test=8).test]
@@ -345,7 +369,7 @@ def test_questions_are_judged_as_a_whole(tiny_folder, tmp_path):
             | {"idx": {"paragraph": 0, "question": n // 3, "answer": n}}
             for n in range(24)
         ]
-        (rows / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        (rows / f"{split}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     experiment = small_experiment(
         tiny_folder,
         data={"location": str(tmp_path / "data"), "max_test": 12},
@@ -357,7 +381,9 @@ def test_questions_are_judged_as_a_whole(tiny_folder, tmp_path):
     target = scores[-1]
     assert (target.task, target.method, target.metric) == ("multirc", "fine_tuning", "f1")
     folder = tmp_path / "run" / "seed-1" / "target-multirc-fine_tuning-all"
-    answers = [json.loads(line) for line in (folder / "predictions-multirc.jsonl").read_text().splitlines()]
+    answers = [
+        json.loads(line) for line in (folder / "predictions-multirc.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
     right: dict[str, bool] = {}
     for answer in answers:
         question = f"paragraph 0, question {int(answer['row'].split(':')[1]) // 3}"

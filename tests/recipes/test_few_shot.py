@@ -141,7 +141,9 @@ def test_results_from_before_there_were_draws_go_on(tiny_folder, tmp_path):
     folder = tmp_path / "run"
     experiment = few_shot(tiny_folder, draws=1, methods={"prompt_tuning": {}})
     run_experiment(experiment, folder)
-    for path in (folder / "seed-1").glob("*/result.json"):
+    paths = list((folder / "seed-1").glob("*/result.json"))
+    assert len(paths) >= 2
+    for path in paths:
         record = read_json(path)
         for score in record["scores"]:
             del score["draw"], score["selection"]
@@ -179,7 +181,7 @@ def test_a_group_draws_for_every_task(tiny_folder):
 
 
 def recipe(name: str) -> dict:
-    return yaml.safe_load(recipe_path(name).read_text())
+    return yaml.safe_load(recipe_path(name).read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", ["few-shot", "group"])

@@ -26,7 +26,7 @@ def failing(backbone: Path):
 
 
 def rules(folder: Path, stage: str) -> list[str]:
-    records = map(json.loads, (folder / "seed-1" / stage / "log.jsonl").read_text().splitlines())
+    records = map(json.loads, (folder / "seed-1" / stage / "log.jsonl").read_text(encoding="utf-8").splitlines())
     return [record["finding"]["rule"] for record in records if "finding" in record]
 
 
@@ -42,7 +42,7 @@ def test_a_target_that_collapses_is_noticed_everywhere(tiny_folder, tmp_path):
     assert list(noticed([read_run(folder)])) == [*OF_ANSWERS[:2], "dead prompt", OF_ANSWERS[2]]
     write_report(folder)
     for name in ("report.html", "report.md"):
-        text = (folder / name).read_text()
+        text = (folder / name).read_text(encoding="utf-8")
         assert "Is it learning?" in text
         assert "100 % of the answers are" in text
         assert "no trained tensor has moved" in text
@@ -97,9 +97,11 @@ def test_a_training_that_learns_gives_no_finding(tmp_path):
     run = read_run(folder)
     assert run.scores[0].interval[0] > run.scores[0].majority
     assert noticed([run]) == {}
-    assert "finding" not in (folder / "seed-1" / "target-mini-wsc-prompt_tuning-all" / "log.jsonl").read_text()
+    assert "finding" not in (folder / "seed-1" / "target-mini-wsc-prompt_tuning-all" / "log.jsonl").read_text(
+        encoding="utf-8"
+    )
     assert not listener.said("try")
-    page = write_report(folder).read_text()
+    page = write_report(folder).read_text(encoding="utf-8")
     assert "Nothing noticed. Checked: constant predictions, no better than the majority, dead prompt, invalid" in page
 
 
@@ -108,7 +110,10 @@ def test_a_training_on_several_tasks_logs_their_shares(tiny_folder, tmp_path):
     targets = {"tasks": ["mini-rte", "mini-boolq"], "methods": {"mpt": {}, "fine_tuning": {}}, "group": True}
     run_experiment(small_experiment(tiny_folder, targets=targets), folder)
     logs = {
-        stage: [json.loads(line) for line in (folder / "seed-1" / stage / "log.jsonl").read_text().splitlines()]
+        stage: [
+            json.loads(line)
+            for line in (folder / "seed-1" / stage / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         for stage in ("source", "target-group-mpt-all", "target-group-fine_tuning-all", "teacher-mini-qqp")
     }
     for stage, own in (("source", 3), ("target-group-mpt-all", 2), ("target-group-fine_tuning-all", 2)):
@@ -117,6 +122,6 @@ def test_a_training_on_several_tasks_logs_their_shares(tiny_folder, tmp_path):
         assert sum(record["examples"].values()) == 6
         assert ("gradients" in record) == ("fine_tuning" not in stage), "there are no factors"
     assert "examples" not in logs["teacher-mini-qqp"][0]
-    table = write_report(folder).with_suffix(".md").read_text()
+    table = write_report(folder).with_suffix(".md").read_text(encoding="utf-8")
     assert "| task | by the mixing rates | of the examples |" in table
     assert "Shares of the tasks, target-group-mpt-all" in table

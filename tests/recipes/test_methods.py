@@ -87,7 +87,10 @@ def test_every_method_is_trained_scored_and_used_again(run):
             continue
         group = run.name == "group" and score.method in GROUPED
         stage = run / "seed-1" / f"target-{'group' if group else score.task}-{score.method}-{score.shots}"
-        stored = [json.loads(line) for line in (stage / f"predictions-{score.task}.jsonl").read_text().splitlines()]
+        stored = [
+            json.loads(line)
+            for line in (stage / f"predictions-{score.task}.jsonl").read_text(encoding="utf-8").splitlines()
+        ]
         texts = [example.source for example in load_task_data(TASKS[score.task], max_test=4).test]
         assert predict(run, score.task, texts, method=score.method) == [each["prediction"] for each in stored]
 
@@ -95,7 +98,9 @@ def test_every_method_is_trained_scored_and_used_again(run):
 def test_a_stage_stores_what_it_trained_and_nothing_else(run):
     parameters = {(s.task, s.method): s.parameters for s in read_results(run / "results.json")[1]}
     backbone = sum(parameter.numel() for parameter in build_tiny_model().parameters())
-    for stage in (run / "seed-1").iterdir():
+    stages = list((run / "seed-1").iterdir())
+    assert len(stages) >= len(SOURCES) + len(METHODS)
+    for stage in stages:
         files = sorted(path.name for path in stage.iterdir() if path.suffix == ".safetensors")
         assert files in (["merged.safetensors", "prompt.safetensors"], ["method.safetensors"]), stage.name
         record = read_json(stage / "result.json")["scores"]

@@ -79,7 +79,7 @@ def test_mpt_on_other_widths_and_lengths(backbone, length, expected):
 
 
 def test_the_table_of_the_documentation_is_what_is_counted():
-    table = (Path(__file__).parents[2] / "docs" / "methods.md").read_text()
+    table = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ((?:`\w+`(?:, )?)+)(\*?) \| ([\d,]+) \|", table, re.MULTILINE)
     told = {
         (name, 8 if star else 1): int(number.replace(",", ""))

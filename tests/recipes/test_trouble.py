@@ -39,6 +39,14 @@ def one_stage(backbone: Path):
     return small_experiment(backbone, source=None, targets=targets)
 
 
+@pytest.fixture(scope="module")
+def finished(backbone, tmp_path_factory) -> Path:
+    """A finished run of one stage, of which tests take a copy."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    run_experiment(one_stage(backbone), folder)
+    return folder
+
+
 def three_stages(backbone: Path):
     sources = {"tasks": ["mini-sst2", "mini-qqp"], "distillation": {"kind": "none"}}
     return small_experiment(
@@ -101,7 +109,7 @@ def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
         "import sys, time\nfrom pathlib import Path\nfrom multiprompt.recipes.run_folder import only_process\n"
         "with only_process(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, encoding="utf-8")
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "held\n"
@@ -156,14 +164,15 @@ def flip(path: Path) -> None:
         ("predictions-mini-rte.jsonl", shorten, "predictions-mini-rte.jsonl is not as it was written"),
         ("log.jsonl", Path.unlink, "log.jsonl is missing"),
         ("result.json", shorten, "result.json cannot be read as JSON"),
-        ("result.json", lambda path: path.write_text("{}"), "result.json is damaged"),
-        ("result.json", lambda path: path.write_text("3"), "result.json is damaged"),
+        ("result.json", lambda path: path.write_text("{}", encoding="utf-8"), "result.json is damaged"),
+        ("result.json", lambda path: path.write_text("3", encoding="utf-8"), "result.json is damaged"),
     ],
 )
-def test_a_finished_stage_that_was_edited_is_named_and_made_again_once_it_is_away(backbone, tmp_path, name, edit, says):
-    folder, experiment = tmp_path / "run", one_stage(backbone)
-    run_experiment(experiment, folder)
-    expected = {key: tensor.clone() for key, tensor in stored_tensors(folder).items()}  # not a map of the file
+def test_a_finished_stage_that_was_edited_is_named_and_made_again_once_it_is_away(
+    backbone, finished, tmp_path, name, edit, says
+):
+    folder, experiment = shutil.copytree(finished, tmp_path / "run"), one_stage(backbone)
+    expected = stored_tensors(finished)
     edit(folder / STAGE / name)
     for use in (lambda: run_experiment(experiment, folder, resume=True), lambda: evaluate_run(folder)):
         with pytest.raises(CheckpointError) as caught:
@@ -205,7 +214,7 @@ def test_a_half_trained_stage_that_was_edited(backbone, tmp_path, name, content,
     folder, experiment = tmp_path / "run", one_stage(backbone)
     with pytest.raises(Killed):
         run_experiment(experiment, folder, progress=KillAt(2))
-    (folder / STAGE / name).write_text(content)
+    (folder / STAGE / name).write_text(content, encoding="utf-8")
     with pytest.raises(CheckpointError, match=says):
         run_experiment(experiment, folder, resume=True)
     (folder / STAGE / name).unlink()
@@ -288,9 +297,10 @@ def assert_same(folder: Path, whole: Path) -> None:
     assert not list(folder.rglob("checkpoint.safetensors"))
     leftovers = {path.name for path in folder.rglob(".*")}
     assert leftovers == {".lock"}
-    logs = [path.relative_to(folder) for path in sorted(folder.rglob("log.jsonl"))]
+    logs = [path.relative_to(whole) for path in sorted(whole.rglob("log.jsonl"))]
+    assert logs
     for log in logs:
-        lines = [len((f / log).read_text().splitlines()) for f in (folder, whole)]
+        lines = [len((f / log).read_text(encoding="utf-8").splitlines()) for f in (folder, whole)]
         assert lines[0] == lines[1], log
 
 
@@ -343,4 +353,4 @@ def test_a_log_that_ends_within_a_character_is_cut(tmp_path):
     path = tmp_path / "log.jsonl"
     path.write_bytes('{"step": 1}\n{"step": 2, "tasks": {"ü'.encode()[:-1])
     JsonLog(path).cut(5)
-    assert path.read_text() == '{"step": 1}\n'
+    assert path.read_text(encoding="utf-8") == '{"step": 1}\n'

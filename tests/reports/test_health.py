@@ -27,7 +27,7 @@ def run(tmp_path):
 
 
 def section(run: Path) -> str:
-    page = write_report(run).read_text()
+    page = write_report(run).read_text(encoding="utf-8")
     return page[page.index("<h2>Is it learning?") : page.index("<h2>Training")]
 
 
@@ -61,7 +61,7 @@ def test_logs_of_earlier_releases_are_asked_what_they_can_tell(run):
 def test_nothing_noticed(run):
     write_results(run / "results.json", "x", [s for s in fake_scores() if s.task != "mini-cola"])
     assert "Nothing noticed. Checked: dead prompt, invalid answers." in section(run)
-    markdown = (run / "report.md").read_text()
+    markdown = (run / "report.md").read_text(encoding="utf-8")
     assert "## Is it learning?\n\nNothing noticed. Checked: dead prompt, invalid answers.\n" in markdown
 
 
@@ -76,7 +76,7 @@ def test_seeds_are_put_together_and_advice_is_given_once(run):
     assert f"<summary>constant predictions: {STAGE}</summary>" in shown
     assert shown.count(one.advice) == 1
     assert shown.count("<details>") == len(found), "all else is folded away"
-    assert f"### constant predictions\n\n{one.advice}\n\n- {STAGE}" in (run / "report.md").read_text()
+    assert f"### constant predictions\n\n{one.advice}\n\n- {STAGE}" in (run / "report.md").read_text(encoding="utf-8")
 
 
 def test_draws_are_counted(run):
@@ -104,7 +104,11 @@ def test_a_value_that_is_not_above_the_majority(run):
 def test_findings_in_the_log_are_passed_over_and_worked_out_again(run):
     path = run / "seed-1" / "source" / "log.jsonl"
     before = read_run(run)
-    path.write_text(path.read_text() + '{"step": 600, "finding": {"rule": "starved task", "where": "", "what": "x"}}\n')
+    path.write_text(
+        path.read_text(encoding="utf-8")
+        + '{"step": 600, "finding": {"rule": "starved task", "where": "", "what": "x"}}\n',
+        encoding="utf-8",
+    )
     after = read_run(run)
     assert after.stages == before.stages
     assert noticed([after]) == noticed([before])
@@ -120,7 +124,7 @@ def test_several_runs_are_named(run, tmp_path):
 def test_an_unfinished_stage_is_asked_about_its_log_alone(tmp_path):
     folder = write_fake_run(tmp_path / "begun", finished=False)
     assert checked([read_run(folder)]) == [Rule.DEAD]
-    assert "Nothing noticed. Checked: dead prompt." in write_report(folder).read_text()
+    assert "Nothing noticed. Checked: dead prompt." in write_report(folder).read_text(encoding="utf-8")
     records = [{"step": 10 * i, "loss": 1.0, "gradient_norm": 0.0} for i in range(1, 9)]
     path = folder / "seed-1" / "teacher-mini-sst2" / "log.jsonl"
     write_text(path, "".join(json.dumps(record) + "\n" for record in records))
@@ -130,7 +134,7 @@ def test_an_unfinished_stage_is_asked_about_its_log_alone(tmp_path):
 def test_a_run_that_has_not_begun_has_no_such_section(tmp_path):
     folder = write_fake_run(tmp_path / "begun", finished=False)
     (folder / "seed-1" / "teacher-mini-sst2" / "log.jsonl").unlink()
-    assert "Is it learning?" not in write_report(folder).read_text()
+    assert "Is it learning?" not in write_report(folder).read_text(encoding="utf-8")
 
 
 def test_shares_of_tasks_and_terms(run):

@@ -17,6 +17,7 @@ from multiprompt.recipes.stage_options import stage_options
 from multiprompt.studies import SCALES, experiments_of, load_study, study_names
 from multiprompt.studies.cost import costs_of
 from multiprompt.tasks import TASKS
+from studies.shipped import shipped
 
 PLANNED = {
     "mini/table1/single": (5, 78, 12_480),
@@ -173,7 +174,7 @@ def runs() -> dict[str, Experiment]:
         f"{scale}/{name}/{run}": experiment
         for scale in SCALES
         for name in study_names(scale)
-        for run, experiment in experiments_of(name, load_study(name, scale), scale).items()
+        for run, experiment in shipped(name, scale).items()
     }
 
 

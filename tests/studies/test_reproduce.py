@@ -37,11 +37,11 @@ def test_a_table_from_one_command(made):
     folder, output = made
     assert "Four unseen tasks" in output
     assert "What holds" in output
-    page = (folder / "table6" / "report.html").read_text()
+    page = (folder / "table6" / "report.html").read_text(encoding="utf-8")
     assert page.count("<table>") >= 3
     assert "http" not in re.sub(r"http://www.w3.org", "", page)  # nothing to load
     assert "Not finished" not in page
-    rows = list(csv.DictReader((folder / "table6" / "report.csv").read_text().splitlines()))
+    rows = list(csv.DictReader((folder / "table6" / "report.csv").read_text(encoding="utf-8").splitlines()))
     assert len(rows) == 2 * 4 * 5  # all rows and 32, four variants, four tasks and their mean
     for row in rows:
         assert float(row["low"]) <= float(row["value"]) <= float(row["high"])
@@ -49,7 +49,7 @@ def test_a_table_from_one_command(made):
     mean = next(row for row in rows if row["row"] == "both" and row["column"] == "average")
     tasks = [row for row in rows if (row["table"], row["row"]) == (mean["table"], "both") and row is not mean]
     assert float(mean["value"]) == pytest.approx(sum(float(row["value"]) for row in tasks) / 4)
-    assert "| neither |" in (folder / "table6" / "report.md").read_text()
+    assert "| neither |" in (folder / "table6" / "report.md").read_text(encoding="utf-8")
 
 
 def test_what_runs_share_is_done_once(made):
@@ -86,7 +86,7 @@ def test_an_unfinished_study_says_what_is_missing(made, tmp_path):
     assert shown.missing == ("table6/decomposition: not begun", "table6/distillation: not begun")
     out = tmp_path / "out" / "report.html"
     write_study_report(["table6"], "mini", tmp_path, out)
-    page = out.read_text()
+    page = out.read_text(encoding="utf-8")
     assert "Not finished." in page
     claims = next(table for table in shown.tables if table.caption == "What holds")
     assert [row[1].text for row in claims.rows[:2]] == ["–", "–"]
@@ -138,5 +138,5 @@ def test_figures_are_drawn_on_the_page_and_told_in_the_markdown(made, tmp_path):
     (tmp_path / "figure5").mkdir()
     (tmp_path / "figure5" / "l20").symlink_to(folder / "table6" / "both")
     write_study_report(["figure5"], "mini", tmp_path, tmp_path / "report.html")
-    (said,) = re.findall(r"<desc>(MPT, 20: .*)</desc>", (tmp_path / "report.html").read_text())
-    assert f"(drawn on the page): {said}." in (tmp_path / "report.md").read_text()
+    (said,) = re.findall(r"<desc>(MPT, 20: .*)</desc>", (tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert f"(drawn on the page): {said}." in (tmp_path / "report.md").read_text(encoding="utf-8")

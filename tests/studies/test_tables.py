@@ -184,7 +184,7 @@ def test_every_shipped_study_can_be_shown_before_it_is_run(tmp_path):
 
     for scale in SCALES:
         write_study_report(study_names(scale), scale, tmp_path, tmp_path / f"{scale}.html")
-        page = (tmp_path / f"{scale}.html").read_text()
+        page = (tmp_path / f"{scale}.html").read_text(encoding="utf-8")
         for name in study_names(scale):
             assert f'<section id="{name}">' in page
             assert load_study(name, scale).title.split(",")[0] in page

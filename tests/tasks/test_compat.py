@@ -41,7 +41,7 @@ def test_a_loaded_task_carries_the_note(tiny_backbone, tmp_path):
     folder.mkdir(parents=True)
     row = '{"sentence": "a _ b", "option1": "c", "option2": "d", "answer": "1"}\n'
     for split in ("train", "validation"):
-        (folder / f"{split}.jsonl").write_text(row * 4)
+        (folder / f"{split}.jsonl").write_text(row * 4, encoding="utf-8")
     ours = load_task("winogrande", tiny_backbone, DataOptions(location=str(tmp_path)))
     theirs = load_task("winogrande", tiny_backbone, DataOptions(location=str(tmp_path), compat="attempt"))
     assert theirs.data.test[0].source == "winogrande sentence: a _ b option0: c option1: c"

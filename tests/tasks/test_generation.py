@@ -25,7 +25,7 @@ def write(folder: Path, task: Task, **splits: list[dict[str, Any]]) -> None:
     directory = folder / task.folder
     directory.mkdir(parents=True, exist_ok=True)
     for split, rows in splits.items():
-        (directory / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        (directory / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def restaurant(name: str, text: str) -> dict[str, str]:

@@ -82,7 +82,8 @@ def test_toml_says_the_same(tmp_path: Path) -> None:
     toml = tmp_path / "task.toml"
     toml.write_text(
         'name = "reviews"\nsource = "sentence: {text}"\nlabel = {column = "stars", words = {1 = "bad", 5 = "good"}}\n'
-        'split = {kind = "train-only", dev_rows = 5, test_rows = 8}\nfiles = {train = "reviews.csv"}\n'
+        'split = {kind = "train-only", dev_rows = 5, test_rows = 8}\nfiles = {train = "reviews.csv"}\n',
+        encoding="utf-8",
     )
     one, other = (load_task_data(make_task(load_task_file(each))) for each in (path, toml))
     assert (one.train, one.fingerprint) == (other.train, other.fingerprint)
@@ -284,17 +285,17 @@ def test_one_problem(changes: dict[str, Any], problem: str, tmp_path: Path) -> N
 )
 def test_files_that_hold_no_task(name: str, text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
-        (tmp_path / name).write_text(text)
+        (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         load_task_file(tmp_path / name)
 
 
 def test_wrong_rows_name_file_line_and_column(tmp_path: Path) -> None:
     path = write_task(tmp_path)
-    (tmp_path / "reviews.csv").write_text('text,stars\n"two\nlines",5\nfine,3\n')
+    (tmp_path / "reviews.csv").write_text('text,stars\n"two\nlines",5\nfine,3\n', encoding="utf-8")
     with pytest.raises(DataError, match=r"reviews\.csv, line 4: column 'stars' is '3'; expected 1 or 5 "):
         load_task_data(make_task(load_task_file(path)))
-    (tmp_path / "reviews.csv").write_text("txt,stars\nfine,1\nfine,1\nfine,1\n")
+    (tmp_path / "reviews.csv").write_text("txt,stars\nfine,1\nfine,1\nfine,1\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"reviews\.csv, line \d: column 'text' is missing; task 'reviews' needs text"):
         load_task_data(make_task(load_task_file(path)))
 
@@ -313,7 +314,7 @@ def write_experiment(folder: Path, backbone: Path, **changes: Any) -> Path:
             "training": {"steps": 2, "batch_size": 4},
         },
     }
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(values | changes))
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(values | changes), encoding="utf-8")
     return folder / "experiment.yaml"
 
 
@@ -331,7 +332,7 @@ def test_paths_are_relative_to_the_experiment_and_those_of_overrides_to_the_curr
     changed = load_experiment(path, ["targets.tasks=[other.yml, reviews, mini-rte]"])
     assert changed.targets is not None
     assert (changed.targets.tasks, list(changed.tasks)) == (("other", "reviews", "mini-rte"), ["reviews", "other"])
-    (tmp_path / "resolved.yaml").write_text(to_yaml(experiment))
+    (tmp_path / "resolved.yaml").write_text(to_yaml(experiment), encoding="utf-8")
     assert load_experiment(tmp_path / "resolved.yaml") == experiment
     assert build_experiment(to_plain(experiment)) == experiment
 
@@ -355,7 +356,9 @@ def test_a_run_holds_all_that_it_needs(tiny_folder: Path, tmp_path: Path) -> Non
     assert (score.task, score.n) == ("reviews", 8)
 
     # A file that is changed, or gone, changes nothing for a run that was made with it.
-    task.write_text(task.read_text().replace("bad", "worse").replace("sentence: ", ""))
+    task.write_text(
+        task.read_text(encoding="utf-8").replace("bad", "worse").replace("sentence: ", ""), encoding="utf-8"
+    )
     (again,) = evaluate_run(folder)
     assert (again.metrics, again.fingerprint) == (score.metrics, score.fingerprint)
     task.unlink()
@@ -370,11 +373,11 @@ def test_a_stage_depends_on_the_texts_of_its_task(tiny_folder: Path, tmp_path: P
     def identity(name: str) -> str:
         run_experiment(load_experiment(path), tmp_path / name)
         result = tmp_path / name / "seed-42" / "target-reviews-prompt_tuning-all" / "result.json"
-        return json.loads(result.read_text())["identity"]
+        return json.loads(result.read_text(encoding="utf-8"))["identity"]
 
     first = identity("one")
     assert identity("same") == first
-    task.write_text(task.read_text().replace("sentence: ", "review: "))
+    task.write_text(task.read_text(encoding="utf-8").replace("sentence: ", "review: "), encoding="utf-8")
     assert identity("other") != first
 
 
@@ -383,12 +386,12 @@ def test_rows_that_change_make_a_stage_anew_and_set_the_old_one_aside(tiny_folde
     experiment, folder = load_experiment(write_experiment(tmp_path, tiny_folder)), tmp_path / "run"
     run_experiment(experiment, folder)
     rows = tmp_path / "tasks" / "reviews.csv"
-    before = rows.read_text()
-    rows.write_text(before.replace("soup", "salad"))
+    before = rows.read_text(encoding="utf-8")
+    rows.write_text(before.replace("soup", "salad"), encoding="utf-8")
     run_experiment(experiment, folder, resume=True)
     prints = [score.fingerprint for score in read_results(folder / "results.json")[1]]
     assert len(list((folder / "set-aside" / "seed-42").iterdir())) == 1
-    rows.write_text(before)
+    rows.write_text(before, encoding="utf-8")
     run_experiment(experiment, folder, resume=True)
     assert [score.fingerprint for score in read_results(folder / "results.json")[1]] != prints
     assert len(list((folder / "set-aside" / "seed-42").iterdir())) == 1

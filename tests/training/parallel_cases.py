@@ -188,14 +188,14 @@ def main(folder: Path) -> None:
             told["went on"] = True
     except DataError as error:
         told["shared error"] = str(error)
-    (own / "told.json").write_text(json.dumps(told))
+    (own / "told.json").write_text(json.dumps(told), encoding="utf-8")
     try:
         with joined_processes() as joined:
             if joined.rank == 1:
                 os._exit(0)  # as if it were killed
             joined.barrier()
     except TrainingError as error:
-        (own / "lost.txt").write_text(str(error))
+        (own / "lost.txt").write_text(str(error), encoding="utf-8")
 
 
 if __name__ == "__main__":

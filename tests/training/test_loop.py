@@ -226,7 +226,7 @@ def test_a_killed_run_ends_with_bitwise_the_same_tensors(tiny_backbone, tmp_path
         logs = [
             [
                 {k: v for k, v in json.loads(line).items() if k != "examples_per_second"}
-                for line in file.read_text().splitlines()
+                for line in file.read_text(encoding="utf-8").splitlines()
             ]
             for file in (tmp_path / "whole" / "log.jsonl", path / "log.jsonl")
         ]

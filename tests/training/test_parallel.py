@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import psutil
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed import TCPStore
 
 from conftest import random_batch
 from multiprompt.batch import Batch
@@ -35,14 +35,8 @@ def environment(**more: str) -> dict[str, str]:
     return os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path} | more
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def assert_close_tensors(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
-    assert ours.keys() == theirs.keys()
+    assert ours.keys() == theirs.keys() != set()
     for name, tensor in theirs.items():
         difference = float((ours[name] - tensor).norm() / tensor.norm())
         assert difference <= 1e-5, f"{name}: {difference}"
@@ -52,13 +46,20 @@ def assert_close_tensors(ours: dict[str, torch.Tensor], theirs: dict[str, torch.
 def joint(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """The folders of two processes that have done all cases together, started as a launcher starts them."""
     folder = tmp_path_factory.mktemp("joint")
-    where = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(PROCESSES)}
+    # As the agent of torchrun does, this process holds the store where they meet: its port is never free for others.
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    where = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(store.port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",
+        "WORLD_SIZE": str(PROCESSES),
+    }
     started = [
         subprocess.Popen(
             [sys.executable, cases.__file__, str(folder)],
             env=environment(**where, RANK=str(rank), LOCAL_RANK=str(rank)),
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         for rank in range(PROCESSES)
     ]
@@ -67,13 +68,20 @@ def joint(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [folder / f"process-{rank}" for rank in range(PROCESSES)]
 
 
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, dict[str, torch.Tensor]]]:
+    """The same cases in one process: the folder of their logs, and the tensors of each."""
+    folder = tmp_path_factory.mktemp("single")
+    return folder, {case: cases.do(case, folder) for case in cases.CASES}
+
+
 def told(folder: Path) -> dict:
-    return json.loads((folder / "told.json").read_text())
+    return json.loads((folder / "told.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("case", cases.CASES)
-def test_two_processes_train_what_one_trains(joint, tmp_path, case):
-    alone = cases.do(case, tmp_path)
+def test_two_processes_train_what_one_trains(joint, single, case):
+    alone = single[1][case]
     first, second = (load_file(folder / f"{case}.safetensors") for folder in joint)
     assert_close_tensors(first, alone)
     assert all(torch.equal(second[name], tensor) for name, tensor in first.items()), "replicas stay equal"
@@ -86,11 +94,10 @@ def test_two_processes_train_what_one_trains(joint, tmp_path, case):
 
 
 @pytest.mark.parametrize("case", [case for case in cases.CASES if case != "together"])
-def test_the_log_is_that_of_one_process_and_written_once(joint, tmp_path, case):
-    cases.do(case, tmp_path)
+def test_the_log_is_that_of_one_process_and_written_once(joint, single, case):
     lines = [
-        [json.loads(line) for line in (folder / f"{case}.jsonl").read_text().splitlines()]
-        for folder in (tmp_path, joint[0])
+        [json.loads(line) for line in (folder / f"{case}.jsonl").read_text(encoding="utf-8").splitlines()]
+        for folder in (single[0], joint[0])
     ]
     assert not (joint[1] / f"{case}.jsonl").exists()
     assert len(lines[0]) == len(lines[1]) > cases.STEPS
@@ -127,7 +134,7 @@ def test_a_failure_in_one_process_ends_all_alike(joint):
 
 
 def test_a_process_whose_fellow_is_killed_says_so(joint):
-    message = (joint[0] / "lost.txt").read_text()
+    message = (joint[0] / "lost.txt").read_text(encoding="utf-8")
     assert message.startswith("process 0 of 2 has lost the others")
     assert message.endswith("Start all of them again with --resume")
 
@@ -189,15 +196,14 @@ def test_one_process_does_not_load_accelerate(monkeypatch):
 def launch(config: Path, out: Path, *options: str, processes: int = PROCESSES, **more: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "multiprompt"]
     if processes > 1:
-        where = ["--master_addr", "127.0.0.1", "--master_port", str(free_port())]
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes), *where]
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         command += ["-m", "multiprompt"]
     return subprocess.Popen(
         [*command, "run", str(config), "--out", str(out), *options],
         env=environment(**more),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
     )
 
@@ -213,7 +219,7 @@ def config(tiny_folder: Path, tmp_path: Path) -> Path:
     training = {"steps": 6, "batch_size": 6, "evaluate_every": 3, "checkpoint_seconds": 0.0001, "dropout": False}
     sections = {name: {"training": training} for name in ("teachers", "source", "targets")}
     path = tmp_path / "small.yaml"
-    path.write_text(to_yaml(small_experiment(tiny_folder, **sections)))
+    path.write_text(to_yaml(small_experiment(tiny_folder, **sections)), encoding="utf-8")
     return path
 
 
@@ -226,12 +232,13 @@ def assert_same_run(folder: Path, alone: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_launched_run_is_that_of_one_process(config, tmp_path):
     code, out, err = finish(launch(config, tmp_path / "two"))
     assert code == 0, err
     assert out.count("report: ") == 1
     assert err.count("teacher-mini-sst2: mini-sst2 ") == 1
-    assert json.loads((tmp_path / "two" / "environment.json").read_text())["processes_together"] == 2
+    assert json.loads((tmp_path / "two" / "environment.json").read_text(encoding="utf-8"))["processes_together"] == 2
     code, _, err = finish(launch(config, tmp_path / "one", processes=1))
     assert code == 0, err
     assert_same_run(tmp_path / "two", tmp_path / "one")
@@ -254,6 +261,7 @@ def kill_in(stage: Path, process: subprocess.Popen) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_killed_run_goes_on_with_any_number_of_processes(config, tmp_path):
     code, _, err = finish(launch(config, tmp_path / "one", processes=1))
     assert code == 0, err
@@ -267,6 +275,7 @@ def test_a_killed_run_goes_on_with_any_number_of_processes(config, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.launched
 def test_a_loss_that_is_not_finite_ends_a_launched_run_with_one_message(config, tmp_path):
     code, out, err = finish(launch(config, tmp_path / "two", "source.learning_rate=1.0e+30"))
     assert code != 0

@@ -239,7 +239,10 @@ def test_each_selects_logs_and_goes_on_as_alone(tmp_path):
         assert_same(one.method.tensors(), other.method.tensors(), one.title)
         assert report.best_step == (one.steps if one.options.select == "last" else 2)
         logs = [
-            [json.loads(line) for line in (tmp_path / folder / one.title / "log.jsonl").read_text().splitlines()]
+            [
+                json.loads(line)
+                for line in (tmp_path / folder / one.title / "log.jsonl").read_text(encoding="utf-8").splitlines()
+            ]
             for folder in ("alone", "joint")
         ]
         assert [line["step"] for line in logs[0]] == [line["step"] for line in logs[1]]
@@ -357,7 +360,9 @@ def test_long_examples_share_a_pass_with_few_others():
     for seed in range(2):
         method = method_of("prompt_tuning", SHARED_BACKBONE, seed, False)
         runs.append(Run(Training(method, Drawn(seed, 30, 1, 1000), TrainingOptions(dropout=False), 1, seed)))
-    for bundle in _bundles({run: _Sums(run) for run in runs}):
+    bundles = list(_bundles({run: _Sums(run) for run in runs}))
+    assert len(bundles) > 1
+    for bundle in bundles:
         padded = sum(len(share.batch) for _, share in bundle) * max(s.batch.input_ids.shape[1] for _, s in bundle)
         assert padded <= CPU.joint_tokens
 

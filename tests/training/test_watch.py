@@ -54,7 +54,7 @@ def training(backbone, folder: Path, rate: float = 0.1, **changes) -> Training:
 
 
 def lines(folder: Path) -> list[dict]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def test_the_log_has_what_the_rules_need(tiny_backbone, tmp_path):
