@@ -75,7 +75,8 @@ def test_a_task_of_ones_own(hub_folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(
         "name: mine\nsource: 'text: {sentence}'\nlabel: {column: label, words: ['0', '1']}\nsplit: small\n"
-        f"hub: {{path: '{hub_folder}/nyu-mll/glue/{TASKS['sst2'].hub.revision}', config: sst2}}\n"
+        f"hub: {{path: '{hub_folder}/nyu-mll/glue/{TASKS['sst2'].hub.revision}', config: sst2}}\n",
+        encoding="utf-8",
     )
     done = hub(str(path))
     assert done.exit_code == 0, done.output

@@ -37,7 +37,7 @@ def write_branch(folder: Path, configs: Mapping[str, Split], rows_of_a_file: int
             for number, start in enumerate(range(0, len(rows), rows_of_a_file)):
                 path = folder / config / split / f"{number:04d}.parquet"
                 write_parquet(path, rows[start : start + rows_of_a_file])
-    (folder / ".gitattributes").write_text("*.parquet filter=lfs\n")
+    (folder / ".gitattributes").write_text("*.parquet filter=lfs\n", encoding="utf-8")
 
 
 def write_carded(folder: Path, configs: Mapping[str, Split], described: bool = True) -> None:
@@ -52,7 +52,7 @@ def write_carded(folder: Path, configs: Mapping[str, Split], described: bool = T
         card["dataset_info"].append({"config_name": config, "splits": sizes})
     if not described:
         del card["dataset_info"]
-    (folder / "README.md").write_text(f"---\n{yaml.safe_dump(card)}---\n# A card\n")
+    (folder / "README.md").write_text(f"---\n{yaml.safe_dump(card)}---\n# A card\n", encoding="utf-8")
 
 
 def write_lines(folder: Path, splits: Split) -> None:

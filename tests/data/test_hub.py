@@ -225,7 +225,12 @@ def test_the_hub_over_http_and_then_without_it(tmp_path: Path) -> None:
     def run(address: str) -> Any:
         environment = os.environ | {"HF_ENDPOINT": address, "HF_HOME": str(tmp_path / "home"), "NO_PROXY": "127.0.0.1"}
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, check=False, timeout=100
+            [sys.executable, "-c", PROGRAM],
+            env=environment,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            timeout=100,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
