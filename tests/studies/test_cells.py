@@ -145,6 +145,9 @@ def test_another_metric_of_a_task_has_its_own_interval_and_no_baseline():
     assert ours is not None
     assert ours.interval == pytest.approx((31 - student, 31 + student), rel=1e-3)
     assert measure({"run": scores}, Choice("run", "mpt", "all", ("a",), "nist")) is None
+    reported = measure({"run": scores_of({("a", 0, 0): 68.0})}, Choice("run", "mpt", "all", ("a",), "accuracy"))
+    assert reported is not None
+    assert (reported.mean, reported.majority) == (68.0, 50.0)
 
 
 def test_of_errors_less_is_better():

@@ -77,6 +77,7 @@ def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured |
     half = math.hypot(*halves) / len(halves)
     if deviation is not None:
         half = max(half, _half_width(deviation, len(independent)))
+    majority = statistics.fmean(score.majority for score in every)
     firsts = [next(iter(task.values())) for task in tasks]
     return Measured(
         values=_by_seed(of_repeat),
@@ -85,7 +86,7 @@ def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured |
         interval=(mean - half, mean + half),
         n=sum(score.n for score in firsts),
         repeats=len(of_repeat),
-        majority=statistics.fmean(score.majority for score in every) if choice.metric is None else None,
+        majority=None if math.isnan(majority) else majority,
         invalid=max(statistics.fmean(score.invalid for score in task.values()) for task in tasks),
         parameters=max(score.parameters for score in every),
         metrics=tuple(dict.fromkeys(score.metric for score in firsts)),
@@ -111,10 +112,11 @@ def _chosen(scores: Mapping[str, Sequence[Score]], choice: Choice) -> dict[str, 
 
 def _by_metric(score: Score, metric: str | None) -> Score:
     """A score with another metric of its task as its value. Records of earlier releases have no interval for it."""
-    if metric is None:
+    if metric in (None, score.metric):
         return score
     value = score.metrics[metric]
-    return replace(score, metric=metric, value=value, interval=score.intervals.get(metric, (value, value)))
+    interval = score.intervals.get(metric, (value, value))
+    return replace(score, metric=metric, value=value, interval=interval, majority=math.nan)
 
 
 def _by_seed(of_repeat: Mapping[Repeat, float]) -> dict[int, float]:
