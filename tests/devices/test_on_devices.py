@@ -90,7 +90,7 @@ def test_the_backbone_is_that_of_transformers(device, precision, shape):
 def gradients_of(kind: str, backbone: FrozenT5) -> dict[str, Tensor]:
     """Of one step without dropout."""
     tasks = prepared(backbone)
-    start = start_of(kind, backbone, tasks, TRAINING, **VARIANTS.get(kind, [{}])[-1])
+    start = start_of(kind, backbone, TRAINING, tasks, **VARIANTS.get(kind, [{}])[-1])
     with build_method(kind, start) as method:
         batches = next(stage_training(method, start.data, TRAINING, MixingOptions(), 1, 1, Place(kind)).stream)
         step_of(run_on(method, Again(batches), clip=1e9, dropout=False))
@@ -119,7 +119,7 @@ def test_every_kind_has_the_gradients_of_the_processor(device, precision, kind):
 def test_an_interrupted_training_goes_on(device, kind, tmp_path):
     def learn(folder, kill_at: int | None) -> dict[str, Tensor]:
         backbone = backbone_on(device)
-        start = start_of(kind, backbone, prepared(backbone), TRAINING, **VARIANTS.get(kind, [{}])[-1])
+        start = start_of(kind, backbone, TRAINING, prepared(backbone), **VARIANTS.get(kind, [{}])[-1])
         with build_method(kind, start) as method:
             training = stage_training(method, start.data, TRAINING, MixingOptions(), 1, 1, Place(kind, folder))
             train(training, *([KillAt(kill_at)] if kill_at else []))
@@ -140,7 +140,7 @@ def test_an_interrupted_training_goes_on(device, kind, tmp_path):
 def test_joint_runs_are_as_alone(device):
     def trainings(backbone: FrozenT5) -> list:
         tasks = prepared(backbone)
-        start = start_of("prompt_tuning", backbone, tasks, TRAINING)
+        start = start_of("prompt_tuning", backbone, TRAINING, tasks)
         return [
             stage_training(
                 build_method("prompt_tuning", replace(start, seed=seed)),

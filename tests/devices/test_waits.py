@@ -26,7 +26,7 @@ def counts_of_a_step(kind: str, micro_batch: int | None = None) -> Counts:
     with pretended_cuda():
         backbone = tiny("cuda")
         tasks = prepared(backbone)
-        start = start_of(kind, backbone, tasks, options, **VARIANTS.get(kind, [{}])[-1])
+        start = start_of(kind, backbone, options, tasks, **VARIANTS.get(kind, [{}])[-1])
         with build_method(kind, start) as method:
             run = Run(stage_training(method, start.data, options, MixingOptions(), 1, 1, Place(kind)))
             step([run])
@@ -54,7 +54,7 @@ def test_several_runs_wait_as_often_as_one():
         tasks = prepared(backbone)
         runs = []
         for seed in range(3):
-            start = start_of("prompt_tuning", backbone, tasks, TRAINING)
+            start = start_of("prompt_tuning", backbone, TRAINING, tasks)
             method = build_method("prompt_tuning", start)
             runs.append(Run(stage_training(method, start.data, TRAINING, MixingOptions(), 1, seed, Place("a"))))
         step(runs)
