@@ -153,7 +153,7 @@ def test_a_change_that_is_killed_while_stages_are_moved(tiny_folder, tmp_path, m
 
 def test_stages_of_other_runs_are_copied_from_where_they_are_too_when_set_aside(tiny_folder, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
-    first = experiment_of(tiny_folder)
+    first = experiment_of(tiny_folder, together=False)  # a stage that is made again has other company
     run(first, one)
     other_targets = replace(first, targets=replace(first.targets, tasks=("mini-boolq",)))
     listener = run(other_targets, two, reuse=[one])
