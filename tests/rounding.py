@@ -103,7 +103,7 @@ def far_from_kinks(model: Any) -> Iterator[None]:
     """
 
     def watch(_: Any, __: Any, inputs: Tensor) -> None:
-        assert float(inputs.abs().min()) > 2e-6, "the case lies on a kink: choose another seed"
+        assert float(inputs.detach().abs().min()) > 2e-6, "the case lies on a kink: choose another seed"
 
     layers = [module for name, module in model.named_modules() if name.endswith("DenseReluDense.wi")]
     handles = [layer.register_forward_hook(watch) for layer in layers]
@@ -125,7 +125,7 @@ def assert_clear(backbone: FrozenT5, answers: Callable[[], Answers]) -> Answers:
         generator = torch.Generator().manual_seed(seed)
 
         def shake(_: Any, __: Any, logits: Tensor, generator: torch.Generator = generator) -> Tensor:
-            return logits + 1e-4 * logits.std() * torch.randn(logits.shape, generator=generator)
+            return logits + 1e-4 * logits.detach().std() * torch.randn(logits.shape, generator=generator)
 
         handle = backbone.model.lm_head.register_forward_hook(shake)
         try:
