@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: help install quickstart test test-all test-newest lock check format clean
+.PHONY: help install quickstart test test-all test-launched test-numbers test-newest lock check format clean
 
 # The build backend is installed first and used as it is, so that the lock holds for it too.
 define INSTALL
@@ -13,6 +13,12 @@ define INSTALL
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) setuptools wheel
 	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) --no-build-isolation -e ".[hub,dev]"
 endef
+
+# Instructions that a processor is told to do without, in torch, oneDNN and MKL: sums are added up in other orders.
+OLDEST := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
+AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
+NUMBERS := $(BIN)/python -m pytest -n auto -m "not slow and not network" \
+	$(addprefix tests/,backbone methods training recipes mini losses prompts evaluation analysis)
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +50,14 @@ test-newest: ## Run the fast tests with the newest release of every package, in 
 lock: ## Write constraints.txt from the environment of test-newest; run that first, and the tests after it
 	tools/lock.sh .venv-newest > constraints.new
 	mv constraints.new constraints.txt
+
+test-numbers: $(INSTALLED) ## Run the tests that compare numbers with the instructions of older processors and two threads
+	env $(OLDEST) $(NUMBERS)
+	env $(OLDEST) MULTIPROMPT_TEST_THREADS=2 $(NUMBERS)
+	env $(AVX2) $(NUMBERS)
+	env $(AVX2) MULTIPROMPT_TEST_THREADS=2 $(NUMBERS)
+	$(NUMBERS)
+	env MULTIPROMPT_TEST_THREADS=2 $(NUMBERS)
 
 check: $(INSTALLED) ## Lint, formatting and types
 	$(BIN)/ruff check

@@ -19,8 +19,12 @@ from multiprompt.batch import IGNORED, Batch
 from multiprompt.methods import Method
 from multiprompt.options import TrainingOptions
 from multiprompt.training import Run, StepResult, Training, step
+from rounding import SMOOTH
 
-torch.set_num_threads(1)
+THREADS = int(os.environ.get("MULTIPROMPT_TEST_THREADS", "1"))
+"""Of torch in every test; several of them round some sums in another order than one."""
+
+torch.set_num_threads(THREADS)
 settings.register_profile("default", deadline=None)  # a first call may have to import or compile
 settings.load_profile("default")
 
@@ -83,9 +87,17 @@ def tiny_backbone() -> FrozenT5:
     return backbone
 
 
-def save_tiny(folder: Path) -> Path:
+@pytest.fixture
+def smooth_backbone() -> FrozenT5:
+    """The same without a kink: what its gradients are compared on."""
+    backbone = FrozenT5(build_tiny_model(**SMOOTH), build_tiny_tokenizer(), "smooth")
+    backbone.packs = True
+    return backbone
+
+
+def save_tiny(folder: Path, **changes) -> Path:
     """Save the random model and its tokenizer; returns the folder."""
-    build_tiny_model().save_pretrained(folder)
+    build_tiny_model(**changes).save_pretrained(folder)
     build_tiny_tokenizer().save_pretrained(folder)
     return folder
 
@@ -94,6 +106,12 @@ def save_tiny(folder: Path) -> Path:
 def tiny_folder(tmp_path: Path) -> Path:
     """The random backbone, saved the way transformers saves it."""
     return save_tiny(tmp_path / "tiny-t5")
+
+
+@pytest.fixture
+def smooth_folder(tmp_path: Path) -> Path:
+    """The random backbone without a kink."""
+    return save_tiny(tmp_path / "smooth-t5", **SMOOTH)
 
 
 @pytest.fixture

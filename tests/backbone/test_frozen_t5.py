@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch.testing import assert_close
 
 from conftest import build_tiny_model, random_batch
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
+from rounding import assert_clear, assert_same
 
 
 def prompts_for(batch: Batch, length: int = 5, width: int = 16) -> torch.Tensor:
@@ -29,7 +29,7 @@ def test_logits_are_those_of_transformers_given_the_embeddings(tiny_backbone, ch
     prompts = prompts_for(batch)
     output = backbone.forward(batch, prompts)
     expected = reference_logits(backbone, batch, prompts)[batch.target_mask]
-    assert_close(output.logits, expected)
+    assert_same(output.logits, expected)
     assert output.labels.tolist() == batch.labels[batch.target_mask].tolist()
 
 
@@ -46,8 +46,8 @@ def test_every_example_gives_what_it_gives_alone_without_padding(tiny_backbone):
             batch.task_ids[row : row + 1],
         )
         alone = tiny_backbone.forward(single, prompts[row : row + 1], hidden="last")
-        assert_close(together.logits[together.example_ids == row], alone.logits)
-        assert_close(together.encoder_states[0][row, : 5 + source], alone.encoder_states[0][0])
+        assert_same(together.logits[together.example_ids == row], alone.logits)
+        assert_same(together.encoder_states[0][row, : 5 + source], alone.encoder_states[0][0])
 
 
 def test_the_prompt_reaches_the_decoder_and_padding_does_not(tiny_backbone):
@@ -57,7 +57,7 @@ def test_the_prompt_reaches_the_decoder_and_padding_does_not(tiny_backbone):
     before = tiny_backbone.forward(batch, prompts).logits
     garbage = torch.where(batch.attention_mask.bool(), batch.input_ids, 50)
     padded = Batch(garbage, batch.attention_mask, batch.labels, batch.task_ids)
-    assert_close(tiny_backbone.forward(padded, prompts).logits, before)
+    assert_same(tiny_backbone.forward(padded, prompts).logits, before)
     changed = prompts.clone()
     changed[:, -1] += 1
     assert not torch.allclose(tiny_backbone.forward(batch, changed).logits, before)
@@ -75,7 +75,7 @@ def test_all_hidden_states_are_one_per_block_and_end_with_the_last_one(tiny_back
     assert len(every.encoder_states) == len(every.decoder_states) == 2
     real = mask.bool()
     for ours, theirs in zip(every.encoder_states, reference.encoder_hidden_states[1:], strict=True):
-        assert_close(ours[real], theirs[real])
+        assert_same(ours[real], theirs[real])
 
 
 def test_generation_scores_are_the_teacher_forced_logits(tiny_backbone):
@@ -94,14 +94,19 @@ def test_generation_scores_are_the_teacher_forced_logits(tiny_backbone):
     assert ids.shape == (len(batch), 6)
     forced = tiny_backbone.forward(Batch(batch.input_ids, batch.attention_mask, ids, batch.task_ids), prompts)
     scores = torch.stack(generated.logits, 1)
-    assert_close(forced.logits, scores.flatten(0, 1))
+    assert_same(forced.logits, scores.flatten(0, 1))
 
 
 def test_the_cache_changes_nothing(tiny_backbone):
     batch = random_batch()
     prompts = prompts_for(batch)
     outputs = [
-        tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, use_cache=cached)
+        assert_clear(
+            tiny_backbone,
+            lambda cached=cached: tiny_backbone.generate(
+                batch.input_ids, batch.attention_mask, prompts, 8, use_cache=cached
+            ),
+        )
         for cached in (True, False)
     ]
     assert outputs[0].tolist() == outputs[1].tolist()
@@ -110,7 +115,9 @@ def test_the_cache_changes_nothing(tiny_backbone):
 def test_generation_ignores_padding(tiny_backbone):
     batch = random_batch()
     prompts = prompts_for(batch)
-    together = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8)
+    together = assert_clear(
+        tiny_backbone, lambda: tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8)
+    )
     for row in range(len(batch)):
         length = int(batch.source_lengths[row])
         alone = tiny_backbone.generate(
@@ -140,7 +147,9 @@ def test_beam_search_is_that_of_transformers_given_the_embeddings(tiny_backbone,
     tiny_backbone.packs = packs
     batch = random_batch(batch_size=5)
     prompts = prompts_for(batch)
-    ours = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, beams=4)
+    ours = assert_clear(
+        tiny_backbone, lambda: tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, beams=4)
+    )
     embedded = torch.cat([prompts, tiny_backbone.model.shared(batch.input_ids)], 1)
     mask = torch.cat([torch.ones(prompts.shape[:2], dtype=torch.long), batch.attention_mask], 1)
     theirs = tiny_backbone.model.generate(
@@ -168,8 +177,9 @@ def test_a_beam_finds_outputs_at_least_as_likely_as_greedy_ones(tiny_backbone):
     options = {"max_new_tokens": 3, "min_new_tokens": 3}
     greedy = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, **options)
     wide = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, **options, beams=104)
-    assert greedy.tolist() != wide.tolist()
-    assert (log_likelihood(wide) >= log_likelihood(greedy) - 1e-5).all()
+    gains = log_likelihood(wide) - log_likelihood(greedy)
+    assert gains.max() > 0.01
+    assert gains.min() > -1e-4  # the same output, but for rounding
 
 
 def test_one_beam_is_greedy_decoding(tiny_backbone):
@@ -179,5 +189,7 @@ def test_one_beam_is_greedy_decoding(tiny_backbone):
     expected = tiny_backbone.model.generate(
         inputs_embeds=states, attention_mask=mask, do_sample=False, max_new_tokens=8
     )
-    one = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, beams=1)
+    one = assert_clear(
+        tiny_backbone, lambda: tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, beams=1)
+    )
     assert one.tolist() == expected.tolist()

@@ -8,12 +8,12 @@ import logging
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from torch.testing import assert_close
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
 from multiprompt.backbone import load_backbone, load_tokenizer
 from multiprompt.errors import BackboneError
 from multiprompt.t5_family import EMBEDDED
+from rounding import assert_same
 
 
 def test_a_saved_folder_gives_the_same_logits(tiny_folder, tiny_backbone, caplog):
@@ -22,7 +22,7 @@ def test_a_saved_folder_gives_the_same_logits(tiny_folder, tiny_backbone, caplog
     batch = random_batch()
     prompts = torch.randn(len(batch), 4, 16)
     # The loaded one takes the faster way, which rounds in another order.
-    assert_close(loaded.forward(batch, prompts).logits, tiny_backbone.forward(batch, prompts).logits)
+    assert_same(loaded.forward(batch, prompts).logits, tiny_backbone.forward(batch, prompts).logits)
     assert loaded.fingerprint() == tiny_backbone.fingerprint()
     assert "embedding_std" in caplog.text
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
@@ -35,7 +35,7 @@ def test_both_attention_implementations_agree(tiny_folder):
     eager, sdpa = (
         load_backbone(str(tiny_folder), attention=name).forward(batch, prompts).logits for name in ("eager", "sdpa")
     )
-    assert_close(eager, sdpa)
+    assert_same(eager, sdpa)
 
 
 def test_an_output_layer_of_its_own_is_kept_and_not_scaled(tmp_path):
@@ -53,7 +53,7 @@ def test_an_output_layer_of_its_own_is_kept_and_not_scaled(tmp_path):
     assert torch.equal(backbone.model.lm_head.weight, head)
     batch = random_batch()
     output = backbone.forward(batch, None, hidden="last")
-    assert_close(output.logits, output.decoder_states[0][batch.target_mask] @ head.T)
+    assert_same(output.logits, output.decoder_states[0][batch.target_mask] @ head.T)
 
 
 def test_weights_that_would_be_random_are_refused(tiny_folder):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor
-from torch.testing import assert_close
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
 from multiprompt.backbone import FrozenT5, products
 from multiprompt.backbone.fast import TILED_WIDTH, restore
+from rounding import assert_same, far_from_kinks
 
 
 @pytest.fixture(params=[products.tile, products.transpose])
@@ -28,21 +28,21 @@ def rows(*shape: int) -> Tensor:
 def test_products_are_those_of_double_precision(weight, shape):
     for _ in range(2):  # the first call makes the copies, the second finds them
         given = rows(*shape, 32)
-        assert_close(products.apply(weight, given), (given.double() @ weight.double().T).float())
+        assert_same(products.apply(weight, given), (given.double() @ weight.double().T).float())
         given = rows(*shape, 48)
-        assert_close(products.apply_transposed(weight, given), (given.double() @ weight.double()).float())
+        assert_same(products.apply_transposed(weight, given), (given.double() @ weight.double()).float())
 
 
 def test_rows_need_not_lie_in_order(weight):
     given = rows(32, 6).T
-    assert_close(products.apply(weight, given), given @ weight.T)
+    assert_same(products.apply(weight, given), given @ weight.T)
 
 
 def test_products_can_be_added_to_what_is_there(weight):
     given, sums = rows(2, 3, 48), rows(2, 3, 32)
     expected = sums + given @ weight
     assert products.apply_transposed(weight, given, onto=sums) is sums
-    assert_close(sums, expected)
+    assert_same(sums, expected)
 
 
 def test_a_weight_that_is_written_to_gets_new_copies(weight):
@@ -51,8 +51,8 @@ def test_a_weight_that_is_written_to_gets_new_copies(weight):
     products.apply_transposed(weight, rows(4, 48))
     with torch.no_grad():
         weight.mul_(-3)
-    assert_close(products.apply(weight, given), given @ weight.T)
-    assert_close(products.apply_transposed(weight, rows(4, 48)), rows(4, 48) @ weight)
+    assert_same(products.apply(weight, given), given @ weight.T)
+    assert_same(products.apply_transposed(weight, rows(4, 48)), rows(4, 48) @ weight)
 
 
 def test_a_model_too_large_for_the_memory_is_left_alone(monkeypatch, weight):
@@ -78,8 +78,9 @@ def test_a_wide_model_gives_what_transformers_gives(kind):
             restore(backbone.model)
             assert not any(matrix in products._copied for matrix in used)
         given = prompts.clone().requires_grad_()
-        logits = backbone.forward(batch, given).logits
+        with far_from_kinks(backbone.model):
+            logits = backbone.forward(batch, given).logits
         logits.sin().sum().backward()
         outcomes.append((logits.detach(), given.grad))
     for ours, theirs in zip(*outcomes, strict=True):
-        assert_close(ours, theirs, rtol=1e-5, atol=1e-5 * float(theirs.abs().max()))
+        assert_same(ours, theirs)

@@ -13,6 +13,7 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 import multiprompt
 from multiprompt.mini.skills import make_example
 from multiprompt.t5_family import SHIPPED
+from rounding import assert_same
 
 
 @pytest.fixture(scope="module", params=SHIPPED)
@@ -71,7 +72,7 @@ def test_attention_implementations_agree(folder: Path, model: T5ForConditionalGe
     with torch.no_grad():
         ours = model(**batch, decoder_input_ids=start).logits
         theirs = eager(**batch, decoder_input_ids=start).logits
-    torch.testing.assert_close(ours, theirs, atol=2e-4, rtol=1e-4)
+    assert_same(ours, theirs)
 
 
 @pytest.mark.parametrize(

@@ -177,9 +177,10 @@ def test_a_change_that_is_killed_while_stages_are_moved(backbone, each_alone, tm
     assert_same(folder, each_alone / then)
 
 
-def test_stages_of_other_runs_are_copied_from_where_they_are_too_when_set_aside(backbone, finished, tmp_path):
-    first = experiment_of(backbone)
-    one, two = shutil.copytree(finished, tmp_path / "one"), tmp_path / "two"
+def test_stages_of_other_runs_are_copied_from_where_they_are_too_when_set_aside(backbone, tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    first = experiment_of(backbone, together=False)  # a stage that is made again has other company
+    run(first, one)
     other_targets = replace(first, targets=replace(first.targets, tasks=("mini-boolq",)))
     listener = run(other_targets, two, reuse=[one])
     assert listener.trained == ["target-mini-boolq-mpt-all", "target-mini-boolq-prompt_tuning-all"]

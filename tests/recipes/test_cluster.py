@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import save_tiny
+from conftest import THREADS, save_tiny
 from multiprompt.config import to_yaml
 from multiprompt.errors import CheckpointError, ConfigError, TrainingError
 from multiprompt.evaluation.results import read_results
@@ -33,8 +33,9 @@ from multiprompt.recipes.run_folder import only_process, write_config
 from multiprompt.recipes.worker import Order, Report, config_digest, fulfil
 from multiprompt.training import SILENT
 from recipes.small import Listener, assert_as_alone, small_experiment, stored_tensors
+from rounding import smooth_optimisers
 
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+ENVIRONMENT = {"OMP_NUM_THREADS": str(THREADS), "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 """Of the workers; they are as nice as the tests, which other programs may keep waiting."""
 
 TUNING = "seed-1/target-mini-rte-prompt_tuning-all"
@@ -53,9 +54,9 @@ def two_workers():
     with pytest.MonkeyPatch.context() as patch:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
-        small = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+        small = {"num_cpus": 2 * THREADS, "object_store_memory": 80 * 2**20, "include_dashboard": False}
         ray.init(address="local", **small, log_to_driver=False, logging_level="ERROR", _temp_dir=sessions)
-        yield Cluster()
+        yield Cluster(threads=THREADS)
         ray.shutdown()
     shutil.rmtree(sessions, ignore_errors=True)
 
@@ -107,20 +108,26 @@ def test_two_workers_give_what_one_process_gives(backbone, two_workers, tmp_path
     run_experiment(experiment, tmp_path / "run", resume=True, progress=again)
     assert again.trained == []
     assert again.said("5 of 5 stages are done already")
-    assert read_json(tmp_path / "run" / "environment.json")["threads"] == 1
+    assert read_json(tmp_path / "run" / "environment.json")["threads"] == THREADS
 
 
 @pytest.mark.slow
 @pytest.mark.launched
-def test_stages_that_train_together_are_split_over_the_workers(backbone, two_workers, tmp_path):
-    experiment, listener = small(backbone, seeds=[1, 2], together=True), Listener()
+def test_stages_that_train_together_are_split_over_the_workers(smooth_folder, two_workers, tmp_path, monkeypatch):
+    def smoothly(order: Order) -> Report:
+        with smooth_optimisers():
+            return fulfil(order)
+
+    monkeypatch.setattr(cluster, "fulfil", smoothly)
+    experiment, listener = small(smooth_folder, seeds=[1, 2], together=True), Listener()
     run_experiment(experiment, tmp_path / "run", cluster=two_workers, progress=listener)
     begun = [text for text in listener.messages if text.startswith("begun")]
     assert begun[:2] == [
         "begun: seed 1, teacher-mini-sst2, seed 1, teacher-mini-qqp, seed 1, target-mini-rte-prompt_tuning-all",
         "begun: seed 2, teacher-mini-sst2, seed 2, teacher-mini-qqp, seed 2, target-mini-rte-prompt_tuning-all",
     ]
-    run_experiment(replace(experiment, together=False), tmp_path / "alone")
+    with smooth_optimisers():
+        run_experiment(replace(experiment, together=False), tmp_path / "alone")
     assert_as_alone(tmp_path / "run", tmp_path / "alone")
 
 

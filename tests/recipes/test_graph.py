@@ -20,6 +20,7 @@ from multiprompt.recipes.inputs import load_inputs
 from multiprompt.recipes.run_folder import write_config
 from multiprompt.training import SILENT, train
 from recipes.small import Listener, assert_as_alone, small_experiment, stored_tensors
+from rounding import smooth_optimisers
 
 
 def two_sources(backbone, **changes) -> Experiment:
@@ -177,8 +178,9 @@ def test_ready_nodes_are_spread_so_that_no_worker_is_idle():
     assert shares(named("abcd"), 3, 2, choose=lambda ready: [ready[0]]) == "a b"
 
 
-def test_stages_that_train_together_end_as_each_does_alone(tiny_folder, tmp_path):
-    experiment = two_sources(tiny_folder, seeds=[3, 4])
+@smooth_optimisers()
+def test_stages_that_train_together_end_as_each_does_alone(smooth_folder, tmp_path):
+    experiment = two_sources(smooth_folder, seeds=[3, 4])
     listener = Listener()
     run_experiment(experiment, tmp_path / "joint", progress=listener)
     assert listener.begun == [
@@ -222,7 +224,7 @@ def test_what_stops_a_node_stops_the_graph():
 
 
 def test_nodes_on_their_own_give_what_the_experiment_gives(tiny_folder, tmp_path):
-    experiment = two_sources(tiny_folder)
+    experiment = two_sources(tiny_folder, together=False)
     run_experiment(experiment, tmp_path / "whole")
     folder = tmp_path / "apart"
     write_config(experiment, folder)
@@ -254,7 +256,7 @@ def test_nodes_on_their_own_give_what_the_experiment_gives(tiny_folder, tmp_path
 
 def test_the_parts_of_several_nodes_can_be_interleaved(tiny_folder, tmp_path):
     """As a loop does that trains several nodes together."""
-    experiment = two_sources(tiny_folder)
+    experiment = two_sources(tiny_folder, together=False)
     run_experiment(experiment, tmp_path / "whole")
     stages = plan_stages(experiment)
     inputs = load_inputs(experiment, stages, SILENT)

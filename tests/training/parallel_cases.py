@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
+from conftest import THREADS, build_tiny_model, build_tiny_tokenizer, random_batch
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
 from multiprompt.data import Ragged, TokenisedExamples
@@ -28,6 +28,7 @@ from multiprompt.options import DistillationOptions, TrainingOptions
 from multiprompt.parallel import joined_processes, workers
 from multiprompt.prompts import DecomposedPrompt, SoftPrompt, start_task_factors
 from multiprompt.training import Training, TrainingReport, train, train_together
+from rounding import SMOOTH, smooth_optimisers
 
 WIDTH, LENGTH, TASKS, STEPS = 16, 4, 3, 4
 CASES = ["prompt_tuning", "source", "fine_tuning", "alone_in_its_step", "together"]
@@ -59,7 +60,7 @@ class Drawn:
 
 
 def backbone() -> FrozenT5:
-    made = FrozenT5(build_tiny_model(), build_tiny_tokenizer(), "tiny")
+    made = FrozenT5(build_tiny_model(**SMOOTH), build_tiny_tokenizer(), "tiny")
     made.packs = True
     return made
 
@@ -71,7 +72,7 @@ def method_of(case: str, model: FrozenT5) -> Method:
         return torch.randn(LENGTH, WIDTH, generator=generator)
 
     if case == "fine_tuning":
-        return FineTuning(model, 1e-3, dropout=False)
+        return FineTuning(model, 0.1, dropout=False)
     if case == "source":
         factors = [start_task_factors(LENGTH, WIDTH, 1, "near_one", generator) for _ in range(TASKS)]
         teachers = torch.stack([rows() for _ in range(TASKS)])
@@ -98,19 +99,27 @@ def training_of(case: str, model: FrozenT5, folder: Path, **changes: Any) -> Tra
 
 
 def do(case: str, folder: Path) -> dict[str, torch.Tensor]:
-    """What a case has trained; its log is in the folder."""
+    """What a case has trained with smooth optimisers; its log is in the folder."""
     model = backbone()
-    if case == "together":
-        trainings = [
-            replace(training_of("prompt_tuning", model, folder), stream=Drawn(seed, 2 + 3 * seed, 1 + seed), log=None)
-            for seed in range(3)
-        ]
-        train_together(trainings)
-        return {f"{n}/{name}": t for n, each in enumerate(trainings) for name, t in each.method.tensors().items()}
-    training = training_of(case, model, folder)
-    with training.method if case == "fine_tuning" else nullcontext():
-        train(training)
-        return {name: tensor.clone() for name, tensor in training.method.tensors().items()}
+    with smooth_optimisers():
+        if case == "together":
+            trainings = [
+                replace(training_of("prompt_tuning", model, folder), stream=Drawn(n, 2 + 3 * n, 1 + n), log=None)
+                for n in range(3)
+            ]
+            train_together(trainings)
+            return {f"{n}/{name}": t for n, each in enumerate(trainings) for name, t in each.method.tensors().items()}
+        training = training_of(case, model, folder)
+        with training.method if case == "fine_tuning" else nullcontext():
+            train(training)
+            return {name: tensor.clone() for name, tensor in training.method.tensors().items()}
+
+
+def start_of(case: str) -> dict[str, torch.Tensor]:
+    """What ``do`` begins with."""
+    tensors = method_of(case, backbone()).tensors()
+    runs = [f"{n}/" for n in range(3)] if case == "together" else [""]
+    return {f"{run}{name}": tensor for run in runs for name, tensor in tensors.items()}
 
 
 def masks_differ(model: FrozenT5, folder: Path) -> list[float]:
@@ -170,7 +179,7 @@ def failures(folder: Path) -> dict[str, Any]:
 
 
 def main(folder: Path) -> None:
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     with joined_processes() as joined:
         own = folder / f"process-{joined.rank}"
         own.mkdir()
