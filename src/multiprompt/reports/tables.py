@@ -80,6 +80,12 @@ def number(value: float, deviation: float | None = None) -> str:
     return shown if deviation is None else f"{shown} ± {deviation:.1f}"
 
 
+def signed(value: float) -> str:
+    """Points with their sign."""
+    shown = number(value)
+    return shown if shown.startswith("-") or shown == "0.0" else f"+{shown}"
+
+
 def marks_of(value: float, majority: float, invalid: float) -> str:
     """The marks that a score deserves.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from multiprompt.evaluation.differences import Difference
 from multiprompt.evaluation.results import Score
-from multiprompt.reports.tables import EMPTY, Cell, Table, marks_of, number
+from multiprompt.reports.tables import EMPTY, Cell, Table, marks_of, number, signed
 from multiprompt.studies.cells import (
-    Difference,
     Measured,
     Published,
     Verdict,
@@ -185,9 +185,3 @@ def claims_table(judged: Sequence[JudgedClaim]) -> Table:
         )
     heads = ("what the paper finds", "here", "paired difference", "95 % interval", "over", "in the paper")
     return Table("What holds", heads, tuple(rows), text_columns=2)
-
-
-def signed(value: float) -> str:
-    """Points with their sign."""
-    shown = number(value)
-    return shown if shown.startswith("-") or shown == "0.0" else f"+{shown}"
