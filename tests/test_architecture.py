@@ -36,6 +36,7 @@ NO_TORCH = [
     "config",
     "options",
     "errors",
+    "evaluation.differences",
     "evaluation.results",
     "evaluation.summaries",
     "token_files",

@@ -55,6 +55,7 @@ def test_the_commands_of_the_readme_run(tmp_path):
         "source.training.steps=2",
         "targets.training.steps=2",
         "targets.few_shot_training.steps=2",
+        "targets.draws=2",
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     multiprompt = [sys.executable, "-m", "multiprompt"]

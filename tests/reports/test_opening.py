@@ -76,16 +76,33 @@ def test_a_single_training_tells_nothing(tmp_path):
 def test_the_interval_says_what_it_covers(tmp_path):
     draws = run_of(tmp_path / "draws", [*draws_of("mpt", MPT), *draws_of("prompt_tuning", ORDINARY)])
     (covered,) = opening([read_run(draws)]).covers
-    assert "other draws of the examples, and nothing else: the draws of a seed start from one source prompt" in covered
+    assert "other draws of the examples only: all draws start from the source prompt of one seed" in covered
     seeds = write_fake_run(tmp_path / "seeds")
     told = opening([read_run(seeds)])
     assert "paired over 2 seeds" in told.results[0]
-    assert told.covers[0].startswith("The interval covers other seeds, source training too;")
+    assert told.covers == (
+        "The interval covers other seeds, source training included; tasks and test rows stay the same.",
+    )
+    both = run_of(
+        tmp_path / "both",
+        [
+            score
+            for seed in (1, 2)
+            for method, values in (("mpt", MPT), ("prompt_tuning", ORDINARY))
+            for score in draws_of(method, values, seed=seed)
+        ],
+        seeds=[1, 2],
+    )
+    assert (
+        opening([read_run(both)])
+        .covers[0]
+        .endswith("Draws of one seed share its source prompt, so they are averaged first.")
+    )
     targets = CONFIGURATION["targets"] | {"source_prompt": "x.safetensors"}
     stored = write_fake_run(tmp_path / "stored", source=None, targets=targets)
     told = opening([read_run(stored)])
     assert "of 2 target tasks" in told.results[0], "nobody knows what the stored prompt has seen"
-    assert "one stored source prompt" in told.covers[0]
+    assert "other seeds, which start from one stored source prompt;" in told.covers[0]
 
 
 def test_source_tasks_are_not_called_unseen(tmp_path):

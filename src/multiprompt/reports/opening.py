@@ -111,13 +111,13 @@ def _covered(found: Comparison, run: Run) -> str:
     """What the interval covers: only what its values differ in."""
     if found.difference.what == "draws":
         return (
-            "The interval covers other draws of the examples, and nothing else: the draws of a seed start from one "
-            "source prompt and share tasks and test rows. Another seed moves the source prompt too."
+            "The interval covers other draws of the examples only: all draws start from the source prompt of one seed, "
+            "and tasks and test rows stay the same. Another seed also changes the source prompt."
         )
-    start = "which start from one stored source prompt here" if run.experiment.source is None else "source training too"
-    return (
-        f"The interval covers other seeds, {start}; tasks and test rows are the same. Draws of a seed share its source "
-        "prompt, so they are averaged first."
+    start = "which start from one stored source prompt" if run.experiment.source is None else "source training included"
+    averaged = " Draws of one seed share its source prompt, so they are averaged first."
+    return f"The interval covers other seeds, {start}; tasks and test rows stay the same." + (
+        averaged if any(draw for _, draw in found.repeats) else ""
     )
 
 
