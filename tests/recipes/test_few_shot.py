@@ -211,13 +211,13 @@ def test_the_quickstart_compares_two_methods_on_draws_of_unseen_tasks():
     stages = plan_stages(experiment)
     assert sum(stage.kind == "teacher" for stage in stages) == len(experiment.source.tasks)
     targets = [stage for stage in stages if stage.kind == "target"]
-    assert {stage.shots for stage in targets} == {16}
+    assert {stage.shots for stage in targets} == {4}
     of_method = {
         method: [(stage.tasks, stage.draw) for stage in targets if stage.method == method]
         for method in ("mpt", "prompt_tuning")
     }
     assert of_method["mpt"] == of_method["prompt_tuning"]
-    assert len(targets) == 2 * len(of_method["mpt"]) == 2 * 3 * 8
+    assert len(targets) == 2 * len(of_method["mpt"]) == 2 * 3 * 20
     assert {stage.method for stage in targets} <= set(JOINED), "all of them are trained side by side"
 
 
