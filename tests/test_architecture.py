@@ -38,6 +38,7 @@ NO_TORCH = [
     "config",
     "options",
     "errors",
+    "evaluation.differences",
     "evaluation.results",
     "evaluation.summaries",
     "token_files",

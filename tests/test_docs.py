@@ -76,6 +76,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
         "source.training.steps=2",
         "targets.training.steps=2",
         "targets.few_shot_training.steps=2",
+        "targets.draws=2",
     ]
     few = [*short, "source.tasks=[mini-sst2, mini-mnli]", "targets.tasks=[mini-rte, mini-wsc]", "targets.shots=[32]"]
     monkeypatch.chdir(tmp_path)

@@ -317,8 +317,14 @@ def test_quickstart_runs_its_recipe(monkeypatch, tmp_path):
         write_fake_run(folder)
 
     monkeypatch.setattr(recipes, "run_experiment", run_experiment)
-    assert call("quickstart", "--out", "here").exit_code == 0
+    result = call("quickstart", "--out", "here")
+    assert result.exit_code == 0
     assert seen[0][0] == "quickstart"
+    said = result.stdout.splitlines()
+    assert said[0].startswith("With 16 training examples of each of 2 unseen tasks, the mean score is")
+    assert "student        the shared prompt, distilled from the teachers" in said
+    assert "Target tasks, 16 training examples, full-dev" in result.stdout
+    assert max(map(len, said)) <= 80, "a terminal's width"
     assert (tmp_path / "here" / "report.html").exists()
 
 

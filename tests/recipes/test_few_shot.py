@@ -16,12 +16,13 @@ from multiprompt.data.splits import draw_few_shot
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json, write_json
 from multiprompt.options import Experiment
-from multiprompt.plan import GROUPED, plan_stages
+from multiprompt.plan import GROUPED, JOINED, plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes import evaluate_run, predict, recipe_path, run_experiment
 from multiprompt.recipes.graph import build_graph
 from multiprompt.recipes.inputs import Inputs, load_inputs
 from multiprompt.reports import headline_tables, read_run
+from multiprompt.studies import experiments_of, load_study
 from multiprompt.tasks import TASKS
 from multiprompt.training import SILENT
 from recipes.small import Listener, small_experiment
@@ -199,15 +200,43 @@ def test_the_few_shot_recipe_is_the_protocol_of_the_study():
     targets = [stage for stage in plan_stages(experiment) if stage.kind == "target"]
     assert len(targets) == 3 * 3 * 7 * 10
     training = experiment.targets.few_shot_training
-    assert training == load_experiment(recipe_path("quickstart")).targets.few_shot_training
     assert training.selection(training.steps) == "last-step"
     changes = ["targets.few_shot_training.select=best", "targets.few_shot_training.evaluate_every=20"]
     changed = load_experiment(recipe_path("few-shot"), changes).targets.few_shot_training
     assert changed.selection(changed.steps) == "full-dev"
 
 
+def test_the_quickstart_compares_two_methods_on_draws_of_unseen_tasks():
+    experiment = load_experiment(recipe_path("quickstart"))
+    assert len(experiment.seeds) == 1
+    assert not set(experiment.source.tasks) & set(experiment.targets.tasks), "the targets are unseen"
+    stages = plan_stages(experiment)
+    assert sum(stage.kind == "teacher" for stage in stages) == len(experiment.source.tasks)
+    targets = [stage for stage in stages if stage.kind == "target"]
+    assert {stage.shots for stage in targets} == {4}
+    of_method = {
+        method: [(stage.tasks, stage.draw) for stage in targets if stage.method == method]
+        for method in ("mpt", "prompt_tuning")
+    }
+    assert of_method["mpt"] == of_method["prompt_tuning"]
+    assert len(targets) == 2 * len(of_method["mpt"]) == 2 * 3 * 20
+    assert {stage.method for stage in targets} <= set(JOINED), "all of them are trained side by side"
+
+
+def test_the_quickstart_is_few_shot_table_4_with_qqp_left_out():
+    """Rates, steps and source tasks are not the quickstart's own: they are what the study's ten seeds were run with."""
+    quickstart = load_experiment(recipe_path("quickstart"))
+    study = experiments_of("table4", load_study("table4", "mini"), "mini")["no-qqp"]
+    assert quickstart.backbone == study.backbone
+    assert (quickstart.prompt, quickstart.teachers, quickstart.source) == (study.prompt, study.teachers, study.source)
+    assert quickstart.targets.few_shot_training == study.targets.few_shot_training
+    assert quickstart.targets.methods == study.targets.methods
+    assert set(study.targets.tasks) < set(quickstart.targets.tasks)
+    assert set(quickstart.targets.shots) < set(study.targets.shots)
+
+
 def test_the_group_recipe_has_a_stage_for_every_method_that_shares():
     experiment = load_experiment(recipe_path("group"))
-    assert experiment.targets.tasks == load_experiment(recipe_path("quickstart")).targets.tasks
+    assert experiment.targets.tasks == load_experiment(recipe_path("all-methods")).targets.tasks
     names = [stage.name for stage in plan_stages(experiment) if stage.kind == "target"]
     assert sorted(names) == sorted(f"target-group-{method}-all" for method in GROUPED)

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from multiprompt.reports import headline_tables, score_table, seed_table, to_markdown, to_rich
-from multiprompt.reports.tables import escape_markdown, number
+from multiprompt.reports.tables import escape_markdown, number, signed
 from reports.fake_runs import fake_score, fake_scores
 
 
@@ -188,3 +188,7 @@ def test_brackets_in_names_are_no_markup_on_the_terminal():
 
 def test_minus_zero_is_zero():
     assert number(-0.01) == "0.0"
+
+
+def test_points_with_their_sign():
+    assert [signed(value) for value in (1.26, -0.04, 0.04, -2)] == ["+1.3", "0.0", "0.0", "-2.0"]

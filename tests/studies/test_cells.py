@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from multiprompt.evaluation.results import Score
-from multiprompt.studies.cells import Published, difference, measure, t_quantile, verdict
+from multiprompt.studies.cells import Published, difference, measure, verdict
 from multiprompt.studies.definition import Choice
 
 SCORE = Score(
@@ -165,11 +165,6 @@ def test_of_errors_less_is_better():
 def test_no_difference_without_common_repeats():
     scores = {"run": scores_of({("a", 0, 0): 1.0}) + scores_of({("a", 1, 0): 1.0}, "spot")}
     assert difference(scores, Choice("run", "mpt", "all", ("a",)), Choice("run", "spot", "all", ("a",))) is None
-
-
-def test_quantiles_are_those_of_student():
-    for freedom in range(1, 200):
-        assert t_quantile(freedom) == pytest.approx(stats.t.ppf(0.975, freedom), rel=5e-4)
 
 
 def test_verdicts():

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from multiprompt.evaluation.results import Score
-from multiprompt.reports.tables import LEGEND
+from multiprompt.reports.tables import LEGEND, signed
 from multiprompt.studies import load_study
 from multiprompt.studies.cells import measure
 from multiprompt.studies.charts import ShownPoint, ShownSeries, curve_chart, scatter_chart
@@ -24,7 +24,6 @@ from multiprompt.studies.tables import (
     judge_claims,
     records_of,
     shown_table,
-    signed,
 )
 from studies.test_cells import SCORE, scores_of
 
@@ -106,7 +105,6 @@ def test_findings_are_told_with_their_interval():
         *("MPT is better", "does not hold", "-1.0", "-1.0 to -1.0", "3 seeds", "+4.6"),
     ]
     assert [str(cell) for cell in table.rows[1]][1:] == ["–"] * 5
-    assert [signed(value) for value in (1.26, -0.04, 0.04, -2)] == ["+1.3", "0.0", "0.0", "-2.0"]
 
 
 def test_metrics_of_a_small_scale_show_more_digits():

@@ -141,7 +141,7 @@ def prompt(
 
     \b
     Example:
-        multiprompt analyse prompt runs/quickstart target-mini-rte-mpt-all
+        multiprompt analyse prompt runs/quickstart target-mini-rte-mpt-4
         multiprompt analyse prompt runs/quickstart source --task mini-mnli --metric euclid
     """
     from multiprompt.analysis.contents import inspect_prompt

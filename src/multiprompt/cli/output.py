@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
+
+import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from multiprompt.evaluation.results import Score
-    from multiprompt.reports import Table
+    from multiprompt.reports import Run, Table
+
+_TEXT_WIDTH = 80
+"""Columns that sentences are wrapped at."""
+
+
+def print_runs(runs: Sequence[Run]) -> None:
+    """Print what a reader should know first about one run or several, and their headline tables."""
+    from multiprompt.reports import opening
+
+    told = opening(runs)
+    wrap = textwrap.TextWrapper(_TEXT_WIDTH, break_on_hyphens=False)
+    for sentence in (*told.results, *told.models, *told.covers):
+        typer.echo(wrap.fill(sentence))
+    typer.echo()
+    width = max((len(word) for word, _ in told.words), default=0)
+    for word, meaning in told.words:
+        typer.echo(f"{word:<{width}}  {meaning}")
+    typer.echo()
+    print_tables({run.label: run.scores for run in runs})
 
 
 def print_tables(scores: Mapping[str, Sequence[Score]]) -> None:

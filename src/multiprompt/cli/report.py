@@ -30,9 +30,9 @@ def report(
         multiprompt report runs/quickstart
         multiprompt report runs/rank-1 runs/rank-4 --out ranks.html
     """
-    from multiprompt.cli.output import print_tables
+    from multiprompt.cli.output import print_runs
     from multiprompt.reports import read_runs, write_report
 
     page = write_report(runs, out)
-    print_tables({run.label: run.scores for run in read_runs(runs, answers=False)})
+    print_runs(read_runs(runs, answers=False))
     typer.echo(f"report: {page}")

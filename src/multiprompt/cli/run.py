@@ -96,7 +96,7 @@ def run_and_report(
         folder = out or Path("runs") / folder_name(experiment.name)
 
         from multiprompt import recipes
-        from multiprompt.cli.output import print_tables
+        from multiprompt.cli.output import print_runs
         from multiprompt.cli.progress import terminal_progress
         from multiprompt.reports import read_run, write_report
 
@@ -106,7 +106,7 @@ def run_and_report(
         with terminal_progress() as progress:
             recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse, cluster=cluster, progress=progress)
         page = write_report(folder)
-        print_tables({experiment.name: read_run(folder, answers=False).scores})
+        print_runs([read_run(folder, answers=False)])
         typer.echo(f"report: {page}")
 
 

@@ -9,6 +9,7 @@ from multiprompt.errors import ConfigError
 from multiprompt.files import write_text
 from multiprompt.reports.html import render_html
 from multiprompt.reports.markdown import render_markdown
+from multiprompt.reports.opening import Opening, opening
 from multiprompt.reports.run import Run, Stage, read_run, read_runs
 from multiprompt.reports.tables import (
     Cell,
@@ -22,10 +23,12 @@ from multiprompt.reports.tables import (
 
 __all__ = [
     "Cell",
+    "Opening",
     "Run",
     "Stage",
     "Table",
     "headline_tables",
+    "opening",
     "read_run",
     "read_runs",
     "render_html",

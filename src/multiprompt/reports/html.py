@@ -15,6 +15,7 @@ from multiprompt.evaluation.summaries import Summary, summarise
 from multiprompt.plan import SOURCE_METHODS, Shots
 from multiprompt.reports.charts import COLOURS, loss_chart, score_chart
 from multiprompt.reports.health import TITLE, by_advice, checked, headline, noticed, several_tasks, share_table
+from multiprompt.reports.opening import comparison_table, opening
 from multiprompt.reports.run import Run, Stage, notes_of
 from multiprompt.reports.shares import term_chart, term_shares
 from multiprompt.reports.tables import (
@@ -57,6 +58,7 @@ def render_html(runs: Sequence[Run]) -> str:
     title = ", ".join(run.label for run in runs)
     parts = [
         f"<header><h1>{escape(title)}</h1>",
+        *_opening(runs),
         f'<p class="lead">{escape(" · ".join(lead(runs)))}</p></header>',
         *_missing(runs),
     ]
@@ -65,6 +67,8 @@ def render_html(runs: Sequence[Run]) -> str:
         charts = _score_charts(scores)
         for table in headline_tables(scores):
             parts.append(f'<div class="pair"><div>{table_html(table)}</div>{charts.get(table.caption, "")}</div>')
+        if compared := comparison_table(runs):
+            parts.append(details(compared.caption, table_html(compared)))
         parts.append(f"<p>{escape(how_to_read(scores))}</p></section><section><h2>Every score</h2>")
         seeds = seed_table(scores)
         parts += [table_html(score_table(scores)), details(seeds.caption, table_html(seeds))]
@@ -135,6 +139,17 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _opening(runs: Sequence[Run]) -> Iterable[str]:
+    """The result, the model, what the interval covers, and the words of the tables."""
+    told = opening(runs)
+    yield from (f'<p class="result">{escape(sentence)}</p>' for sentence in told.results)
+    yield from (f"<p>{escape(sentence)}</p>" for sentence in told.models)
+    yield from (f'<p class="covers">{escape(sentence)}</p>' for sentence in told.covers)
+    if told.words:
+        entries = (f"<div><dt>{escape(word)}</dt><dd>{escape(meaning)}</dd></div>" for word, meaning in told.words)
+        yield f'<dl class="words">{"".join(entries)}</dl>'
 
 
 def _missing(runs: Sequence[Run]) -> Iterable[str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from multiprompt.reports.health import TITLE, by_advice, checked, noticed, several_tasks, share_table
 from multiprompt.reports.html import flatten, how_to_read, lead
+from multiprompt.reports.opening import comparison_table, opening
 from multiprompt.reports.run import Run, notes_of
 from multiprompt.reports.tables import escape_markdown, headline_tables, score_table, seed_table, to_markdown
 
@@ -14,7 +15,12 @@ def render_markdown(runs: Sequence[Run]) -> str:
     """The whole file."""
     scores = {run.label: run.scores for run in runs}
     title = ", ".join(run.label for run in runs)
-    parts = [f"# {escape_markdown(title)}", escape_markdown(" · ".join(lead(runs)))]
+    told = opening(runs)
+    sentences = (*told.results, *told.models, *told.covers)
+    parts = [f"# {escape_markdown(title)}", *map(escape_markdown, sentences)]
+    if told.words:
+        parts.append(_list(f"{word}: {meaning}" for word, meaning in told.words))
+    parts.append(escape_markdown(" · ".join(lead(runs))))
     missing = [f"{run.label}: {line}" if len(runs) > 1 else line for run in runs for line in run.missing]
     if missing:
         parts.append("**Not finished.** Missing:")
@@ -22,6 +28,8 @@ def render_markdown(runs: Sequence[Run]) -> str:
     if any(scores.values()):
         parts.append("## Scores")
         parts += [to_markdown(table).rstrip() for table in headline_tables(scores)]
+        if compared := comparison_table(runs):
+            parts.append(to_markdown(compared).rstrip())
         parts += [how_to_read(scores), "## Every score", to_markdown(score_table(scores)).rstrip()]
         parts.append(to_markdown(seed_table(scores)).rstrip())
     parts += _learning(runs)

@@ -80,6 +80,12 @@ def number(value: float, deviation: float | None = None, digits: int = 1) -> str
     return shown if deviation is None else f"{shown} ± {deviation:.{digits}f}"
 
 
+def signed(value: float, digits: int = 1) -> str:
+    """Points with their sign."""
+    shown = number(value, digits=digits)
+    return shown if shown.startswith("-") or not float(shown) else f"+{shown}"
+
+
 def marks_of(value: float, majority: float, invalid: float) -> str:
     """The marks that a score deserves.
 

@@ -11,6 +11,13 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
+from multiprompt.evaluation.differences import (
+    Difference,
+    half_width,
+    independent_values,
+    means_by_seed,
+    paired_difference,
+)
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Repeat, mean_and_deviation
 from multiprompt.metrics import METRICS
@@ -19,9 +26,6 @@ from multiprompt.studies.definition import Choice
 
 PUBLISHED_SEEDS = 3
 """Seeds that a printed standard deviation of the paper is over (section 4.1)."""
-
-_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
-"""97.5 % points of Student's t for 1, 2, ... degrees of freedom."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +73,18 @@ def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured |
         return None
     tasks = list(chosen.values())
     of_repeat = _means(chosen)
-    independent, _ = _independent(of_repeat)
+    independent, _ = independent_values(of_repeat)
     mean, deviation = mean_and_deviation(independent)
     every = [score for task in tasks for score in task.values()]
     # Test sets are independent: the half widths of their intervals add up as squares.
     halves = [statistics.fmean((s.interval[1] - s.interval[0]) / 2 for s in task.values()) for task in tasks]
     half = math.hypot(*halves) / len(halves)
     if deviation is not None:
-        half = max(half, _half_width(deviation, len(independent)))
+        half = max(half, half_width(deviation, len(independent)))
     majority = statistics.fmean(score.majority for score in every)
     firsts = [next(iter(task.values())) for task in tasks]
     return Measured(
-        values=_by_seed(of_repeat),
+        values=means_by_seed(of_repeat),
         mean=mean,
         deviation=deviation,
         interval=(mean - half, mean + half),
@@ -119,44 +123,6 @@ def _by_metric(score: Score, metric: str | None) -> Score:
     return replace(score, metric=metric, value=value, interval=interval, majority=math.nan)
 
 
-def _by_seed(of_repeat: Mapping[Repeat, float]) -> dict[int, float]:
-    """Means over the draws: draws of a seed share its source prompt, so the seed is what repeats."""
-    groups: dict[int, list[float]] = {}
-    for (seed, _), value in of_repeat.items():
-        groups.setdefault(seed, []).append(value)
-    return {seed: statistics.fmean(values) for seed, values in sorted(groups.items())}
-
-
-def _independent(of_repeat: Mapping[Repeat, float]) -> tuple[tuple[float, ...], Literal["seeds", "draws"]]:
-    """What a deviation is over: the seeds, or the draws of a single one."""
-    by_seed = _by_seed(of_repeat)
-    return (tuple(by_seed.values()), "seeds") if len(by_seed) > 1 else (tuple(of_repeat.values()), "draws")
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A paired difference: the same seeds, draws and tasks on both sides.
-
-    Attributes:
-        values: for every seed the mean over its draws and over the tasks; for every draw where there is one seed.
-        mean: of the values.
-        interval: 95 % interval of the mean by Student's t; None for a single value.
-        what: "seeds" or "draws".
-    """
-
-    values: tuple[float, ...]
-    mean: float
-    interval: tuple[float, float] | None
-    what: Literal["seeds", "draws"]
-
-    @property
-    def verdict(self) -> Literal["holds", "does not hold", "open"]:
-        """Whether the difference is above zero."""
-        if self.interval is None:
-            return "open"
-        return "holds" if self.interval[0] > 0 else "does not hold" if self.interval[1] < 0 else "open"
-
-
 def difference(scores: Mapping[str, Sequence[Score]], better: Choice, worse: Choice) -> Difference | None:
     """How much better one choice is than the other; None unless both have been measured on the same repeats.
 
@@ -165,34 +131,16 @@ def difference(scores: Mapping[str, Sequence[Score]], better: Choice, worse: Cho
     A method that was trained once for all draws, or all examples against few, is not paired.
     """
     one, other = (_means(_chosen(scores, side) or {}) for side in (better, worse))
-    shared = one.keys() & other.keys()
-    if not shared:
-        return None
+    # Of an error rate the better choice has less.
     sign = 1 if better.metric is None or METRICS[better.metric].higher_is_better else -1
-    values, what = _independent({repeat: sign * (one[repeat] - other[repeat]) for repeat in sorted(shared)})
-    mean, deviation = mean_and_deviation(values)
-    half = None if deviation is None else _half_width(deviation, len(values))
-    interval = None if half is None else (mean - half, mean + half)
-    return Difference(values, mean, interval, what)
+    one, other = ({repeat: sign * value for repeat, value in side.items()} for side in (one, other))
+    return paired_difference(one, other)
 
 
 def _means(tasks: Mapping[str, Mapping[Repeat, Score]]) -> dict[Repeat, float]:
     """For every repeat the mean over the tasks."""
     repeats = next(iter(tasks.values()), {})
     return {repeat: statistics.fmean(task[repeat].value for task in tasks.values()) for repeat in repeats}
-
-
-def _half_width(deviation: float, count: int) -> float:
-    """Of the 95 % interval of a mean, by Student's t."""
-    return t_quantile(count - 1) * deviation / math.sqrt(count)
-
-
-def t_quantile(freedom: int) -> float:
-    """The 97.5 % point of Student's t; beyond the table that of the normal distribution with Fisher's correction."""
-    if freedom <= len(_T):
-        return _T[freedom - 1]
-    z = statistics.NormalDist().inv_cdf(0.975)
-    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 @dataclass(frozen=True)
@@ -238,5 +186,5 @@ def verdict(ours: Measured, theirs: Published, note: str | None) -> Verdict:
         return "not comparable"
     half = (ours.interval[1] - ours.interval[0]) / 2
     if theirs.deviation is not None:
-        half = math.hypot(half, _half_width(theirs.deviation, PUBLISHED_SEEDS))
+        half = math.hypot(half, half_width(theirs.deviation, PUBLISHED_SEEDS))
     return "reproduced" if abs(ours.mean - theirs.mean) <= half else "differs"

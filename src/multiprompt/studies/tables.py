@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from multiprompt.evaluation.differences import Difference
 from multiprompt.evaluation.results import Score
-from multiprompt.reports.tables import EMPTY, Cell, Table, marks_of, number
+from multiprompt.reports.tables import EMPTY, Cell, Table, marks_of, number, signed
 from multiprompt.studies.cells import (
-    Difference,
     Measured,
     Published,
     Verdict,
@@ -192,9 +192,3 @@ def claims_table(judged: Sequence[JudgedClaim]) -> Table:
         )
     heads = ("what the paper finds", "here", "paired difference", "95 % interval", "over", "in the paper")
     return Table("What holds", heads, tuple(rows), text_columns=2)
-
-
-def signed(value: float, digits: int = 1) -> str:
-    """Points with their sign."""
-    shown = number(value, digits=digits)
-    return shown if shown.startswith("-") or not float(shown) else f"+{shown}"
