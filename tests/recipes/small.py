@@ -67,7 +67,9 @@ def assert_as_alone(joint: Path, alone: Path) -> None:
     logs = sorted(path.relative_to(alone) for path in alone.rglob("log.jsonl"))
     assert logs
     for log in logs:
-        lines, expected_lines = (map(json.loads, (run / log).read_text().splitlines()) for run in (joint, alone))
+        lines, expected_lines = (
+            map(json.loads, (run / log).read_text(encoding="utf-8").splitlines()) for run in (joint, alone)
+        )
         for ours, theirs in zip(lines, expected_lines, strict=True):
             assert ours.keys() == theirs.keys(), log
             for key in {"loss", "gradient_norm", "terms", "tasks"} & theirs.keys():

@@ -140,15 +140,15 @@ def test_prompt_tuning_and_few_examples_come_first_and_the_page_has_the_rest(tmp
         ["spot", "16"],
     ]
     assert [str(cell) for cell in table.rows[1]][2:] == ["70.0", "75.0", "-5.0", "–", "1 draw", "1"]
-    page = Page(write_report(run).read_text())
+    page = Page(write_report(run).read_text(encoding="utf-8"))
     assert table.caption in page.text
-    assert table.caption in (run / "report.md").read_text()
+    assert table.caption in (run / "report.md").read_text(encoding="utf-8")
 
 
 def test_one_comparison_needs_no_table(tmp_path):
     run = run_of(tmp_path / "run", [*draws_of("mpt", MPT), *draws_of("prompt_tuning", ORDINARY)])
     assert comparison_table([read_run(run)]) is None
-    assert "Paired differences" not in write_report(run).read_text()
+    assert "Paired differences" not in write_report(run).read_text(encoding="utf-8")
 
 
 def test_what_the_model_is(tmp_path):
@@ -173,11 +173,11 @@ def test_page_and_markdown_open_with_result_model_and_words(tmp_path):
     )
     told = opening([read_run(run)])
     assert [word for word, _ in told.words] == ["mpt", "prompt_tuning", "teacher", "student", "majority"]
-    html = write_report(run).read_text()
+    html = write_report(run).read_text(encoding="utf-8")
     paragraphs = [Page(text).text for text in re.findall(r"<p.*?</p>", html)]
     assert paragraphs[:2] == [*told.results, *told.models]
     assert re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html.replace("&#x27;", "'")) == list(told.words)
-    lines = (run / "report.md").read_text().split("\n\n")
+    lines = (run / "report.md").read_text(encoding="utf-8").split("\n\n")
     assert lines[1:3] == [*told.results, *told.models]
     assert lines[4].splitlines() == [f"- {word}: {meaning}" for word, meaning in told.words]
 
@@ -192,4 +192,4 @@ def test_every_run_of_a_page_has_its_sentence(tmp_path):
     told = opening(read_runs(runs))
     assert [sentence.split(": ")[0] for sentence in told.results] == ["small <comparison>", "other"]
     assert len(told.models) == 1
-    assert "small &lt;comparison&gt;: With" in write_report(runs, tmp_path / "both.html").read_text()
+    assert "small &lt;comparison&gt;: With" in write_report(runs, tmp_path / "both.html").read_text(encoding="utf-8")
