@@ -15,8 +15,9 @@ import yaml
 from typer.testing import CliRunner
 
 from multiprompt.cli.main import app
-from multiprompt.config import build_experiment
+from multiprompt.config import build_experiment, load_experiment
 from multiprompt.definition import TaskDefinition
+from multiprompt.recipes import recipe_path
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,6 +52,16 @@ def test_the_python_of_the_readme_runs(capsys):
     exec(compile(text.replace("steps=50", "steps=5"), "README.md", "exec"), {})
     value = float(capsys.readouterr().out.split()[0])
     assert 0 <= value <= 100
+
+
+def test_the_table_of_the_readme_is_that_of_the_quickstart():
+    """It stands once, in the README alone."""
+    targets = load_experiment(recipe_path("quickstart")).targets
+    (table,) = re.findall(r"^\| unseen task \|.*\n(?:\|.*\n)+", README, flags=re.MULTILINE)
+    assert re.findall(r"^\| (mini-\w+)", table, flags=re.MULTILINE) == list(targets.tasks)
+    assert f"**{targets.shots[0]} training examples** each, drawn {targets.draws} times" in README
+    average = table.splitlines()[-1]
+    assert not [page.name for page in (ROOT / "docs").glob("*.md") if average in page.read_text(encoding="utf-8")]
 
 
 def call(words: list[str]) -> str:
