@@ -126,10 +126,10 @@ def assert_same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor], wh
 @pytest.mark.parametrize("name", ["padded", "packed", "ordinary", "sdpa"])
 def test_together_is_as_alone(name, dropout):
     backbone = way(name)
-    alone = trainings(backbone, 50, dropout)
+    alone = trainings(backbone, 20, dropout)
     starts = [{n: t.clone() for n, t in each.method.tensors().items()} for each in alone]
     reports = [train(training) for training in alone]
-    together = trainings(backbone, 50, dropout)
+    together = trainings(backbone, 20, dropout)
     joint = train_together(together)
     for one, other, start, report, joint_report in zip(alone, together, starts, reports, joint, strict=True):
         assert_same(one.method.tensors(), other.method.tensors(), one.title)
