@@ -208,7 +208,7 @@ def test_dropout_has_the_mean_and_the_spread_of_torch(changes, packs):
         torch.manual_seed(0)
         with backbone.dropout(True), torch.no_grad():
             outputs = torch.cat([backbone.forward(copies, prompts).logits for _ in range(3)])
-        stacked = outputs.unflatten(0, (600, -1))
+        stacked = outputs.unflatten(0, (600, -1))  # tokens of the targets
         statistics.append((stacked.mean(0), stacked.std(0)))
     (mean, spread), (other_mean, other_spread) = statistics
     error = float(other_spread.mean()) * (2 / 600) ** 0.5

@@ -335,14 +335,13 @@ def when_it_waits(monkeypatch) -> Callable[[Callable[[], None]], None]:
     """Has something happen as soon as a worker of this process waits for the first time, and no sooner."""
 
     def happens(change: Callable[[], None]) -> None:
-        waits: list[float] = []
+        wait = time.sleep
 
-        def wait(seconds: float) -> None:
-            waits.append(seconds)
-            if len(waits) == 1:
-                change()
+        def changed(seconds: float) -> None:
+            monkeypatch.setattr(time, "sleep", wait)
+            change()
 
-        monkeypatch.setattr(time, "sleep", wait)
+        monkeypatch.setattr(time, "sleep", changed)
 
     return happens
 

@@ -24,14 +24,14 @@ def test_pieces_of_the_digits(tokenizer):
     assert [tokenizer(digit)["input_ids"] for digit in "012"] == [[3, 632, 1], [209, 1], [204, 1]]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        for name, task in TASKS.items()
-        if task.family != "mini" and (task.labels or isinstance(task.answer, ScoreAnswer))
-    ],
-)
+CLOSED = [
+    name
+    for name in TASKS
+    if TASKS[name].family != "mini" and (TASKS[name].labels or isinstance(TASKS[name].answer, ScoreAnswer))
+]
+
+
+@pytest.mark.parametrize("name", CLOSED)
 def test_every_answer_of_a_closed_set_fits_and_is_written_back(tokenizer, name):
     task = TASKS[name]
     answers = task.answer.grid if isinstance(task.answer, ScoreAnswer) else task.labels

@@ -273,7 +273,7 @@ def test_one_batch_can_be_overfitted(tiny_backbone, kind):
             return [batch]
 
     assert answers() != batch.labels[:, 0].tolist()
-    train(Training(method, Same(), OPTIONS, 200, 0))
+    train(Training(method, Same(), OPTIONS, 80, 0))
     assert answers() == batch.labels[:, 0].tolist()
 
 
