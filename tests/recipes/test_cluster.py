@@ -35,7 +35,12 @@ from multiprompt.training import SILENT
 from recipes.small import Listener, assert_as_alone, small_experiment, stored_tensors
 from rounding import smooth_optimisers
 
-ENVIRONMENT = {"OMP_NUM_THREADS": str(THREADS), "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": str(THREADS),
+    "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")])),
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",
+}
 """Of the workers; they are as nice as the tests, which other programs may keep waiting."""
 
 TUNING = "seed-1/target-mini-rte-prompt_tuning-all"

@@ -32,7 +32,10 @@ from rounding import SMOOTH, smooth_optimisers
 
 WIDTH, LENGTH, TASKS, STEPS = 16, 4, 3, 4
 CASES = ["prompt_tuning", "source", "fine_tuning", "alone_in_its_step", "together"]
-OPTIONS = TrainingOptions(dropout=False, schedule="constant", warmup_ratio=0.0, log_every=1, evaluate_every=2)
+OPTIONS = TrainingOptions(
+    dropout=False, schedule="constant", warmup_ratio=0.0, clip=100.0, log_every=1, evaluate_every=2
+)
+"""Without clipping, which would hide a gradient that is too long."""
 
 
 class Drawn:
