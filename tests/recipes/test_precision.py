@@ -141,7 +141,7 @@ def test_fine_tuning_answers_with_its_trained_weights(attention):
             exact.load(method.tensors())
             assert torch.equal(method.generate(batch, 3, beams=1), exact.generate(batch, 3, beams=1))
         method.load({name: torch.zeros_like(tensor) for name, tensor in method.tensors().items()})
-        expected = math.log(backbone.model.config.vocab_size) * batch.target_lengths
+        expected = math.log(backbone.model.config.vocab_size) * torch.from_numpy(batch.target_lengths).float()
         torch.testing.assert_close(method.losses(batch)["task"].detach(), expected)
         assert not method.generate(batch, 3)[:, 1:].any()
     assert torch.equal(backbone.forward(batch, None).logits, before)
