@@ -35,7 +35,12 @@ SMOOTH = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 """Changes to a T5 configuration, as in T5 v1.1: no activation has a kink."""
 
 SAME = 1e-4
-"""Most by which two computations may differ, relative to the norm of what they compute."""
+"""Most by which two computations may differ, relative to the norm of what they compute.
+
+Over instruction sets, threads, and orders of summation drawn at random, the largest difference was 1.8e-5 in a gated
+model of width 256, whose random weights make scores of attention far apart, and 1.2e-5 in one of width 16. An error of
+one per cent is a hundred times what is allowed.
+"""
 
 FLOOR = 1e-6
 """Most rounding of a gradient that is zero, or small, by cancellation: relative to the norm of all gradients."""
