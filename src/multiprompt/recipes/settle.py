@@ -10,6 +10,7 @@ from pathlib import Path
 
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import Score
+from multiprompt.files import move_folder
 from multiprompt.recipes.graph import Node
 from multiprompt.recipes.run_folder import only_process
 from multiprompt.recipes.stage_folder import (
@@ -20,7 +21,6 @@ from multiprompt.recipes.stage_folder import (
     copy_stage,
     find_set_aside,
     identity_of,
-    move_folder,
     read_result,
     set_aside,
 )
