@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from a YAML file.
 
     The path of a task's file among the names of tasks is relative to the experiment's file, in an override to the
-    current folder. What it holds becomes a part of the experiment.
+    current folder. What it holds becomes a part of the experiment. So are the paths of the data files of its own tasks,
+    which are absolute in what is returned.
 
     Args:
         path: the file.
@@ -30,9 +32,11 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """
     values = read_values(path, "name, source and targets")
     _take_in_task_files(values, path.parent)
+    _anchor_data_files(values, path.parent)
     for change in overrides:
         override(values, change)
     _take_in_task_files(values, Path())
+    _anchor_data_files(values, Path())
     return build_experiment(values, where=str(path))
 
 
@@ -48,7 +52,7 @@ def load_task_file(path: Path) -> TaskDefinition:
         definition, _, _ = _checked(TaskDefinition, {key: value for key, value in values.items() if key not in wrong})
     assert definition is not None, "every key has a default"
     problems += problems_of(definition, wrong)
-    files = {split: str((path.parent / file).absolute()) for split, file in definition.files.items()}
+    files = {split: os.path.abspath(path.parent / file) for split, file in definition.files.items()}
     problems += [f"files.{split}: {file} does not exist" for split, file in files.items() if not Path(file).is_file()]
     if problems:
         raise problem_list(str(path), problems)
@@ -102,6 +106,18 @@ def _take_in_task_files(values: dict[str, Any], base: Path) -> None:
                 raise ConfigError(f"{section}.tasks: {entry} is a second task named {definition.name!r}; rename one")
             values["tasks"] = tasks
             names[position] = definition.name
+
+
+def _anchor_data_files(values: dict[str, Any], base: Path) -> None:
+    """Make the paths of the data files of an experiment's own tasks absolute; wrong values are left to the checks."""
+    tasks = values.get("tasks")
+    for task in tasks.values() if isinstance(tasks, Mapping) else ():
+        files = task.get("files") if isinstance(task, Mapping) else None
+        if not isinstance(files, dict):
+            continue
+        for split, file in files.items():
+            if isinstance(file, str):
+                files[split] = os.path.abspath(base / file)
 
 
 def override(values: dict[str, Any], change: str) -> None:
@@ -263,8 +279,21 @@ def to_plain(options: Any) -> Any:
     return options
 
 
-def to_yaml(experiment: Experiment) -> str:
-    """The resolved experiment, every default written out, as YAML that ``load_experiment`` reads."""
+def to_yaml(experiment: Experiment, folder: Path | None = None) -> str:
+    """The resolved experiment, every default written out, as YAML that ``load_experiment`` reads.
+
+    Args:
+        experiment: what to write.
+        folder: that the file will be in. Data files of own tasks that lie below the current directory, as the folder
+            does, are written relative to it, so that a project can be moved; None writes absolute paths.
+    """
     import yaml
 
-    return yaml.safe_dump(to_plain(experiment), sort_keys=False, allow_unicode=True)
+    plain = to_plain(experiment)
+    here = Path.cwd()
+    if folder is not None and folder.absolute().is_relative_to(here):
+        for task in plain["tasks"].values():
+            for split, file in task["files"].items():
+                if Path(file).is_relative_to(here):
+                    task["files"][split] = Path(os.path.relpath(file, folder)).as_posix()
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)

@@ -374,7 +374,7 @@ def test_a_worker_with_other_data_or_another_release_says_so(backbone, tmp_path)
     (node,) = order.nodes
     for name, value, says in (
         ("version", 0, "what a stage does"),
-        ("backbone", "another", "the backbone's weights"),
+        ("backbone", "another", "the backbone or its tokenizer"),
         ("data", [["mini-rte", "1", "another", 20]], "the data of mini-rte"),
     ):
         other: Node = replace(node, made_from=dict(node.made_from) | {name: value})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,10 +52,8 @@ def weights_digest(files: Sequence[Path]) -> str:
         return known
     digest = tensors_digest(stored_tensors(files))
     if memory is not None:
-        try:
+        with suppress(CheckpointError):  # it is made again the next time
             write_text(memory, f"{digest}\n")
-        except CheckpointError:  # it is made again the next time
-            pass
     return digest
 
 

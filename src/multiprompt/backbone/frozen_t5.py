@@ -90,6 +90,7 @@ class FrozenT5:
         self.tokenizer = tokenizer
         self.name = name
         self.files = tuple(files)
+        self._weights_digest: str | None = None
         model.requires_grad_(False)
         model.eval()
         self.packs = self.width >= PACKING_WIDTH
@@ -273,7 +274,9 @@ class FrozenT5:
         Weights count as their checkpoint stores them, so the precision that they are loaded in changes nothing. Those
         of a model that was made in memory count as saving it would store them.
         """
-        weights = weights_digest(self.files) if self.files else tensors_digest(dict(self.model.named_parameters()))
+        if self.files and self._weights_digest is None:
+            self._weights_digest = weights_digest(self.files)
+        weights = self._weights_digest or tensors_digest(dict(self.model.named_parameters()))
         return model_digest(weights, self.tokenizer)
 
     def facts(self) -> dict[str, str | int | float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def load_backbone(
         BackboneError: the model cannot be found or read, is not a T5, has weights that the checkpoint does not give or
             gives twice, does not fit its tokenizer, or the precision cannot be used.
     """
-    from transformers import T5ForConditionalGeneration
+    from transformers import T5Config, T5ForConditionalGeneration
 
     chosen_device = _pick_device(device)
     dtype = _pick_precision(precision, chosen_device)
@@ -70,7 +70,8 @@ def load_backbone(
         raise BackboneError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
     model, report = loaded
     files = checkpoint_files(path, revision, _out_of_reach(path))
-    _put_embeddings(name, model, files)
+    config, _ = T5Config.get_config_dict(path, revision=revision, local_files_only=_out_of_reach(path))
+    _put_embeddings(name, model, files, config)
     _refuse_fresh_weights(name, report)
     tokenizer = load_tokenizer(name, revision=revision)
     _check_vocabulary(name, model, tokenizer)
@@ -206,16 +207,23 @@ def _pick_precision(precision: str, device: torch.device) -> torch.dtype:
     raise BackboneError(f"unknown precision {precision!r}; expected auto, float32 or bfloat16")
 
 
-def _put_embeddings(name: str, model: Any, files: Sequence[Path]) -> None:
+def _put_embeddings(name: str, model: Any, files: Sequence[Path], config: Mapping[str, Any]) -> None:
     """Give a model the embedding and the output layer that its checkpoint holds, under whatever names.
 
     transformers takes a copy for another, or the output layer for the embedding, where a checkpoint lacks one of the
     names or where the copies differ.
 
+    Args:
+        name: of the backbone.
+        model: whose weights are loaded.
+        files: of the checkpoint.
+        config: what its config.json says.
+
     Raises:
         BackboneError: the checkpoint has no embedding, copies of it that differ, or no output layer where the model
             has one of its own.
     """
+    # transformers sets tie_word_embeddings whatever config.json says, and keeps that here.
     shares_head = bool(model.config.scale_decoder_outputs)
     names = (*EMBEDDINGS, HEAD) if shares_head else EMBEDDINGS
     stored = dict(stored_tensors(files, (*EMBEDDINGS, HEAD)))
@@ -230,7 +238,7 @@ def _put_embeddings(name: str, model: Any, files: Sequence[Path]) -> None:
                 "for both. Check how the checkpoint was written"
                 + (", and tie_word_embeddings in config.json" if other == HEAD else "")
             )
-    if not shares_head and HEAD not in stored:
+    if HEAD not in stored and config.get("tie_word_embeddings") is False:
         raise BackboneError(
             f"the checkpoint of {name!r} lacks {HEAD}: by its config.json (tie_word_embeddings is false) the model has "
             "an output layer of its own"
@@ -244,7 +252,8 @@ def _put_embeddings(name: str, model: Any, files: Sequence[Path]) -> None:
     embedding = torch.nn.Parameter(first.to(dtype))
     for module in (model.shared, model.encoder.embed_tokens, model.decoder.embed_tokens):
         module.weight = embedding
-    model.lm_head.weight = embedding if shares_head else torch.nn.Parameter(stored[HEAD].to(dtype))
+    own_head = not shares_head and HEAD in stored
+    model.lm_head.weight = torch.nn.Parameter(stored[HEAD].to(dtype)) if own_head else embedding
 
 
 def _refuse_fresh_weights(name: str, report: dict[str, Any]) -> None:

@@ -98,7 +98,7 @@ def write_config(experiment: Experiment, folder: Path) -> None:
 
     Done once backbone and data are loaded: a run that cannot begin leaves no folder behind.
     """
-    path, text = folder / "config.yaml", to_yaml(experiment)
+    path, text = folder / "config.yaml", to_yaml(experiment, folder)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 

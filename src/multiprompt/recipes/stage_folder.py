@@ -79,8 +79,8 @@ def read_result(folder: Path) -> Result | None:
 
 def _is_of_stage(name: str) -> bool:
     """Whether a result may list a file of this name. A record that comes from elsewhere may name anything."""
-    kinds = name == LOG or name.endswith(".safetensors") or (name.startswith("predictions-") and name.endswith(".jsonl"))
-    return kinds and name != CHECKPOINT and is_plain_name(name)
+    answers = name.startswith("predictions-") and name.endswith(".jsonl")
+    return (name == LOG or answers or name.endswith(".safetensors")) and name != CHECKPOINT and is_plain_name(name)
 
 
 def identity_of(folder: Path) -> str | None:
@@ -112,7 +112,9 @@ def check_whole(folder: Path, result: Result) -> None:
         try:
             status = path.lstat()
             if not stat.S_ISREG(status.st_mode):
-                raise CheckpointError(f"{path} is a link or no file, and what it leads to may change. {_remedy(folder)}")
+                raise CheckpointError(
+                    f"{path} is a link or no file, and what it leads to may change. {_remedy(folder)}"
+                )
             same = status.st_size == written["bytes"]
             if same and path.suffix == ".safetensors":
                 same = describe_file(path) == written
