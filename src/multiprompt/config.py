@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import os
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from multiprompt.definition import TaskDefinition, is_task_file
 from multiprompt.errors import ConfigError, problem_list
 from multiprompt.options import Experiment, Methods
 from multiprompt.tasks import problems_of
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
@@ -169,15 +173,22 @@ def build_options(kind: type[Options], values: Mapping[str, Any], where: str) ->
 
 def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | None, list[str], set[str]]:
     """The options if they can be made, all problems of the values, and the top-level keys that are wrong."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     problems = _unknown_keys(kind, values, "")
     try:
-        return TypeAdapter(kind).validate_python(_without_unknown(kind, values)), problems, set()
+        return _adapter(kind).validate_python(_without_unknown(kind, values)), problems, set()
     except ValidationError as error:
         entries = error.errors(include_url=False)
         wrong = {str(entry["loc"][0]) for entry in entries if entry["loc"]}
         return None, problems + _problems(entries), wrong
+
+
+@functools.cache  # to make one takes as long as a hundred checks
+def _adapter(kind: type[Options]) -> TypeAdapter[Options]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def _key(entry: Mapping[str, Any]) -> str:
