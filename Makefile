@@ -53,11 +53,11 @@ lock: ## Write constraints.txt from the environment of test-newest; run that fir
 
 test-numbers: $(INSTALLED) ## Run the tests that compare numbers with the instructions of older processors and two threads
 	env $(OLDEST) $(NUMBERS)
-	env $(OLDEST) MULTIPROMPT_TEST_THREADS=2 $(NUMBERS)
+	env $(OLDEST) MULTIPROMPT_TEST_THREADS=2 $(NUMBERS) -n 0
 	env $(AVX2) $(NUMBERS)
-	env $(AVX2) MULTIPROMPT_TEST_THREADS=2 $(NUMBERS)
+	env $(AVX2) MULTIPROMPT_TEST_THREADS=2 $(NUMBERS) -n 0
 	$(NUMBERS)
-	env MULTIPROMPT_TEST_THREADS=2 $(NUMBERS)
+	env MULTIPROMPT_TEST_THREADS=2 $(NUMBERS) -n 0
 
 check: $(INSTALLED) ## Lint, formatting and types
 	$(BIN)/ruff check

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -28,11 +29,20 @@ def test_tensors_and_metadata_come_back(tmp_path):
     assert all(torch.equal(back[name], tensor) for name, tensor in tensors.items())
 
 
-def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
-    path, synced = tmp_path / "result.json", []
-    monkeypatch.setattr("os.fsync", lambda number: synced.append((os.fstat(number).st_size, path.exists())))
+def test_the_content_is_on_the_disk_before_its_name_and_the_name_before_the_function_returns(tmp_path, monkeypatch):
+    path, synced = tmp_path / "new" / "result.json", []
+
+    def note(number: int) -> None:
+        what = os.readlink(f"/proc/self/fd/{number}")
+        synced.append((Path(what).relative_to(tmp_path).parts, os.fstat(number).st_size, path.exists()))
+
+    monkeypatch.setattr("os.fsync", note)
     write_json(path, {"value": 1})
-    assert synced == [(path.stat().st_size, False)]
+    folder, content, name = synced
+    assert folder[0] == ()  # the new folder has its name
+    assert content[0][1].startswith(".result.json.")
+    assert content[1:] == (path.stat().st_size, False)
+    assert (name[0], name[2]) == (("new",), True)
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
+import os
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from multiprompt.definition import TaskDefinition, is_task_file
 from multiprompt.errors import ConfigError, problem_list
 from multiprompt.options import Experiment, Methods
 from multiprompt.tasks import problems_of
 
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from a YAML file.
 
     The path of a task's file among the names of tasks is relative to the experiment's file, in an override to the
-    current folder. What it holds becomes a part of the experiment.
+    current folder. What it holds becomes a part of the experiment. So are the paths of the data files of its own tasks,
+    which are absolute in what is returned.
 
     Args:
         path: the file.
@@ -30,9 +36,11 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
     """
     values = read_values(path, "name, source and targets")
     _take_in_task_files(values, path.parent)
+    _anchor_data_files(values, path.parent)
     for change in overrides:
         override(values, change)
     _take_in_task_files(values, Path())
+    _anchor_data_files(values, Path())
     return build_experiment(values, where=str(path))
 
 
@@ -48,7 +56,7 @@ def load_task_file(path: Path) -> TaskDefinition:
         definition, _, _ = _checked(TaskDefinition, {key: value for key, value in values.items() if key not in wrong})
     assert definition is not None, "every key has a default"
     problems += problems_of(definition, wrong)
-    files = {split: str((path.parent / file).absolute()) for split, file in definition.files.items()}
+    files = {split: os.path.abspath(path.parent / file) for split, file in definition.files.items()}
     problems += [f"files.{split}: {file} does not exist" for split, file in files.items() if not Path(file).is_file()]
     if problems:
         raise problem_list(str(path), problems)
@@ -104,6 +112,18 @@ def _take_in_task_files(values: dict[str, Any], base: Path) -> None:
             names[position] = definition.name
 
 
+def _anchor_data_files(values: dict[str, Any], base: Path) -> None:
+    """Make the paths of the data files of an experiment's own tasks absolute; wrong values are left to the checks."""
+    tasks = values.get("tasks")
+    for task in tasks.values() if isinstance(tasks, Mapping) else ():
+        files = task.get("files") if isinstance(task, Mapping) else None
+        if not isinstance(files, dict):
+            continue
+        for split, file in files.items():
+            if isinstance(file, str):
+                files[split] = os.path.abspath(base / file)
+
+
 def override(values: dict[str, Any], change: str) -> None:
     """Put ``"section.key=value"`` in its place; the value is read as YAML.
 
@@ -153,15 +173,22 @@ def build_options(kind: type[Options], values: Mapping[str, Any], where: str) ->
 
 def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | None, list[str], set[str]]:
     """The options if they can be made, all problems of the values, and the top-level keys that are wrong."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     problems = _unknown_keys(kind, values, "")
     try:
-        return TypeAdapter(kind).validate_python(_without_unknown(kind, values)), problems, set()
+        return _adapter(kind).validate_python(_without_unknown(kind, values)), problems, set()
     except ValidationError as error:
         entries = error.errors(include_url=False)
         wrong = {str(entry["loc"][0]) for entry in entries if entry["loc"]}
         return None, problems + _problems(entries), wrong
+
+
+@functools.cache  # to make one takes as long as a hundred checks
+def _adapter(kind: type[Options]) -> TypeAdapter[Options]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def _key(entry: Mapping[str, Any]) -> str:
@@ -263,8 +290,21 @@ def to_plain(options: Any) -> Any:
     return options
 
 
-def to_yaml(experiment: Experiment) -> str:
-    """The resolved experiment, every default written out, as YAML that ``load_experiment`` reads."""
+def to_yaml(experiment: Experiment, folder: Path | None = None) -> str:
+    """The resolved experiment, every default written out, as YAML that ``load_experiment`` reads.
+
+    Args:
+        experiment: what to write.
+        folder: that the file will be in. Data files of own tasks that lie below the current directory, as the folder
+            does, are written relative to it, so that a project can be moved; None writes absolute paths.
+    """
     import yaml
 
-    return yaml.safe_dump(to_plain(experiment), sort_keys=False, allow_unicode=True)
+    plain = to_plain(experiment)
+    here = Path.cwd()
+    if folder is not None and folder.absolute().is_relative_to(here):
+        for task in plain["tasks"].values():
+            for split, file in task["files"].items():
+                if Path(file).is_relative_to(here):
+                    task["files"][split] = Path(os.path.relpath(file, folder)).as_posix()
+    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)

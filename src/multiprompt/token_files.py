@@ -1,9 +1,10 @@
 """The files of the token cache: where they are, and how they are written, read, listed and removed.
 
 A file holds a magic word, the length and the checksum of its header, the header (JSON) and, from the next
-multiple of 64 bytes on, the arrays. It is renamed into place when it is whole and never changed afterwards, so
-any number of processes may read and write at once, and all of them share the pages of a file in memory. No torch
-here: the command line lists files without it.
+multiple of 64 bytes on, the arrays, whose checksum is in the header. It is renamed into place when it is whole and
+never changed afterwards, so any number of processes may read and write at once, and all of them share the pages of a
+file in memory. A folder may be shared with others, so nothing in a file is taken on trust. No torch here: the command
+line lists files without it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ _MAGIC = b"mptokens"
 _ALIGNMENT = 64
 _PREAMBLE = len(_MAGIC) + 8
 _LEFTOVER_SECONDS = 3600.0
+_TYPES = ("<u2", "<i4", "<i8")
+_FACTS = {"task": str, "split": str, "examples": int, "truncated_sources": int, "truncated_targets": int}
 
 
 @dataclass(frozen=True)
@@ -53,17 +56,26 @@ class TokenFile:
 
 
 def token_folder() -> Path:
-    """The folder of the cached tokens: below ``MULTIPROMPT_CACHE``, or below the user's cache folder.
+    """The folder of the cached tokens.
+
+    Raises:
+        CheckpointError: there is no cache folder.
+    """
+    return cache_folder() / "tokens"
+
+
+def cache_folder() -> Path:
+    """The folder that ``MULTIPROMPT_CACHE`` names, or ours below the user's cache folder.
 
     Raises:
         CheckpointError: the variable is not set, and there is no home folder.
     """
     named = os.environ.get(CACHE_VARIABLE)
     if named:
-        return Path(named).expanduser() / "tokens"
+        return Path(named).expanduser()
     caches = os.environ.get("XDG_CACHE_HOME")
     try:
-        return (Path(caches) if caches else Path.home() / ".cache") / "multiprompt" / "tokens"
+        return (Path(caches) if caches else Path.home() / ".cache") / "multiprompt"
     except RuntimeError as error:
         raise CheckpointError(f"there is no home folder for the cache ({error}); set {CACHE_VARIABLE}") from error
 
@@ -74,7 +86,7 @@ def write_token_file(path: Path, arrays: Mapping[str, np.ndarray], facts: Mappin
     Args:
         path: ends in ``ENDING``.
         arrays: of one dimension.
-        facts: a JSON value.
+        facts: the task, the split, the number of examples, and how many sources and targets were cut.
 
     Raises:
         CheckpointError: the file cannot be written (no space, no permission).
@@ -85,7 +97,11 @@ def write_token_file(path: Path, arrays: Mapping[str, np.ndarray], facts: Mappin
         start = _aligned(end)
         end = start + array.nbytes
         places[name] = (array.dtype.newbyteorder("<").str, start, end)
-    header = {"facts": dict(facts), "made": int(time.time()), "arrays": places, "bytes": end}
+    checksum = 0
+    for name, array in arrays.items():
+        checksum = zlib.crc32(np.ascontiguousarray(array, dtype=places[name][0]).data, checksum)
+    made = int(time.time())
+    header = {"facts": dict(facts), "made": made, "arrays": places, "bytes": end, "checksum": checksum}
     text = json.dumps(header).encode()
     preamble = _MAGIC + len(text).to_bytes(4, "little") + zlib.crc32(text).to_bytes(4, "little")
     base = _aligned(_PREAMBLE + len(text))
@@ -117,6 +133,11 @@ def open_token_file(path: Path) -> tuple[dict[str, np.ndarray], Mapping[str, Any
     arrays = {
         name: whole[base + start : base + end].view(dtype) for name, (dtype, start, end) in header["arrays"].items()
     }
+    checksum = 0
+    for array in arrays.values():
+        checksum = zlib.crc32(array.data, checksum)
+    if checksum != header["checksum"]:
+        raise DataError(f"the arrays in {path} are damaged: their checksum is another one")
     return arrays, header["facts"]
 
 
@@ -130,11 +151,31 @@ def _read_header(path: Path, file: BinaryIO) -> tuple[dict[str, Any], int]:
     text = file.read(length)
     if not text or zlib.crc32(text) != checksum:  # the checksum of nothing is 0, as in a file of zeros
         raise DataError(f"the header of {path} is damaged")
-    header: dict[str, Any] = json.loads(text)
+    try:
+        header: dict[str, Any] = json.loads(text)
+        _check_header(header)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"the header of {path} is not that of cached tokens ({error!r})") from error
     base = _aligned(_PREAMBLE + length)
     if size != base + header["bytes"]:
         raise DataError(f"{path} has {size:,} bytes; its header says {base + header['bytes']:,}")
     return header, base
+
+
+def _check_header(header: dict[str, Any]) -> None:
+    """A checksum says that a header is as it was written, not who wrote it.
+
+    Raises:
+        ValueError: a value cannot be; or KeyError, TypeError, AttributeError.
+    """
+    end, _, _ = int(header["bytes"]), int(header["made"]), int(header["checksum"])
+    for fact, kind in _FACTS.items():
+        if not isinstance(header["facts"][fact], kind):
+            raise TypeError(f"{fact} is {header['facts'][fact]!r}")
+    for name, (dtype, start, stop) in header["arrays"].items():
+        size = np.dtype(dtype).itemsize if dtype in _TYPES else 0
+        if not size or not 0 <= start <= stop <= end or start % _ALIGNMENT or (stop - start) % size:
+            raise ValueError(f"the array {name!r} is {dtype!r} from {start} to {stop} of {end}")
 
 
 def _aligned(position: int) -> int:

@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("MULTIPROMPT_CACHE", str(tmp_path))
     for task, split, examples, days in (("mnli", "train", 392_702, 10), ("mnli", "dev", 9832, 0), ("rte", "x", 5, 40)):
         path = token_folder() / f"{task}{split}.tokens"
-        facts = {"task": task, "split": split, "examples": examples}
+        facts = {"task": task, "split": split, "examples": examples, "truncated_sources": 0, "truncated_targets": 0}
         write_token_file(path, {"values": np.zeros(1_000_000, dtype=np.uint16)}, facts)
         used = time.time() - days * DAY - 60
         os.utime(path, (used, used))
@@ -98,7 +98,7 @@ def test_usage_errors_have_code_2(arguments):
 def test_damaged_entries_are_shown_and_removed(folder):
     (folder / "rtex.tokens").write_bytes(b"mptokens")
     (folder / "empty.tokens").write_bytes(b"")
-    assert call().stdout.count("(damaged)") == 2
+    assert call().stdout.count("(unreadable)") == 2
     assert call("clear", "--yes").exit_code == 0
     assert list(folder.iterdir()) == []
 

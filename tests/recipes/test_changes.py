@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from conftest import save_tiny
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import read_results
-from multiprompt.files import read_json
+from multiprompt.files import describe_file, read_json, write_json
 from multiprompt.options import Experiment
 from multiprompt.recipes import evaluate_run, predict, run_experiment, stored_scores
+from multiprompt.recipes.inputs import load_inputs
 from multiprompt.reports import read_run, write_report
 from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
 
@@ -211,3 +213,61 @@ def test_what_cannot_be_reused_is_made(backbone, finished, tmp_path):
     with pytest.raises(CheckpointError, match="nowhere is not a run folder"):
         run(experiment, tmp_path / "three", reuse=[tmp_path / "nowhere"])
     assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.parametrize("name", ["../../config.yaml", "/etc/passwd", "sub/tensors.safetensors", ".lock", "stage.json"])
+def test_a_foreign_result_names_files_of_its_own_stage_only(backbone, finished, tmp_path, name):
+    one, two = shutil.copytree(finished, tmp_path / "one"), tmp_path / "two"
+    record = read_json(one / "seed-1" / "source" / "result.json")
+    record["files"][name] = describe_file(one / "config.yaml")
+    write_json(one / "seed-1" / "source" / "result.json", record)
+    listener = run(experiment_of(backbone), two, reuse=[one])
+    assert listener.said(f"lists '{name}', which is no file of a stage")
+    assert listener.trained == ["source"]
+    assert load_experiment(two / "config.yaml") == experiment_of(backbone)
+
+
+def test_a_link_in_a_foreign_stage_is_not_followed(backbone, finished, tmp_path):
+    one = shutil.copytree(finished, tmp_path / "one")
+    prompt = one / "seed-1" / "source" / "prompt.safetensors"
+    prompt.rename(tmp_path / "elsewhere.safetensors")
+    prompt.symlink_to(tmp_path / "elsewhere.safetensors")
+    listener = run(experiment_of(backbone), tmp_path / "two", reuse=[one])
+    assert listener.said(f"not reused: {prompt} is a link or no file")
+    assert listener.trained == ["source"]
+
+
+@pytest.mark.parametrize("what", ["weights", "tokenizer"])
+def test_a_backbone_that_has_changed_is_noticed_by_whoever_uses_it(backbone, finished, tmp_path, monkeypatch, what):
+    changed, folder = shutil.copytree(backbone, tmp_path / "backbone"), shutil.copytree(finished, tmp_path / "run")
+    config = (folder / "config.yaml").read_text(encoding="utf-8")
+    (folder / "config.yaml").write_text(config.replace(str(backbone), str(changed)), encoding="utf-8")
+    assert len(predict(folder, "mini-rte", ["a text"])) == 1  # the same files in another folder
+    if what == "weights":
+        tensors = load_file(changed / "model.safetensors")
+        tensors["decoder.final_layer_norm.weight"][-1] = 2.0
+        save_file(tensors, changed / "model.safetensors", {"format": "pt"})
+    else:
+        content = read_json(changed / "tokenizer.json")
+        words = content["model"]["vocab"]
+        words["a"], words["b"] = words["b"], words["a"]
+        write_json(changed / "tokenizer.json", content)
+    with pytest.raises(CheckpointError, match="its weights or its tokenizer have changed since"):
+        predict(folder, "mini-rte", ["a text"])
+    with pytest.raises(CheckpointError, match="its weights or its tokenizer have changed since"):
+        evaluate_run(folder)
+    again = run(load_experiment(folder / "config.yaml"), folder, resume=True)
+    assert set(again.trained) == {*SOURCES, MPT, TUNING}
+
+
+def test_a_prompt_of_another_backbone_is_not_taken_without_a_word(backbone, finished, tmp_path):
+    source = finished / "seed-1" / "source" / "prompt.safetensors"
+    targets = {"tasks": ["mini-rte"], "source_prompt": str(source), "methods": {"mpt": {}}}
+    same = small_experiment(shutil.copytree(backbone, tmp_path / "copy"), source=None, targets=targets)
+    assert not run(same, tmp_path / "same").said("was trained with")
+    other = save_tiny(tmp_path / "other", feed_forward_proj="gated-gelu")
+    plain = {"source": None, "targets": {"tasks": ["mini-rte"], "methods": {"prompt_tuning": {}}}}
+    for taken in ({"targets": targets}, {"prompt": {"start": "saved", "path": str(source)}}):
+        listener = Listener()
+        load_inputs(small_experiment(other, **(plain | taken)), [], listener)
+        assert listener.said(f"the prompt in {source}: it was trained with {backbone}, and {other} is another model")

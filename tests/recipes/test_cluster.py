@@ -255,6 +255,18 @@ def test_a_mistake_in_the_program_ends_what_is_under_way(backbone, two_workers, 
     run_experiment(experiment, folder, resume=True)  # no lock is held
 
 
+def listening(process: int) -> list[str]:
+    """The addresses that a process, and those that it has started, can be reached at."""
+    psutil = pytest.importorskip("psutil", reason="comes with accelerate")
+    started = psutil.Process(process)
+    return [
+        connection.laddr.ip
+        for each in (started, *started.children(recursive=True))
+        for connection in each.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.launched
 def test_a_driver_that_is_killed(backbone, tmp_path):
@@ -270,10 +282,13 @@ def test_a_driver_that_is_killed(backbone, tmp_path):
             teacher = folder / "seed-1/teacher-mini-sst2"
             wait_for((teacher / "checkpoint.safetensors").exists, "a checkpoint")
             worker = read_json(teacher / ".lock.json")["process"]
+            heard = listening(process.pid)
         finally:
             process.kill()
             process.wait()
     assert worker != process.pid
+    assert heard, "ray listens for its workers"
+    assert all(address.removeprefix("::ffff:") in ("127.0.0.1", "::1") for address in heard)
     assert "note: begun: teacher-mini-sst2" in (tmp_path / "said").read_text(encoding="utf-8")
     wait_for(lambda: not Path(f"/proc/{worker}").exists(), "the end of the worker")
     run_experiment(experiment, folder, resume=True)
@@ -374,7 +389,7 @@ def test_a_worker_with_other_data_or_another_release_says_so(backbone, tmp_path)
     (node,) = order.nodes
     for name, value, says in (
         ("version", 0, "what a stage does"),
-        ("backbone", "another", "the backbone's weights"),
+        ("backbone", "another", "the backbone or its tokenizer"),
         ("data", [["mini-rte", "1", "another", 20]], "the data of mini-rte"),
     ):
         other: Node = replace(node, made_from=dict(node.made_from) | {name: value})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
+from multiprompt.config import load_experiment, to_plain
 from multiprompt.errors import CheckpointError, ConfigError, TrainingError, UnknownNameError
 from multiprompt.evaluation.results import read_results
-from multiprompt.files import read_json
+from multiprompt.files import read_json, write_text
 from multiprompt.options import Experiment, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.recipes import run_experiment, run_node
@@ -94,19 +98,49 @@ def test_where_a_target_starts_changes_its_identity_alone(tiny_folder):
     assert all(plain[key] != begun[key] for key in plain if "adapters" in key)
 
 
-def test_what_came_later_is_named_in_a_stage_only_where_it_is_used(tiny_folder):
-    """Stages of earlier releases keep their identities; a method of another version has others."""
-
-    def of(method: str) -> dict:
-        targets = {"tasks": ["mini-rte"], "methods": {method: {}}}
-        nodes = graph_of(two_sources(tiny_folder, source=None, targets=targets))
-        return nodes[f"seed-1/target-mini-rte-{method}-all"].made_from["depends_on"]
-
-    later = {"patience", "evaluate_each_epoch", "source_tasks", "nearest"}
+def test_every_option_of_a_method_and_the_version_of_its_code_are_in_the_identity(tiny_folder):
     for method in ("adapters", "fine_tuning", "hyperformer"):
-        depends_on = of(method)
-        assert not later & (depends_on["training"].keys() | depends_on["method"].keys())
-        assert depends_on.get("method_version") == {"hyperformer": 2}.get(method)
+        experiment = two_sources(tiny_folder, source=None, targets={"tasks": ["mini-rte"], "methods": {method: {}}})
+        depends_on = graph_of(experiment)[f"seed-1/target-mini-rte-{method}-all"].made_from["depends_on"]
+        options = experiment.targets.methods.chosen()[method]
+        assert depends_on["method"].keys() == to_plain(options).keys()
+        assert depends_on["training"].keys() == to_plain(experiment.targets.training).keys()
+        assert depends_on["method_version"] == options.version
+
+
+def test_a_moved_project_keeps_its_identities(tiny_folder, tmp_path, monkeypatch):
+    """Where the rows of an own task lie is in no identity and, below the current directory, in no configuration."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    monkeypatch.chdir(before)
+    splits = ("train", "validation", "test")
+    for split in splits:
+        rows = [{"text": f"{word} {split}", "label": place % 2} for place, word in enumerate("abcdefgh")]
+        write_text(before / "data" / f"{split}.jsonl", "".join(f"{json.dumps(row)}\n" for row in rows))
+    definition = {
+        "name": "own",
+        "source": "{text}",
+        "label": {"column": "label", "words": ["no", "yes"]},
+        "split": {"kind": "official"},
+        "files": {split: f"data/{split}.jsonl" for split in splits},
+    }
+    experiment = {
+        "name": "moved",
+        "backbone": {"name": str(tiny_folder)},
+        "targets": {"tasks": ["./own.yaml"], "methods": {"prompt_tuning": {}}},
+    }
+    write_text(before / "own.yaml", yaml.safe_dump(definition))
+    write_text(before / "experiment.yaml", yaml.safe_dump(experiment))
+    write_config(load_experiment(Path("experiment.yaml")), Path("runs/one"))
+    expected = identities(load_experiment(Path("runs/one/config.yaml")))
+    before.rename(after)
+    monkeypatch.chdir(after / "runs")
+    moved = load_experiment(Path("one/config.yaml"))
+    assert moved.tasks["own"].files["train"] == str(after / "data" / "train.jsonl")
+    assert identities(moved) == expected
+    # Somebody else's rows under the same path are other rows.
+    write_text(after / "data" / "train.jsonl", '{"text": "another", "label": 0}\n' * 8)
+    assert identities(moved) != expected
 
 
 def test_identities_are_known_before_anything_is_trained_and_so_are_few_shot_draws(tiny_folder, tmp_path):

@@ -138,8 +138,10 @@ def test_fine_tuning_answers_with_its_trained_weights(attention):
         with FineTuning(reference, dropout=False) as exact:
             torch.testing.assert_close(started, exact.losses(batch)["task"].detach(), rtol=0.02, atol=0)
             step_of(run_on(method, Again([batch])))
+            trained = method.losses(batch)["task"].detach()
+            assert (trained < started).all()
             exact.load(method.tensors())
-            assert torch.equal(method.generate(batch, 3, beams=1), exact.generate(batch, 3, beams=1))
+            torch.testing.assert_close(trained, exact.losses(batch)["task"].detach(), rtol=0.02, atol=0)
         method.load({name: torch.zeros_like(tensor) for name, tensor in method.tensors().items()})
         expected = math.log(backbone.model.config.vocab_size) * torch.from_numpy(batch.target_lengths).float()
         torch.testing.assert_close(method.losses(batch)["task"].detach(), expected)

@@ -126,6 +126,17 @@ def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
         pass
 
 
+def test_a_disk_without_locks_is_refused(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    message = "cannot lock files.*Choose a folder on another disk"
+    with pytest.raises(CheckpointError, match=message), only_process(tmp_path):
+        pass
+    assert not list(tmp_path.glob(".lock.json"))
+
+
 def test_a_node_that_another_process_executes_is_left_to_it(backbone, tmp_path):
     folder, experiment = tmp_path / "run", one_stage(backbone)
     with pytest.raises(Killed):

@@ -16,6 +16,7 @@ from conftest import random_batch, run_on, step_of
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError, TrainingError
+from multiprompt.files import read_tensors, write_tensors
 from multiprompt.methods import FineTuning, Method, PromptTuning, SourceTraining
 from multiprompt.options import DistillationOptions, TrainingOptions
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, SoftPrompt, start_task_factors
@@ -240,6 +241,16 @@ def test_a_checkpoint_of_another_training_is_refused(tiny_backbone, tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(CheckpointError, match="damaged"):
         train(Training(build("target", tiny_backbone), Batches(), OPTIONS, 2, 0, checkpoint=path, identity="one"))
+
+
+def test_a_checkpoint_whose_tensors_have_changed_is_refused(tiny_backbone, tmp_path):
+    path = tmp_path / "checkpoint.safetensors"
+    train(Training(build("target", tiny_backbone), Batches(), OPTIONS, 2, 0, checkpoint=path))
+    tensors, metadata = read_tensors(path)
+    next(tensor for name, tensor in tensors.items() if name.startswith("optimiser/")).view(-1)[-1] += 1
+    write_tensors(path, tensors, metadata)
+    with pytest.raises(CheckpointError, match="its tensors are not those that were written; delete this file"):
+        train(Training(build("target", tiny_backbone), Batches(), OPTIONS, 2, 0, checkpoint=path))
 
 
 def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_backbone):

@@ -23,7 +23,7 @@ from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.options import Experiment, Methods, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import StoredPrompt, load_prompt
-from multiprompt.recipes.graph import JOINT_EXAMPLES, digest
+from multiprompt.recipes.graph import JOINT_EXAMPLES, digest, own_task
 from multiprompt.recipes.inputs import Inputs, load_inputs
 from multiprompt.recipes.run_folder import only_process, read_run_config
 from multiprompt.recipes.starts import start_target_prompt
@@ -217,11 +217,12 @@ def _for_tuning(experiment: Experiment, steps: int) -> Experiment:
 def _question(settings: Settings, name: str, rows: Rows, steps: int) -> Question:
     """A score that is wanted; its key is a digest of all that it depends on."""
     task = settings.task
+    own = settings.inputs.experiment.tasks.get(task.name)
     made_from: dict[str, Any] = {
         "backbone": settings.inputs.backbone_digest,
         "data": [task.name, task.task.version, task.data.fingerprint, len(task.train), len(task.dev)],
         "limit": task.task.max_source_length,
-        "own": repr(settings.inputs.experiment.tasks.get(task.name)),
+        "own": None if own is None else own_task(own),
         "prompt": hashlib.sha256(rows.astype(np.float32).tobytes()).hexdigest(),
         "length": len(rows),
     }

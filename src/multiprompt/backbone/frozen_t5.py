@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from torch.nn import functional as F
 from multiprompt.backbone.costs import pass_costs
 from multiprompt.backbone.dropout import Part, PartedDropout
 from multiprompt.backbone.fast import accelerate, is_accelerated, is_fast, restore
+from multiprompt.backbone.fingerprint import model_digest, weights_digest
 from multiprompt.backbone.passes import HiddenStates, Real, encode, encode_and_decode
 from multiprompt.batch import IGNORED, Batch, counted_positions
+from multiprompt.files import tensors_digest
 
 PACKING_WIDTH = 256
 """Narrower models do not pack: going through the examples one by one costs them more than padding does."""
@@ -76,16 +78,19 @@ class FrozenT5:
             faster passes (see ``multiprompt.backbone.fast``).
         tokenizer: its tokenizer.
         name: what the user called it.
+        files: of the checkpoint that the weights come from; none for a model that was made in memory.
 
     Attributes:
         packs: whether real tokens run through the model as one row, without padding, where that is possible.
         costs: what one more pass in training costs, and how much one may hold.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str) -> None:
+    def __init__(self, model: Any, tokenizer: Any, name: str, files: Sequence[Path] = ()) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.name = name
+        self.files = tuple(files)
+        self._weights_digest: str | None = None
         model.requires_grad_(False)
         model.eval()
         self.packs = self.width >= PACKING_WIDTH
@@ -264,12 +269,15 @@ class FrozenT5:
             )
 
     def fingerprint(self) -> str:
-        """A digest of names, shapes and first values of all weights: tells one checkpoint from another, at once."""
-        digest = hashlib.sha256()
-        for name, tensor in sorted(self.model.state_dict().items()):
-            head = tensor.flatten()[:64].float().cpu().numpy().tobytes()
-            digest.update(f"{name}{tuple(tensor.shape)}".encode() + head)
-        return digest.hexdigest()
+        """A digest of all weights and of the tokenizer: tells one model from another.
+
+        Weights count as their checkpoint stores them, so the precision that they are loaded in changes nothing. Those
+        of a model that was made in memory count as saving it would store them.
+        """
+        if self.files and self._weights_digest is None:
+            self._weights_digest = weights_digest(self.files)
+        weights = self._weights_digest or tensors_digest(dict(self.model.named_parameters()))
+        return model_digest(weights, self.tokenizer)
 
     def facts(self) -> dict[str, str | int | float]:
         """What a record of a run should say about the model."""

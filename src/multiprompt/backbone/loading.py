@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from multiprompt.backbone.checkpoint_files import checkpoint_files, stored_tensors
 from multiprompt.backbone.frozen_t5 import FrozenT5
 from multiprompt.errors import BackboneError
 from multiprompt.network import hub_trouble
 from multiprompt.t5_family import EMBEDDED, SHIPPED, published_model
+
+EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+"""Names that a checkpoint may have the input embedding under; each of them, or several."""
+
+HEAD = "lm_head.weight"
+"""The output layer: one more name of the embedding (T5 v1.0), or a tensor of its own (v1.1)."""
 
 _logger = logging.getLogger("multiprompt.backbone")
 
@@ -39,10 +46,10 @@ def load_backbone(
         attention: transformers' name of an attention implementation, or ``"auto"`` (see ``pick_attention``).
 
     Raises:
-        BackboneError: the model cannot be found or read, is not a T5, has weights that the checkpoint does not give,
-            does not fit its tokenizer, or the precision cannot be used.
+        BackboneError: the model cannot be found or read, is not a T5, has weights that the checkpoint does not give or
+            gives twice, does not fit its tokenizer, or the precision cannot be used.
     """
-    from transformers import T5ForConditionalGeneration
+    from transformers import T5Config, T5ForConditionalGeneration
 
     chosen_device = _pick_device(device)
     dtype = _pick_precision(precision, chosen_device)
@@ -62,10 +69,13 @@ def load_backbone(
     except Exception as error:
         raise BackboneError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
     model, report = loaded
+    files = checkpoint_files(path, revision, _out_of_reach(path))
+    config, _ = T5Config.get_config_dict(path, revision=revision, local_files_only=_out_of_reach(path))
+    _put_embeddings(name, model, files, config)
     _refuse_fresh_weights(name, report)
     tokenizer = load_tokenizer(name, revision=revision)
     _check_vocabulary(name, model, tokenizer)
-    backbone = FrozenT5(model.to(chosen_device), tokenizer, name)
+    backbone = FrozenT5(model.to(chosen_device), tokenizer, name, files)
     facts = backbone.facts()
     _logger.info("backbone %s", ", ".join(f"{key} {value}" for key, value in facts.items()))
     return backbone
@@ -197,8 +207,57 @@ def _pick_precision(precision: str, device: torch.device) -> torch.dtype:
     raise BackboneError(f"unknown precision {precision!r}; expected auto, float32 or bfloat16")
 
 
+def _put_embeddings(name: str, model: Any, files: Sequence[Path], config: Mapping[str, Any]) -> None:
+    """Give a model the embedding and the output layer that its checkpoint holds, under whatever names.
+
+    transformers takes a copy for another, or the output layer for the embedding, where a checkpoint lacks one of the
+    names or where the copies differ.
+
+    Args:
+        name: of the backbone.
+        model: whose weights are loaded.
+        files: of the checkpoint.
+        config: what its config.json says.
+
+    Raises:
+        BackboneError: the checkpoint has no embedding, copies of it that differ, or no output layer where the model
+            has one of its own.
+    """
+    # transformers sets tie_word_embeddings whatever config.json says, and keeps that here.
+    shares_head = bool(model.config.scale_decoder_outputs)
+    names = (*EMBEDDINGS, HEAD) if shares_head else EMBEDDINGS
+    stored = dict(stored_tensors(files, (*EMBEDDINGS, HEAD)))
+    copies = [key for key in names if key in stored]
+    if not copies:
+        raise BackboneError(f"the checkpoint of {name!r} has no embedding; expected one of {', '.join(names)}")
+    first = stored[copies[0]]
+    for other in copies[1:]:
+        if not torch.equal(stored[other], first):
+            raise BackboneError(
+                f"the checkpoint of {name!r} has two embeddings: {copies[0]} and {other} differ, and the model has one "
+                "for both. Check how the checkpoint was written"
+                + (", and tie_word_embeddings in config.json" if other == HEAD else "")
+            )
+    if HEAD not in stored and config.get("tie_word_embeddings") is False:
+        raise BackboneError(
+            f"the checkpoint of {name!r} lacks {HEAD}: by its config.json (tie_word_embeddings is false) the model has "
+            "an output layer of its own"
+        )
+    dtype, shape = model.shared.weight.dtype, model.shared.weight.shape
+    for key in {copies[0], HEAD} & set(stored):
+        if stored[key].shape != shape:
+            raise BackboneError(
+                f"{key} of {name!r} has the shape {tuple(stored[key].shape)}; by its config.json it is {tuple(shape)}"
+            )
+    embedding = torch.nn.Parameter(first.to(dtype))
+    for module in (model.shared, model.encoder.embed_tokens, model.decoder.embed_tokens):
+        module.weight = embedding
+    own_head = not shares_head and HEAD in stored
+    model.lm_head.weight = torch.nn.Parameter(stored[HEAD].to(dtype)) if own_head else embedding
+
+
 def _refuse_fresh_weights(name: str, report: dict[str, Any]) -> None:
-    missing = sorted(report.get("missing_keys", ()))
+    missing = sorted(set(report.get("missing_keys", ())) - {*EMBEDDINGS, HEAD})
     mismatched = sorted(str(entry) for entry in report.get("mismatched_keys", ()))
     if missing or mismatched:
         some = ", ".join((missing + mismatched)[:5])

@@ -100,7 +100,7 @@ def clear(
 
 def _row(file: TokenFile) -> tuple[str, ...]:
     if not file.facts:
-        return "(damaged)", "", "", _size(file.size), "", _ago(file.used)
+        return "(unreadable)", "", "", _size(file.size), "", _ago(file.used)
     task, split, examples = (file.facts[fact] for fact in ("task", "split", "examples"))
     return task, split, f"{examples:,}", _size(file.size), _ago(file.made), _ago(file.used)
 

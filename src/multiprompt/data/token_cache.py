@@ -9,21 +9,20 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from multiprompt.backbone.fingerprint import tokenizer_digest
 from multiprompt.data.tokenise import Ragged, TokenisedExamples, tokenise
 from multiprompt.errors import CheckpointError, DataError
 from multiprompt.examples import TextExample
 from multiprompt.tasks import Task
 from multiprompt.token_files import CACHE_VARIABLE, ENDING, open_token_file, token_folder, write_token_file
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the same inputs would give other tokens, or other arrays."""
 
 WORTH_CACHING = 500_000
@@ -34,15 +33,6 @@ _HASHED_AT_ONCE = 4096
 _logger = logging.getLogger("multiprompt.data")
 
 
-@dataclass(frozen=True)
-class _TokenizerState:
-    """Digest of a tokenizer, and the number of tokens it had then: adding some makes it another one."""
-
-    tokens: int
-    digest: str
-
-
-_TOKENIZERS: WeakKeyDictionary[Any, _TokenizerState] = WeakKeyDictionary()
 _told: set[Path] = set()
 
 
@@ -63,16 +53,17 @@ def tokenise_cached(examples: Sequence[TextExample], task: Task, split: str, tok
         DataError: there is no example.
     """
     large = sum(len(example.source) for example in examples) >= WORTH_CACHING
-    tokenizer_digest = _tokenizer_digest(tokenizer) if large else None
-    if tokenizer_digest is None:
+    content = tokenizer_digest(tokenizer) if large else None
+    if content is None:
         return _tokenise(examples, task, tokenizer)
-    key = _key(examples, task, tokenizer_digest)
+    key = _key(examples, task, content)
+    ids = max(tokenizer.get_vocab().values()) + 1
     try:
         path = token_folder() / f"{key}{ENDING}"
     except CheckpointError as error:
         _tell_once(Path(), str(error))
         return _tokenise(examples, task, tokenizer)
-    stored = _look_up(path, len(examples))
+    stored = _look_up(path, len(examples), ids)
     if stored is not None:
         return stored
     tokens = _tokenise(examples, task, tokenizer)
@@ -83,17 +74,17 @@ def tokenise_cached(examples: Sequence[TextExample], task: Task, split: str, tok
         _tell_once(path.parent, f"cannot write to {path.parent} ({reason}); set {CACHE_VARIABLE} to another folder")
         return tokens
     # From now on the tokens are in the file; those in memory can go.
-    return _look_up(path, len(examples)) or tokens
+    return _look_up(path, len(examples), ids) or tokens
 
 
 def _tokenise(examples: Sequence[TextExample], task: Task, tokenizer: Any) -> TokenisedExamples:
     return tokenise(examples, tokenizer, task.max_source_length, task.max_target_length)
 
 
-def _key(examples: Sequence[TextExample], task: Task, tokenizer_digest: str) -> str:
+def _key(examples: Sequence[TextExample], task: Task, tokenizer: str) -> str:
     """Digest of all that the tokens depend on."""
     limits = (task.max_source_length, task.max_target_length)
-    facts = [FORMAT, task.name, task.version, tokenizer_digest, version("tokenizers"), *limits, len(examples)]
+    facts = [FORMAT, task.name, task.version, tokenizer, version("tokenizers"), *limits, len(examples)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for start in range(0, len(examples), _HASHED_AT_ONCE):
         chunk = examples[start : start + _HASHED_AT_ONCE]
@@ -104,22 +95,7 @@ def _key(examples: Sequence[TextExample], task: Task, tokenizer_digest: str) -> 
     return digest.hexdigest()
 
 
-def _tokenizer_digest(tokenizer: Any) -> str | None:
-    """Digest of a tokenizer's content; None if it has no Rust backend, which alone can be written out whole."""
-    rust = getattr(tokenizer, "backend_tokenizer", None)
-    if rust is None:
-        return None
-    state = _TOKENIZERS.get(tokenizer)
-    if state is None or state.tokens != len(tokenizer):
-        rust.no_truncation()  # settings of the last call, not of the tokenizer
-        rust.no_padding()
-        content = [rust.to_str(), bool(getattr(tokenizer, "split_special_tokens", False))]
-        state = _TokenizerState(len(tokenizer), hashlib.sha256(json.dumps(content).encode()).hexdigest())
-        _TOKENIZERS[tokenizer] = state
-    return state.digest
-
-
-def _look_up(path: Path, examples: int) -> TokenisedExamples | None:
+def _look_up(path: Path, examples: int, ids: int) -> TokenisedExamples | None:
     """The tokens in a file; None if it is not there, cannot be read, or is damaged."""
     try:
         arrays, facts = open_token_file(path)
@@ -130,8 +106,8 @@ def _look_up(path: Path, examples: int) -> TokenisedExamples | None:
             facts["truncated_targets"],
         )
         for sequences in (tokens.sources, tokens.targets):
-            _check(path, sequences, examples)
-    except DataError as error:
+            _check(path, sequences, examples, ids)
+    except (DataError, KeyError, ValueError) as error:  # a file of this name that holds something else
         _logger.warning("cached tokens are made again: %s", error)
         return None
     except OSError:
@@ -139,12 +115,14 @@ def _look_up(path: Path, examples: int) -> TokenisedExamples | None:
     return tokens
 
 
-def _check(path: Path, sequences: Ragged, examples: int) -> None:
-    """Offsets must be usable: a wrong one would show tokens of other examples."""
+def _check(path: Path, sequences: Ragged, examples: int, ids: int) -> None:
+    """Offsets and ids must be usable: a wrong one would show tokens of other examples, or none of the vocabulary."""
     offsets = sequences.offsets
     whole = len(offsets) == examples + 1 and offsets[0] == 0 and offsets[-1] == len(sequences.values)
     if not whole or (sequences.lengths < 0).any():
         raise DataError(f"the offsets in {path} are damaged")
+    if len(sequences.values) and not 0 <= int(sequences.values.min()) <= int(sequences.values.max()) < ids:
+        raise DataError(f"{path} holds ids that the tokenizer does not have")
 
 
 def _store(path: Path, tokens: TokenisedExamples, task: Task, split: str) -> None:

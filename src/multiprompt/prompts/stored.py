@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from multiprompt.errors import CheckpointError
 from multiprompt.files import read_tensors, write_tensors
@@ -26,11 +29,32 @@ class StoredPrompt:
         prompt: the module.
         tasks: names of its tasks, in the order of the task ids.
         backbone: name of the model that it was trained with.
+        fingerprint: of that model (``FrozenT5.fingerprint``); empty in files of earlier releases.
     """
 
     prompt: Prompt
     tasks: tuple[str, ...]
     backbone: str
+    fingerprint: str = ""
+
+    def stranger(self, backbone: str, fingerprint: str) -> str | None:
+        """What a user should know who puts the prompt before another model than the one that it was trained with.
+
+        Args:
+            backbone: name of the model.
+            fingerprint: of the model.
+
+        Returns:
+            A sentence; None for the same model.
+        """
+        same = self.fingerprint == fingerprint if self.fingerprint else self.backbone == backbone
+        if same:
+            return None
+        which = "other weights or another tokenizer" if self.backbone == backbone else "another model"
+        return (
+            f"it was trained with {self.backbone}, and {backbone} is {which} of the same width: a prompt means little "
+            "to a model that it was not trained with"
+        )
 
     def task_id(self, task: str) -> int:
         """Position of a task.
@@ -50,13 +74,18 @@ def save_prompt(path: Path, stored: StoredPrompt) -> None:
         CheckpointError: the file cannot be written.
     """
     kind = next(name for name, cls in _KINDS.items() if type(stored.prompt) is cls)
+    write_tensors(path, dict(stored.prompt.named_parameters()), _metadata(kind, stored))
+
+
+def _metadata(kind: str, stored: StoredPrompt) -> dict[str, str]:
     record = {
         "version": PROMPT_VERSION,
         "kind": kind,
         "tasks": stored.tasks,
         "backbone": stored.backbone,
+        "fingerprint": stored.fingerprint,
     }
-    write_tensors(path, dict(stored.prompt.named_parameters()), {"multiprompt": json.dumps(record)})
+    return {"multiprompt": json.dumps(record)}
 
 
 def save_plain_prompt(path: Path, stored: StoredPrompt) -> None:
@@ -65,9 +94,8 @@ def save_plain_prompt(path: Path, stored: StoredPrompt) -> None:
     Merged prompts need nothing of this package: concatenate the matrix before the encoder's token embeddings.
     """
     merged = stored.prompt.all_tasks()
-    record = {"version": PROMPT_VERSION, "kind": "plain", "tasks": stored.tasks, "backbone": stored.backbone}
     tensors = {task: merged[index] for index, task in enumerate(stored.tasks)}
-    write_tensors(path, tensors, {"multiprompt": json.dumps(record)})
+    write_tensors(path, tensors, _metadata("plain", stored))
 
 
 def load_prompt(path: Path) -> StoredPrompt:
@@ -79,23 +107,30 @@ def load_prompt(path: Path) -> StoredPrompt:
     tensors, metadata = read_tensors(path)
     try:
         record = json.loads(metadata["multiprompt"])
-        kind, tasks, backbone = record["kind"], tuple(record["tasks"]), record["backbone"]
-    except (KeyError, ValueError, TypeError):
+        kind, tasks, backbone = str(record["kind"]), tuple(record["tasks"]), str(record["backbone"])
+        version, fingerprint = record["version"], str(record.get("fingerprint", ""))
+    except (KeyError, ValueError, TypeError, AttributeError):
         raise CheckpointError(f"{path} is not a prompt that multiprompt stored") from None
-    if record["version"] != PROMPT_VERSION:
-        raise CheckpointError(f"{path} has version {record['version']}; this release reads version {PROMPT_VERSION}")
-    prompt: Prompt
-    if kind == "plain":
-        prompt = SoftPrompt([tensors[task] for task in tasks])
-    elif kind == "soft":
-        prompt = SoftPrompt([tensors[f"prompts.{index}"] for index in range(len(tasks))])
-    elif kind == "shared":
-        prompt = SharedPrompt(tensors["shared"], len(tasks))
-    elif kind == "decomposed":
-        factors = [(tensors[f"u.{index}"], tensors[f"v.{index}"]) for index in range(len(tasks))]
-        prompt = DecomposedPrompt(tensors["shared"], factors)
-    elif kind == "factorised":
-        prompt = FactorisedPrompt(tensors["rows"], tensors["columns"])
-    else:
-        raise CheckpointError(f"{path} holds a prompt of the unknown kind {kind!r}")
-    return StoredPrompt(prompt, tasks, backbone)
+    if version != PROMPT_VERSION:
+        raise CheckpointError(f"{path} has version {version}; this release reads version {PROMPT_VERSION}")
+    try:
+        prompt = _prompt(kind, tensors, tasks)
+    except (KeyError, ValueError, IndexError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is damaged: it is no {kind!r} prompt of {len(tasks)} tasks ({error})") from error
+    return StoredPrompt(prompt, tasks, backbone, fingerprint)
+
+
+def _prompt(kind: str, tensors: Mapping[str, Tensor], tasks: Sequence[str]) -> Prompt:
+    match kind:
+        case "plain":
+            return SoftPrompt([tensors[task] for task in tasks])
+        case "soft":
+            return SoftPrompt([tensors[f"prompts.{index}"] for index in range(len(tasks))])
+        case "shared":
+            return SharedPrompt(tensors["shared"], len(tasks))
+        case "decomposed":
+            factors = [(tensors[f"u.{index}"], tensors[f"v.{index}"]) for index in range(len(tasks))]
+            return DecomposedPrompt(tensors["shared"], factors)
+        case "factorised":
+            return FactorisedPrompt(tensors["rows"], tensors["columns"])
+    raise ValueError("a kind that this release does not know")

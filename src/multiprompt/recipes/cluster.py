@@ -32,6 +32,9 @@ LOOK_SECONDS = 10.0
 """Time after which machines that have joined the cluster get work, if no stage is finished before."""
 
 
+_logger = logging.getLogger("multiprompt.recipes")
+
+
 @dataclass(frozen=True)
 class Cluster:
     """Where stages are executed.
@@ -78,6 +81,11 @@ def connection(cluster: Cluster) -> Iterator[None]:
     Raises:
         ConfigError: ray is missing, the cluster cannot be reached, or no machine has the threads of a stage.
     """
+    if cluster.address == LOCAL:
+        # Before ray is loaded: what listens for workers, which run whatever they are sent, listens on the loopback
+        # address only. (By this name ray switches clusters on for systems whose firewalls would ask.)
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody has asked for a report about this cluster
     ray = import_ray()
     if ray.is_initialized():
         _check_size(cluster)
@@ -85,7 +93,6 @@ def connection(cluster: Cluster) -> Iterator[None]:
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if cluster.address == LOCAL:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nobody has asked for a report about this cluster
         quiet |= {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     address = (os.environ.get("RAY_ADDRESS") or "auto") if cluster.address == "auto" else cluster.address
     try:
@@ -98,6 +105,13 @@ def connection(cluster: Cluster) -> Iterator[None]:
             "does every machine have the same versions of Python and ray?"
         ) from error
     try:
+        host = ray.util.get_node_ip_address()
+        if cluster.address == LOCAL and not host.startswith("127."):
+            _logger.warning(
+                "the workers of this run can be reached from the network, at %s: this program loaded ray before "
+                "multiprompt could tell it to keep to this machine",
+                host,
+            )
         _check_size(cluster)
         yield
     finally:

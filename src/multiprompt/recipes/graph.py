@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from multiprompt.config import to_plain
+from multiprompt.definition import TaskDefinition
 from multiprompt.errors import unknown_name
 from multiprompt.options import Experiment
 from multiprompt.plan import JOINED, PlannedStage, plan_stages
@@ -16,8 +18,8 @@ from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage_options import options_for
 
-STAGE_VERSION = 3
-"""Raised when a stage would give other tensors from the same inputs."""
+STAGE_VERSION = 4
+"""Raised when a stage would give other tensors from the same inputs, or when inputs are named in another way."""
 
 
 JOINT_EXAMPLES = 128
@@ -108,7 +110,7 @@ def _made_from(
     identities: Mapping[str, str],
 ) -> dict[str, Any]:
     depends_on = dict(options)
-    own = [repr(inputs.experiment.tasks[name]) for name in stage.tasks if name in inputs.experiment.tasks]
+    own = {name: own_task(definition) for name in stage.tasks if (definition := inputs.experiment.tasks.get(name))}
     if own:  # the version of a registered task says the same
         depends_on["own_tasks"] = own
     return {
@@ -119,6 +121,11 @@ def _made_from(
         "data": _data(tasks),
         "depends_on": depends_on | {name: identities[name] for name in stage.needs},
     }
+
+
+def own_task(definition: TaskDefinition) -> dict[str, Any]:
+    """What a stage depends on of a task of the user's own: all but where its rows lie; their digest stands for them."""
+    return {key: value for key, value in to_plain(definition).items() if key not in ("files", "hub")}
 
 
 def _data(tasks: Sequence[PreparedTask]) -> list[list[Any]]:
@@ -139,7 +146,7 @@ def other_inputs(inputs: Inputs, node: Node) -> list[str]:
     data = zip(made_from["data"], _data(inputs.tasks_of(node.stage, node.seed)), strict=True)
     pairs: list[tuple[str, Any, Any]] = [
         ("what a stage does", made_from["version"], STAGE_VERSION),
-        ("the backbone's weights", made_from["backbone"], inputs.backbone_digest),
+        ("the backbone or its tokenizer", made_from["backbone"], inputs.backbone_digest),
         *((f"the data of {here[0]}", there, here) for there, here in data),
     ]
     return [what for what, there, here in pairs if there != here]

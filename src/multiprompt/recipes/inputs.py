@@ -11,7 +11,7 @@ from multiprompt.config import to_plain
 from multiprompt.errors import CheckpointError
 from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage
-from multiprompt.prompts import Prompt, load_prompt
+from multiprompt.prompts import Prompt, StoredPrompt, load_prompt
 from multiprompt.recipes.prepare import PreparedTask, load_task
 from multiprompt.seeding import derive_seed
 from multiprompt.training import Progress
@@ -70,11 +70,19 @@ def load_inputs(
         loaded: inputs of other stages of the same experiment, which get the tasks that they lack.
 
     Raises:
-        MultipromptError: the backbone, a task or the stored source prompt cannot be loaded.
+        MultipromptError: the backbone, a task or a stored prompt cannot be loaded, or do not fit each other.
     """
     if loaded is None:
         backbone = load_backbone(**to_plain(experiment.backbone))
-        loaded = Inputs(experiment, backbone, backbone.fingerprint(), {}, _source_prompt(experiment, backbone))
+        digest = backbone.fingerprint()
+        source = None if experiment.targets is None else experiment.targets.source_prompt
+        start = experiment.prompt.path
+        stored = {path: load_prompt(Path(path)) for path in (source, start) if path is not None}
+        for path, each in stored.items():
+            _check_width(path, each, backbone)
+            if stranger := each.stranger(backbone.name, digest):
+                progress.message(f"the prompt in {path}: {stranger}")
+        loaded = Inputs(experiment, backbone, digest, {}, None if source is None else stored[source].prompt)
     for name in dict.fromkeys(name for stage in stages for name in stage.tasks):
         if name not in loaded.tasks:
             task = loaded.tasks[name] = load_task(name, loaded.backbone, experiment.data, experiment.tasks)
@@ -83,14 +91,9 @@ def load_inputs(
     return loaded
 
 
-def _source_prompt(experiment: Experiment, backbone: FrozenT5) -> Prompt | None:
-    targets = experiment.targets
-    if targets is None or targets.source_prompt is None:
-        return None
-    stored = load_prompt(Path(targets.source_prompt))
+def _check_width(path: str, stored: StoredPrompt, backbone: FrozenT5) -> None:
     if stored.prompt.width != backbone.width:
         raise CheckpointError(
-            f"the prompt in {targets.source_prompt} has width {stored.prompt.width} (trained with {stored.backbone}); "
-            f"the backbone {backbone.name} needs {backbone.width}"
+            f"the prompt in {path} has width {stored.prompt.width} (trained with {stored.backbone}); the backbone "
+            f"{backbone.name} needs {backbone.width}"
         )
-    return stored.prompt

@@ -57,7 +57,8 @@ def outcomes_of(
 def _store(method: Method, names: tuple[str, ...], stage: PlannedStage, place: Place) -> None:
     assert place.folder is not None, "stages of an experiment have a folder"
     if isinstance(method, PromptTuning):
-        prompt, stored = method.prompt, StoredPrompt(method.prompt, names, method.backbone.name)
+        prompt, backbone = method.prompt, method.backbone
+        stored = StoredPrompt(method.prompt, names, backbone.name, backbone.fingerprint())
         save_prompt(place.folder / "prompt.safetensors", stored)
         save_plain_prompt(place.folder / "merged.safetensors", stored)
         if isinstance(prompt, DecomposedPrompt):

@@ -12,15 +12,16 @@ from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.config import to_plain
 from multiprompt.errors import CheckpointError, unknown_name
 from multiprompt.evaluation.results import Score, with_selection
+from multiprompt.files import read_json
 from multiprompt.methods import Method, PromptTuning, load_method
 from multiprompt.options import Experiment, Methods
 from multiprompt.plan import SOURCE_METHODS, options_of, plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes.build import Start, build_method, load_learned
-from multiprompt.recipes.graph import node_key
+from multiprompt.recipes.graph import STAGE_VERSION, node_key
 from multiprompt.recipes.prepare import choose_task, load_task
 from multiprompt.recipes.run_folder import read_run_config
-from multiprompt.recipes.stage_folder import check_whole, read_result
+from multiprompt.recipes.stage_folder import STAGE, check_whole, read_result
 from multiprompt.recipes.use import answer_with, evaluate_method
 from multiprompt.training import SILENT, Progress
 
@@ -54,9 +55,11 @@ def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, store
     """The trained method of a stage, and the position of the score's task in it.
 
     Raises:
-        CheckpointError: a file of the stage, or of one that it needs, is not as it was written.
+        CheckpointError: a file of the stage, or of one that it needs, is not as it was written, or the backbone is
+            another one.
     """
     _check(stored.folder)
+    _check_backbone(stored.folder, backbone)
     if (stored.folder / "prompt.safetensors").exists():
         prompt = load_prompt(stored.folder / "prompt.safetensors")
         return PromptTuning(backbone, prompt.prompt), prompt.task_id(stored.score.task)
@@ -80,6 +83,17 @@ def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, store
     method = stack.enter_context(build_method(stage.method, start))
     method.load(trained.tensors)
     return method, trained.task_id(stored.score.task)
+
+
+def _check_backbone(folder: Path, backbone: FrozenT5) -> None:
+    """Stages of earlier releases name their backbone in another way, and are not checked."""
+    made_from = read_json(folder / STAGE).get("made_from", {}) if (folder / STAGE).exists() else {}
+    if made_from.get("version") == STAGE_VERSION and made_from.get("backbone") != backbone.fingerprint():
+        raise CheckpointError(
+            f"the backbone {backbone.name} is not the one that {folder} was trained with: its weights or its tokenizer "
+            "have changed since, and the answers would be those of another model. Put the old files back, or run the "
+            "experiment anew"
+        )
 
 
 def _check(folder: Path) -> None:

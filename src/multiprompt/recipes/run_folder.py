@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 import os
 import platform
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from multiprompt.config import load_experiment, to_plain, to_yaml
 from multiprompt.errors import CheckpointError
-from multiprompt.files import cannot_write, read_json, write_json, write_text
+from multiprompt.files import cannot_write, make_folder, read_json, write_json, write_text
 from multiprompt.options import Experiment
 from multiprompt.parallel import workers
 
@@ -35,9 +36,10 @@ def only_process(folder: Path, patience: float = 0.0) -> Iterator[None]:
     Raises:
         CheckpointError: another process writes to it, or the folder cannot be written.
     """
-    lock = FileLock(folder / _LOCK, timeout=patience)
+    # A soft lock, which is just a file, would outlive a process that was killed.
+    lock = FileLock(folder / _LOCK, timeout=patience, fallback_to_soft=False)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         lock.acquire()
     except Timeout:
         waited = f" (waited {patience:.0f} s)" if patience else ""
@@ -46,6 +48,11 @@ def only_process(folder: Path, patience: float = 0.0) -> Iterator[None]:
             "same command with --resume. Nothing was changed"
         ) from None
     except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK):
+            raise CheckpointError(
+                f"the file system of {folder} cannot lock files, so two runs could write to it at once without knowing "
+                "of each other. Choose a folder on another disk with --out, or let its administrator switch locks on"
+            ) from error
         raise cannot_write(folder / _LOCK, error) from error
     try:
         since = datetime.now().astimezone().isoformat(" ", "seconds")
@@ -91,7 +98,7 @@ def write_config(experiment: Experiment, folder: Path) -> None:
 
     Done once backbone and data are loaded: a run that cannot begin leaves no folder behind.
     """
-    path, text = folder / "config.yaml", to_yaml(experiment)
+    path, text = folder / "config.yaml", to_yaml(experiment, folder)
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import Score
+from multiprompt.files import move_folder
 from multiprompt.recipes.graph import Node
 from multiprompt.recipes.run_folder import only_process
 from multiprompt.recipes.stage_folder import (
+    CHECKPOINT,
     SET_ASIDE,
     Result,
     begin_stage,
@@ -20,7 +22,6 @@ from multiprompt.recipes.stage_folder import (
     copy_stage,
     find_set_aside,
     identity_of,
-    move_folder,
     read_result,
     set_aside,
 )
@@ -174,7 +175,7 @@ def bring_in(nodes: Mapping[str, Node], found: Mapping[str, Found], run: Path, p
 
 
 def finished_stages(nodes: Mapping[str, Node], run: Path) -> dict[str, list[Score]]:
-    """The scores of the nodes that are done, by key.
+    """The scores of the nodes that are done, by key. A checkpoint that one has kept, as after a kill, is removed.
 
     Raises:
         CheckpointError: a record is damaged.
@@ -183,6 +184,7 @@ def finished_stages(nodes: Mapping[str, Node], run: Path) -> dict[str, list[Scor
     for key, node in nodes.items():
         result = read_result(run / key)
         if result is not None and result.identity == node.identity:
+            (run / key / CHECKPOINT).unlink(missing_ok=True)
             done[key] = list(result.scores)
     return done
 

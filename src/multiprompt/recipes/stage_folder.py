@@ -2,11 +2,14 @@
 
 stage.json     identity, and all that the stage depends on; written before anything else
 result.json    scores, and size and SHA-256 of every file that others read; written last
+
+All other files are on the disk before the result is, so a stage that has one is whole, also after a power cut.
 """
 
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +17,16 @@ from typing import Any
 
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import Score
-from multiprompt.files import cannot_write, describe_file, read_json, write_atomically, write_json
+from multiprompt.files import (
+    cannot_write,
+    describe_file,
+    is_plain_name,
+    move_folder,
+    read_json,
+    sync,
+    write_atomically,
+    write_json,
+)
 
 RECORD_VERSION = 2
 """Of result.json; version 1 did not list the files."""
@@ -54,11 +66,21 @@ def read_result(folder: Path) -> Result | None:
     try:
         record = read_json(path)
         scores = tuple(Score.from_json(score, str(path)) for score in record["scores"])
-        return Result(str(record["identity"]), scores, dict(record.get("files", {})))
+        files = dict(record.get("files", {}))
+        for name in files:
+            if not _is_of_stage(name):
+                raise CheckpointError(f"{path} lists {name!r}, which is no file of a stage")
+        return Result(str(record["identity"]), scores, files)
     except CheckpointError as error:
         raise CheckpointError(f"{error}. {_remedy(folder)}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error!r}). {_remedy(folder)}") from error
+
+
+def _is_of_stage(name: str) -> bool:
+    """Whether a result may list a file of this name. A record that comes from elsewhere may name anything."""
+    answers = name.startswith("predictions-") and name.endswith(".jsonl")
+    return (name == LOG or answers or name.endswith(".safetensors")) and name != CHECKPOINT and is_plain_name(name)
 
 
 def identity_of(folder: Path) -> str | None:
@@ -88,8 +110,12 @@ def check_whole(folder: Path, result: Result) -> None:
     for name, written in result.files.items():
         path = folder / name
         try:
-            size = path.stat().st_size
-            same = size == written["bytes"]
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                raise CheckpointError(
+                    f"{path} is a link or no file, and what it leads to may change. {_remedy(folder)}"
+                )
+            same = status.st_size == written["bytes"]
             if same and path.suffix == ".safetensors":
                 same = describe_file(path) == written
         except FileNotFoundError:
@@ -135,11 +161,8 @@ def finish_stage(folder: Path, identity: str, scores: Sequence[Score], drawn: Ma
     Raises:
         CheckpointError: the record cannot be written.
     """
-    names = sorted(
-        {LOG, *(path.name for pattern in ("*.safetensors", "predictions-*.jsonl") for path in folder.glob(pattern))}
-        - {CHECKPOINT}
-    )
-    files = {name: describe_file(folder / name) for name in names if (folder / name).exists()}
+    names = sorted(path.name for path in folder.iterdir() if _is_of_stage(path.name))
+    files = {name: describe_file(folder / name) for name in names}
     record = {
         "version": RECORD_VERSION,
         "identity": identity,
@@ -147,6 +170,12 @@ def finish_stage(folder: Path, identity: str, scores: Sequence[Score], drawn: Ma
         "files": files,
         **drawn,
     }
+    try:
+        if LOG in files:  # all others were when they were written
+            sync(folder / LOG)
+        sync(folder)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
     write_json(folder / RESULT, record)
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
@@ -177,19 +206,6 @@ def set_aside(run: Path, key: str, identity: str) -> Path:
         place = base.with_name(f"{base.name}-{number}")
     move_folder(run / key, place)
     return place
-
-
-def move_folder(source: Path, target: Path) -> None:
-    """Rename a folder, both on one disk.
-
-    Raises:
-        CheckpointError: the system refuses.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.rename(target)
-    except OSError as error:
-        raise cannot_write(target, error) from error
 
 
 def copy_stage(source: Path, result: Result, target: Path) -> None:

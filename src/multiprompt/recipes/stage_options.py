@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,41 +50,28 @@ def stage_options(
     in_steps = training.in_steps(sum(sizes))
     prompt = to_plain(experiment.prompt)
     if stage.kind == "teacher":
-        plain = {"options": _plain(experiment.teachers), "prompt": prompt}
+        plain = {"options": to_plain(experiment.teachers), "prompt": prompt}
         return StageOptions(experiment.teachers, in_steps, mixing, epochs, plain)
     if stage.method in ("student", "mixture"):
         source = experiment.source
         assert source is not None, "a source stage is planned only with its options"
         if stage.method == "mixture":
             source = replace(source, decomposed=False, distillation=DistillationOptions(kind="none"))
-        return StageOptions(source, in_steps, mixing, epochs, {"options": _plain(source), "prompt": prompt})
+        return StageOptions(source, in_steps, mixing, epochs, {"options": to_plain(source), "prompt": prompt})
     targets = experiment.targets
     assert targets is not None, "the stage is planned for a method of targets"
     chosen = options_of(stage, targets.methods)
     method = _for_stage(chosen, stage)
-    depends_on = {"method": method, "training": training, "prompt": experiment.prompt, "mixing": mixing}
-    if stage.shots != "all" and not targets.balanced:  # named only where it differs, as before it could be told
-        depends_on["balanced"] = False
-    if chosen.version > 1:
-        depends_on["method_version"] = chosen.version
-    return StageOptions(chosen, in_steps, mixing, epochs, _plain(depends_on))
-
-
-_LATER: Mapping[str, Mapping[str, Any]] = {
-    "training": {"patience": None, "evaluate_each_epoch": False},
-    "method": {"source_tasks": [], "nearest": {}},
-}
-"""Options of a section that came later. At these defaults they are not named, so identities are as before."""
-
-
-def _plain(options: Any) -> Any:
-    """Plain values, without later options at their defaults."""
-    plain = to_plain(options)
-    for section, defaults in _LATER.items():
-        held = plain.get(section, {})
-        for name in [name for name, default in defaults.items() if held.get(name) == default]:
-            del held[name]
-    return plain
+    depends_on = {
+        "method": method,
+        "method_version": chosen.version,
+        "training": training,
+        "prompt": experiment.prompt,
+        "mixing": mixing,
+    }
+    if stage.shots != "all":
+        depends_on["balanced"] = targets.balanced
+    return StageOptions(chosen, in_steps, mixing, epochs, to_plain(depends_on))
 
 
 def _for_stage(options: Any, stage: PlannedStage) -> Any:

@@ -100,9 +100,10 @@ def _reasons(node: Node, place: Path) -> Iterator[str]:
 def _what_differs(before: Mapping[str, Any], node: Node) -> Iterator[str]:
     after = node.made_from
     if before["version"] != after["version"]:
-        yield "this release makes other tensors"
+        yield "another release made it"
+        return
     if before["backbone"] != after["backbone"]:
-        yield "other weights of the backbone"
+        yield "another backbone or tokenizer"
     rows = {name: rest for name, *rest in before["data"]}
     for name, *rest in after["data"]:
         if name not in rows:

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from multiprompt.errors import CheckpointError
-from multiprompt.files import read_tensors, write_tensors
+from multiprompt.files import read_tensors, tensors_digest, write_tensors
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
+"""Version 1 had no digest of its tensors."""
 
 
 @dataclass
@@ -78,7 +79,7 @@ def save_checkpoint(
         "task_examples": state.task_examples,
         "optimiser": scalars,
     }
-    write_tensors(path, tensors, {"multiprompt": json.dumps(record)})
+    write_tensors(path, tensors, {"multiprompt": json.dumps(record | {"sha256": tensors_digest(tensors)})})
 
 
 def checkpoint_step(path: Path) -> int:
@@ -119,9 +120,12 @@ def load_checkpoint(
         record = json.loads(metadata["multiprompt"])
     except (KeyError, ValueError):
         raise CheckpointError(f"{path} is not a training checkpoint of multiprompt") from None
-    if record["version"] != CHECKPOINT_VERSION:
+    version = record.get("version")
+    if version != CHECKPOINT_VERSION:
+        raise CheckpointError(f"{path} has version {version}; this release reads version {CHECKPOINT_VERSION}")
+    if record["sha256"] != tensors_digest(tensors):
         raise CheckpointError(
-            f"{path} has version {record['version']}; this release reads version {CHECKPOINT_VERSION}"
+            f"{path} is damaged: its tensors are not those that were written; delete this file to begin the stage anew"
         )
     if record["identity"] != identity:
         raise CheckpointError(

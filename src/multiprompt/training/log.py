@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from multiprompt.errors import CheckpointError
-from multiprompt.files import cannot_write, write_text
+from multiprompt.files import cannot_write, make_folder, sync, write_text
 
 Record = dict[str, Any]
 """One line."""
@@ -56,8 +56,22 @@ class JsonLog:
         if self.path is None:
             return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        except OSError as error:
+            raise cannot_write(self.path, error) from error
+
+    def sync(self) -> None:
+        """Wait until all that was written is on the disk.
+
+        Raises:
+            CheckpointError: the disk fails.
+        """
+        if self.path is None or not self.path.exists():
+            return
+        try:
+            sync(self.path)
+            sync(self.path.parent)
         except OSError as error:
             raise cannot_write(self.path, error) from error

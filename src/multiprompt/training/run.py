@@ -244,6 +244,7 @@ class Run:
         training, state = self.training, self.state
         if training.checkpoint is not None and workers().is_main:
             state.stream = training.stream.state()
+            self.log.sync()  # so that no checkpoint is on the disk without the lines that lead to it
             save_checkpoint(training.checkpoint, training.identity, state, training.method.tensors(), self.optimiser)
             self.last_saved = time.monotonic()
 
