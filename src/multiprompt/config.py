@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -29,10 +30,10 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
         ConfigError: the file is missing or not YAML, or with all its unknown keys, wrong types and contradictions.
     """
     values = read_values(path, "name, source and targets")
-    _take_in_task_files(values, path.parent)
+    take_in_task_files(values, path.parent)
     for change in overrides:
         override(values, change)
-    _take_in_task_files(values, Path())
+    take_in_task_files(values, Path())
     return build_experiment(values, where=str(path))
 
 
@@ -85,23 +86,50 @@ def read_values(path: Path, expected: str) -> dict[str, Any]:
     return values
 
 
-def _take_in_task_files(values: dict[str, Any], base: Path) -> None:
-    """Replace paths of task files by the names of their tasks, and put what the files hold under ``tasks``."""
-    for section in ("source", "targets"):
-        inner = values.get(section)
-        names = inner.get("tasks") if isinstance(inner, Mapping) else None
-        if not isinstance(names, list):
-            continue
-        for position, entry in enumerate(names):
-            if not isinstance(entry, str) or not is_task_file(entry):
-                continue
-            definition = load_task_file(base / entry)
-            plain, held = to_plain(definition), values.get("tasks")
-            tasks = {**held} if isinstance(held, Mapping) else {}
-            if tasks.setdefault(definition.name, plain) != plain:
-                raise ConfigError(f"{section}.tasks: {entry} is a second task named {definition.name!r}; rename one")
-            values["tasks"] = tasks
-            names[position] = definition.name
+def task_name(name: str) -> str:
+    """The name of a task that is given by its name, or by the path of its file.
+
+    Raises:
+        ConfigError: the file is missing or cannot be read, or with all its problems.
+    """
+    return load_task_file(Path(name)).name if is_task_file(name) else name
+
+
+def take_in_task_files(values: dict[str, Any], base: Path) -> None:
+    """Replace paths of task files by the names of their tasks, and put what the files hold under ``tasks``.
+
+    Args:
+        values: of an experiment; every option that names tasks is looked at.
+        base: the folder that paths are relative to.
+
+    Raises:
+        ConfigError: a file is wrong, or two tasks have one name.
+    """
+
+    def name_of(where: str, entry: Any) -> Any:
+        if not isinstance(entry, str) or not is_task_file(entry):
+            return entry
+        definition = load_task_file(base / entry)
+        plain, held = to_plain(definition), values.get("tasks")
+        tasks = {**held} if isinstance(held, Mapping) else {}
+        if tasks.setdefault(definition.name, plain) != plain:
+            raise ConfigError(f"{where}: {entry} is a second task named {definition.name!r}; rename one")
+        values["tasks"] = tasks
+        return definition.name
+
+    sections = {name: section for name in ("source", "targets") if isinstance(section := values.get(name), dict)}
+    methods = sections.get("targets", {}).get("methods")
+    named = methods.items() if isinstance(methods, dict) else ()
+    sections |= {f"targets.methods.{name}": options for name, options in named if isinstance(options, dict)}
+    for section, options in sections.items():
+        for key in ("tasks", "source_tasks", "nearest", "start"):
+            where, value = f"{section}.{key}", options.get(key)
+            if isinstance(value, list):
+                options[key] = [name_of(where, entry) for entry in value]
+            elif isinstance(value, dict):
+                options[key] = {name_of(where, target): name_of(where, task) for target, task in value.items()}
+            elif key in options:
+                options[key] = name_of(where, value)
 
 
 def override(values: dict[str, Any], change: str) -> None:
@@ -153,15 +181,23 @@ def build_options(kind: type[Options], values: Mapping[str, Any], where: str) ->
 
 def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | None, list[str], set[str]]:
     """The options if they can be made, all problems of the values, and the top-level keys that are wrong."""
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     problems = _unknown_keys(kind, values, "")
     try:
-        return TypeAdapter(kind).validate_python(_without_unknown(kind, values)), problems, set()
+        return _adapter(kind).validate_python(_without_unknown(kind, values)), problems, set()
     except ValidationError as error:
         entries = error.errors(include_url=False)
         wrong = {str(entry["loc"][0]) for entry in entries if entry["loc"]}
         return None, problems + _problems(entries), wrong
+
+
+@functools.cache
+def _adapter(kind: Any) -> Any:
+    """What checks values of this kind; making it takes longer than using it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
 def _key(entry: Mapping[str, Any]) -> str:
@@ -195,6 +231,7 @@ def _problem(key: str, entries: Sequence[Mapping[str, Any]]) -> str:
     return f"{text}; did you mean {close[0]!r}?" if close else text
 
 
+@functools.cache
 def _sections(kind: Any) -> dict[str, Any]:
     """For every field of a dataclass the dataclass of its value, or None where the value is plain."""
     hints = typing.get_type_hints(kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import json
 import random
@@ -15,14 +16,18 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from multiprompt.analysis.transfer import _targets
 from multiprompt.config import build_experiment, load_experiment, load_task_file, to_plain, to_yaml
 from multiprompt.data import load_task_data
 from multiprompt.data.splits import permutation
 from multiprompt.definition import LabelDefinition, ScoreDefinition, SplitDefinition, TaskDefinition
-from multiprompt.errors import ConfigError, DataError
+from multiprompt.errors import ConfigError, DataError, UnknownNameError
 from multiprompt.evaluation.results import read_results
-from multiprompt.options import DataOptions
+from multiprompt.options import DataOptions, Methods
+from multiprompt.plan import MULTITASK
 from multiprompt.recipes import evaluate_run, load_task, predict, run_experiment
+from multiprompt.studies.cost import costs_of
+from multiprompt.studies.definition import experiments_of, load_study
 from multiprompt.tasks import SPLIT_RULES, TRAIN_ONLY, SplitRule, make_task
 
 REVIEWS: dict[str, Any] = {
@@ -364,6 +369,59 @@ def test_a_run_holds_all_that_it_needs(tiny_folder: Path, tmp_path: Path) -> Non
     task.unlink()
     assert evaluate_run(folder, tasks=["reviews"])[0].metrics == score.metrics
     assert len(predict(folder, "reviews", ["reviews sentence: x"])) == 1
+
+
+def test_every_method_is_trained_scored_and_used_again_on_tasks_of_ones_own(tiny_folder: Path, tmp_path: Path) -> None:
+    """A shipped task stands nowhere: a name that is looked up without the run's own definitions is not found."""
+    write_task(tmp_path / "tasks", generation_length=2)
+    write_task(tmp_path / "tasks", "other.yaml", name="other", prefix="", max_source_length=20, generation_length=2)
+    sources = ["tasks/task.yaml", "tasks/other.yaml"]
+    methods: dict[str, Any] = {field.name: {} for field in dataclasses.fields(Methods)}
+    for name in MULTITASK.values():
+        methods[name] = {"source_tasks": sources}
+    methods["adapters"]["nearest"] = {"tasks/other.yaml": "tasks/task.yaml"}
+    methods["spot"] = {"start": "tasks/other.yaml"}
+    training = {"steps": 1, "batch_size": 4, "select": "last"}
+    path = write_experiment(
+        tmp_path,
+        tiny_folder,
+        data={"max_train": 8, "max_dev": 1, "max_test": 2},
+        teachers={"training": training},
+        source={"tasks": sources, "training": training},
+        targets={"tasks": sources[1:], "methods": methods, "training": training},
+    )
+    (tmp_path / "tasks" / "task.yaml").rename(tmp_path / "tasks" / "kept")
+    with pytest.raises(ConfigError, match="cannot read the configuration"):
+        load_experiment(path)
+    (tmp_path / "tasks" / "kept").rename(tmp_path / "tasks" / "task.yaml")
+    experiment = load_experiment(path)
+    assert list(experiment.tasks) == ["reviews", "other"]
+    run = tmp_path / "run"
+    run_experiment(experiment, run)
+    scores = read_results(run / "results.json")[1]
+    assert {s.method for s in scores if s.task == "other"} >= set(methods)
+    assert [s.metrics for s in evaluate_run(run)] == [s.metrics for s in scores]
+    texts = [example.source for example in load_task_data(make_task(experiment.tasks["other"]), max_test=2).test]
+    for method in methods:
+        stored = (run / "seed-42" / f"target-other-{method}-all" / "predictions-other.jsonl").read_text("utf-8")
+        expected = [json.loads(line)["prediction"] for line in stored.splitlines()]
+        assert predict(run, "other", texts, method=method) == expected, method
+    # The path of the file stands for the name here too.
+    assert predict(run, str(tmp_path / "tasks" / "other.yaml"), texts) == predict(run, "other", texts)
+
+
+def test_the_path_of_a_task_stands_wherever_its_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_task(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    study = load_study("table6", "mini")
+    changes = ["targets.tasks=[task.yaml]", "source.tasks=[task.yaml, mini-rte]"]
+    for experiment in experiments_of("table6", study, "mini", changes).values():
+        assert experiment.targets is not None
+        assert experiment.targets.tasks == ("reviews",)
+        with pytest.raises(ConfigError, match="the size of task 'reviews' is not known"):
+            costs_of(experiment)
+    with pytest.raises(UnknownNameError, match="unknown target task of this run 'reviews'"):
+        _targets(build_experiment({"name": "x", "targets": {"tasks": ["rte"], "methods": {"lora": {}}}}), 42, ["task.yaml"])
 
 
 def test_a_stage_depends_on_the_texts_of_its_task(tiny_folder: Path, tmp_path: Path) -> None:

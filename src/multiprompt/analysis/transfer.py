@@ -19,6 +19,7 @@ from multiprompt.analysis.similarity import prompt_cosine
 from multiprompt.analysis.stages import is_finished, leaves_prompt, read_prompt, rows_of
 from multiprompt.analysis.transfer_cells import Question, Settings, ask, train_and_ask
 from multiprompt.analysis.transfer_store import Cell, CellStore
+from multiprompt.config import task_name
 from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.options import Experiment, Methods, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
@@ -169,10 +170,11 @@ def _targets(experiment: Experiment, seed: int, tasks: Sequence[str] | None) -> 
         raise ConfigError(f"the run has no seed {seed}; it has {', '.join(map(str, experiment.seeds))}")
     if experiment.targets is None:
         raise ConfigError("the run has no target tasks; transfer needs a run with a section targets")
-    for task in tasks or ():
-        if task not in experiment.targets.tasks:
-            raise unknown_name("target task of this run", task, experiment.targets.tasks)
-    return [task for task in experiment.targets.tasks if not tasks or task in tasks]
+    names = [task_name(task) for task in tasks or ()]
+    for name in names:
+        if name not in experiment.targets.tasks:
+            raise unknown_name("target task of this run", name, experiment.targets.tasks)
+    return [task for task in experiment.targets.tasks if not names or task in names]
 
 
 def _source_prompts(run: Path, experiment: Experiment, seed: int, with_student: bool) -> dict[str, Rows]:

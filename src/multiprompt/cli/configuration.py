@@ -83,15 +83,18 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     problems = []
     held = values.get("tasks")
     own = held if isinstance(held, Mapping) else {}
-    for section in ("source", "targets"):
-        names = _get(values, section, "tasks")
+    methods = _get(values, "targets", "methods")
+    lists = {f"{section}.tasks": _get(values, section, "tasks") for section in ("source", "targets")}
+    for method in methods if isinstance(methods, Mapping) else ():
+        lists[f"targets.methods.{method}.source_tasks"] = _get(methods, method, "source_tasks")
+    for where, names in lists.items():
         for name in names if isinstance(names, list) else []:
             if name in own or is_task_file(str(name)):
                 continue
             try:
                 TASKS[name]
             except MultipromptError as error:
-                problems.append(f"  - {section}.tasks: {error}")
+                problems.append(f"  - {where}: {error}")
     for section, key in (("targets", "source_prompt"), ("prompt", "path"), ("data", "location")):
         path = _get(values, section, key)
         if isinstance(path, str) and not Path(path).exists():

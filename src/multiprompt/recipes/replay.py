@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiprompt.backbone import FrozenT5, load_backbone
-from multiprompt.config import to_plain
+from multiprompt.config import task_name, to_plain
 from multiprompt.errors import CheckpointError, unknown_name
 from multiprompt.evaluation.results import Score, with_selection
 from multiprompt.methods import Method, PromptTuning, load_method
@@ -39,7 +39,10 @@ def stored_scores(folder: Path) -> list[StoredScore]:
     Raises:
         CheckpointError: the folder holds no run, or a record is damaged.
     """
-    experiment = read_run_config(folder)
+    return _stored(read_run_config(folder), folder)
+
+
+def _stored(experiment: Experiment, folder: Path) -> list[StoredScore]:
     found = []
     for seed in experiment.seeds:
         for stage in plan_stages(experiment):
@@ -75,7 +78,9 @@ def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, store
         earlier={name: load_learned(stored.folder.parent / name) for name in stage.needs},
         seed=0,  # what is drawn is overwritten
         stage=stage.name,
-        max_source_length=max(choose_task(name, experiment.data)[0].max_source_length for name in trained.tasks),
+        max_source_length=max(
+            choose_task(name, experiment.data, experiment.tasks)[0].max_source_length for name in trained.tasks
+        ),
     )
     method = stack.enter_context(build_method(stage.method, start))
     method.load(trained.tensors)
@@ -109,7 +114,7 @@ def evaluate_run(
         CheckpointError: the folder holds no run, or a file is damaged.
     """
     experiment = read_run_config(folder)
-    stored = list(_chosen(stored_scores(folder), tasks))
+    stored = list(_chosen(_stored(experiment, folder), tasks))
     backbone = load_backbone(**to_plain(experiment.backbone))
     data = experiment.data if max_test is None else replace(experiment.data, max_test=max_test)
     prepared = {name: load_task(name, backbone, data, experiment.tasks) for name in {s.score.task for s in stored}}
@@ -140,10 +145,11 @@ def evaluate_run(
 
 def _chosen(stored: list[StoredScore], tasks: Sequence[str] | None) -> Iterator[StoredScore]:
     known = {entry.score.task for entry in stored}
-    for task in tasks or ():
-        if task not in known:
-            raise unknown_name("task of this run", task, known)
-    return (entry for entry in stored if tasks is None or entry.score.task in tasks)
+    names = None if tasks is None else [task_name(task) for task in tasks]
+    for name in names or ():
+        if name not in known:
+            raise unknown_name("task of this run", name, known)
+    return (entry for entry in stored if names is None or entry.score.task in names)
 
 
 def _shots(entry: StoredScore) -> float:
@@ -172,7 +178,8 @@ def predict(
         CheckpointError: the folder holds no run, or has not trained the task with this seed.
     """
     experiment = read_run_config(folder)
-    stored = list(_chosen(stored_scores(folder), [task]))
+    task = task_name(task)
+    stored = list(_chosen(_stored(experiment, folder), [task]))
     seed = experiment.seeds[0] if seed is None else seed
     by_method: dict[str, StoredScore] = {}
     for entry in stored:
