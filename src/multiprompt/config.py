@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from multiprompt.definition import TaskDefinition, is_task_file
+from multiprompt.definition import TaskDefinition, is_task_file, metric_function
 from multiprompt.errors import ConfigError, problem_list
 from multiprompt.options import Experiment, Methods
-from multiprompt.tasks import problems_of
+from multiprompt.tasks import make_task, own_metric_problems, problems_of
 
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
@@ -38,7 +38,7 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
 
 
 def load_task_file(path: Path) -> TaskDefinition:
-    """Read a task of one's own from a YAML or TOML file; its data files get absolute paths.
+    """Read a task of one's own from a YAML or TOML file; its data files and metrics get absolute paths.
 
     Raises:
         ConfigError: the file is missing or cannot be read, or with all its problems.
@@ -50,10 +50,18 @@ def load_task_file(path: Path) -> TaskDefinition:
     assert definition is not None, "every key has a default"
     problems += problems_of(definition, wrong)
     files = {split: str((path.parent / file).absolute()) for split, file in definition.files.items()}
+    metrics = tuple(_with_absolute_file(name, path.parent) for name in definition.metrics)
     problems += [f"files.{split}: {file} does not exist" for split, file in files.items() if not Path(file).is_file()]
+    definition = dataclasses.replace(definition, files=files, metrics=metrics)
+    problems = problems or own_metric_problems(make_task(definition))
     if problems:
         raise problem_list(str(path), problems)
-    return dataclasses.replace(definition, files=files)
+    return definition
+
+
+def _with_absolute_file(metric: str, base: Path) -> str:
+    own = metric_function(metric)
+    return metric if own is None else f"{(base / own[0]).absolute()}:{own[1]}"
 
 
 def read_values(path: Path, expected: str) -> dict[str, Any]:

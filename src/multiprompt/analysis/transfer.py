@@ -26,6 +26,7 @@ from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import StoredPrompt, load_prompt
 from multiprompt.recipes.graph import JOINT_EXAMPLES, digest
 from multiprompt.recipes.inputs import Inputs, load_inputs
+from multiprompt.recipes.prepare import metric_files
 from multiprompt.recipes.run_folder import only_process, read_run_config
 from multiprompt.recipes.starts import start_target_prompt
 from multiprompt.training import SILENT, Progress
@@ -227,6 +228,8 @@ def _question(settings: Settings, name: str, rows: Rows, steps: int) -> Question
         "prompt": hashlib.sha256(rows.astype(np.float32).tobytes()).hexdigest(),
         "length": len(rows),
     }
+    if metrics := metric_files(task.task):
+        made_from["own_metrics"] = metrics
     if steps:
         # The start is what is compared: it is the prompt itself that counts, not how the options would make one.
         options = {key: value for key, value in settings.options.plain.items() if key != "prompt"}

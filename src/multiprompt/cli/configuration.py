@@ -46,7 +46,7 @@ def load_checked(name: str, overrides: Sequence[str] | None) -> Experiment:
         ConfigError: with every problem that was found.
     """
     from multiprompt.config import load_experiment, to_plain
-    from multiprompt.tasks import problems_of
+    from multiprompt.tasks import make_task, own_metric_problems, problems_of
 
     path = find_config(name)
     try:
@@ -56,7 +56,9 @@ def load_checked(name: str, overrides: Sequence[str] | None) -> Experiment:
         raise ConfigError("\n".join([str(error), *more])) from error
     problems = _problems(to_plain(experiment))
     for name, task in experiment.tasks.items():
-        problems += [f"  - tasks.{name}: {problem}" for problem in problems_of(replace(task, name=name))]
+        named = replace(task, name=name)
+        found = problems_of(named) or own_metric_problems(make_task(named))
+        problems += [f"  - tasks.{name}: {problem}" for problem in found]
     if problems:
         plural = "s" * (len(problems) > 1)
         raise ConfigError("\n".join([f"{path} has {len(problems)} problem{plural}:", *problems]))

@@ -13,7 +13,7 @@ from multiprompt.errors import unknown_name
 from multiprompt.options import Experiment
 from multiprompt.plan import JOINED, PlannedStage, plan_stages
 from multiprompt.recipes.inputs import Inputs
-from multiprompt.recipes.prepare import PreparedTask
+from multiprompt.recipes.prepare import PreparedTask, metric_files
 from multiprompt.recipes.stage_options import options_for
 
 STAGE_VERSION = 3
@@ -111,6 +111,8 @@ def _made_from(
     own = [repr(inputs.experiment.tasks[name]) for name in stage.tasks if name in inputs.experiment.tasks]
     if own:  # the version of a registered task says the same
         depends_on["own_tasks"] = own
+    if metrics := _own_metrics(tasks):
+        depends_on["own_metrics"] = metrics
     return {
         "version": STAGE_VERSION,
         "stage": stage.name,
@@ -119,6 +121,11 @@ def _made_from(
         "data": _data(tasks),
         "depends_on": depends_on | {name: identities[name] for name in stage.needs},
     }
+
+
+def _own_metrics(tasks: Sequence[PreparedTask]) -> dict[str, dict[str, str]]:
+    """The content of the files of metrics of the user's own, by task; they choose checkpoints."""
+    return {task.name: files for task in tasks if (files := metric_files(task.task))}
 
 
 def _data(tasks: Sequence[PreparedTask]) -> list[list[Any]]:
@@ -136,11 +143,13 @@ def other_inputs(inputs: Inputs, node: Node) -> list[str]:
         ConfigError: a task has fewer examples than the node asks for.
     """
     made_from = node.made_from
-    data = zip(made_from["data"], _data(inputs.tasks_of(node.stage, node.seed)), strict=True)
+    tasks = inputs.tasks_of(node.stage, node.seed)
+    data = zip(made_from["data"], _data(tasks), strict=True)
     pairs: list[tuple[str, Any, Any]] = [
         ("what a stage does", made_from["version"], STAGE_VERSION),
         ("the backbone's weights", made_from["backbone"], inputs.backbone_digest),
         *((f"the data of {here[0]}", there, here) for there, here in data),
+        ("the metrics of your own", made_from["depends_on"].get("own_metrics", {}), _own_metrics(tasks)),
     ]
     return [what for what, there, here in pairs if there != here]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
-from multiprompt.metrics import METRICS, AnswerKind
+from multiprompt.metrics import METRICS, AnswerKind, Metric
 from multiprompt.registry import Registry
 from multiprompt.tasks.answers import AnswerRule
 from multiprompt.tasks.text import FieldError, Row, SourceRule
@@ -179,6 +179,7 @@ class Task:
         answer: the rule between a row's answer and its text.
         metrics: names of all metrics to compute.
         reported: the metric that the study reports, also used to choose a checkpoint.
+        own_metrics: those of the metrics that are functions of the user's own, by name.
         split_rule: how the official splits become train, dev and test.
         prefix: put first in the source text, "" for none.
         hub: where it is on the hub, ``None`` when it is not there.
@@ -221,6 +222,7 @@ class Task:
     group: SourceRule | None = None
     gather: bool = False
     subset: Callable[[Row], str] | None = None
+    own_metrics: Mapping[str, Metric] = field(default_factory=dict)
     generator: Callable[..., list[dict[str, Any]]] | None = None
     max_source_length: int = 256
     max_target_length: int = 8
@@ -230,7 +232,7 @@ class Task:
 
     def __post_init__(self) -> None:
         for metric in self.metrics:
-            if METRICS[metric].grouped and self.group is None:
+            if self.metric(metric).grouped and self.group is None:
                 raise ConfigError(
                     f"task {self.name!r} computes {metric!r}, which judges groups of rows; expected a rule that names "
                     "the group of a row"
@@ -239,7 +241,7 @@ class Task:
             raise ConfigError(
                 f"task {self.name!r} reports {self.reported!r}; expected one of its metrics: {self.metrics}"
             )
-        if not METRICS[self.reported].higher_is_better:
+        if not self.metric(self.reported).higher_is_better:
             # checkpoints are chosen by the reported metric, and tasks averaged over
             raise ConfigError(
                 f"task {self.name!r} reports {self.reported!r}, of which less is better; expected a metric of which "
@@ -247,6 +249,14 @@ class Task:
             )
         if (self.generator is None) == (self.split_rule.kind == "generated"):
             raise ConfigError(f"task {self.name!r} needs a generator if, and only if, its split rule is 'generated'")
+
+    def metric(self, name: str) -> Metric:
+        """A metric by the name that it has here.
+
+        Raises:
+            UnknownNameError: there is none of this name.
+        """
+        return self.own_metrics[name] if name in self.own_metrics else METRICS[name]
 
     @property
     def folders(self) -> tuple[str, ...]:
