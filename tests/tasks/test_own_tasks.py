@@ -247,7 +247,8 @@ def test_all_problems_of_a_file_come_together(tmp_path: Path) -> None:
         ({"name": "a/b"}, "name is 'a/b'; expected letters, digits, '_', '-' and '.' (folders are named after it)"),
         ({"name": "mine.yaml"}, "name is 'mine.yaml'; expected letters"),
         ({"source": "no column"}, "source is 'no column', which names no column"),
-        ({"source": "{te xt}"}, "source: the template '{te xt}' holds {te xt}; expected a column's name"),
+        ({"source": "{ }"}, "source: the template '{ }' holds { }; expected a column's name"),
+        ({"source": "{text:>9}"}, "source: the template '{text:>9}' holds {text:>9}; expected a column's name"),
         ({"source": 3}, "source is 3: input should be a valid string"),
         ({"label": None}, "one of label, answer and score says what the answer is; there is none"),
         ({"answer": "x"}, "one of label, answer and score says what the answer is; there is label and answer"),
@@ -426,8 +427,9 @@ def test_the_path_of_a_task_stands_wherever_its_name_does(tmp_path: Path, monkey
         assert experiment.targets.tasks == ("reviews",)
         with pytest.raises(ConfigError, match="the size of task 'reviews' is not known"):
             costs_of(experiment)
+    other = build_experiment({"name": "x", "targets": {"tasks": ["rte"], "methods": {"lora": {}}}})
     with pytest.raises(UnknownNameError, match="unknown target task of this run 'reviews'"):
-        _targets(build_experiment({"name": "x", "targets": {"tasks": ["rte"], "methods": {"lora": {}}}}), 42, ["task.yaml"])
+        _targets(other, 42, ["task.yaml"])
 
 
 def test_a_stage_depends_on_the_texts_of_its_task(tiny_folder: Path, tmp_path: Path) -> None:
@@ -491,7 +493,8 @@ def write_metric(folder: Path, text: str = METRIC) -> Path:
 
 def test_a_metric_of_ones_own_is_computed_as_those_of_the_package(tmp_path: Path) -> None:
     write_metric(tmp_path)
-    task = make_task(load_task_file(write_task(tmp_path, metrics=["accuracy", "mine.py:right", "mine.py:first_letter"])))
+    metrics = ["accuracy", "mine.py:right", "mine.py:first_letter"]
+    task = make_task(load_task_file(write_task(tmp_path, metrics=metrics)))
     assert (task.metrics, task.reported) == (("accuracy", "right", "first_letter"), "accuracy")
     examples = load_task_data(task).test
     predictions = ["good" if number % 3 else " bad " for number in range(len(examples))]
@@ -520,7 +523,9 @@ def test_a_metric_of_ones_own_chooses_checkpoints_and_is_stored(tiny_folder: Pat
     stage = run / "seed-42" / "target-reviews-prompt_tuning-all"
     before = identity_of(stage)
     # What a worker does: it reads the configuration in the run's folder.
-    node = build_graph(inputs := load_inputs(experiment, plan_stages(experiment), SILENT), [42], plan_stages(experiment))
+    stages = plan_stages(experiment)
+    inputs = load_inputs(experiment, stages, SILENT)
+    node = build_graph(inputs, [42], stages)
     assert [other_inputs(inputs, each) for each in node.values()] == [[]]
     file.write_text("def constant(predictions, references):\n    return 43.5\n", encoding="utf-8")
     assert evaluate_run(run)[0].value == 43.5

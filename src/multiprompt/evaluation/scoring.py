@@ -53,7 +53,8 @@ def dev_value(
 
 def dev_score(task: Task, examples: Sequence[TextExample], predictions: Sequence[str]) -> float:
     """The reported metric of answers that are at hand."""
-    return score(task.metric(task.reported), predictions, [e.references for e in examples], task.labels, groups_of(examples))
+    references = [example.references for example in examples]
+    return score(task.metric(task.reported), predictions, references, task.labels, groups_of(examples))
 
 
 def evaluate_task(

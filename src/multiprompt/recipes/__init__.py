@@ -24,6 +24,7 @@ _HOMES = {
     "run_experiment": "experiment",
     "run_node": "experiment",
     "stored_scores": "replay",
+    "task_of_run": "replay",
     "train_source": "source",
     "train_teacher": "teacher",
     "tune_prompt": "teacher",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from multiprompt.recipes.prepare import choose_task, load_task
 from multiprompt.recipes.run_folder import read_run_config
 from multiprompt.recipes.stage_folder import check_whole, read_result
 from multiprompt.recipes.use import answer_with, evaluate_method
+from multiprompt.tasks import Row, Task
 from multiprompt.training import SILENT, Progress
 
 
@@ -114,7 +115,7 @@ def evaluate_run(
         CheckpointError: the folder holds no run, or a file is damaged.
     """
     experiment = read_run_config(folder)
-    stored = list(_chosen(_stored(experiment, folder), tasks))
+    stored = _chosen(_stored(experiment, folder), tasks)
     backbone = load_backbone(**to_plain(experiment.backbone))
     data = experiment.data if max_test is None else replace(experiment.data, max_test=max_test)
     prepared = {name: load_task(name, backbone, data, experiment.tasks) for name in {s.score.task for s in stored}}
@@ -143,43 +144,60 @@ def evaluate_run(
     return scores
 
 
-def _chosen(stored: list[StoredScore], tasks: Sequence[str] | None) -> Iterator[StoredScore]:
+def _chosen(stored: list[StoredScore], tasks: Sequence[str] | None) -> list[StoredScore]:
     known = {entry.score.task for entry in stored}
     names = None if tasks is None else [task_name(task) for task in tasks]
     for name in names or ():
         if name not in known:
             raise unknown_name("task of this run", name, known)
-    return (entry for entry in stored if names is None or entry.score.task in names)
+    return [entry for entry in stored if names is None or entry.score.task in names]
 
 
 def _shots(entry: StoredScore) -> float:
     return float("inf") if entry.score.shots == "all" else entry.score.shots
 
 
+def task_of_run(folder: Path, task: str) -> Task:
+    """A task that a run has trained, as the run knows it: its own definition, its limits.
+
+    Args:
+        folder: of the run.
+        task: its name, or the file that defines it.
+
+    Raises:
+        UnknownNameError: the run has not trained the task.
+        CheckpointError: the folder holds no run.
+    """
+    experiment, name = read_run_config(folder), task_name(task)
+    _chosen(_stored(experiment, folder), [name])
+    return choose_task(name, experiment.data, experiment.tasks)[0]
+
+
 def predict(
     folder: Path,
     task: str,
-    sources: Sequence[str],
+    sources: Sequence[str | Row],
     *,
     method: str | None = None,
     seed: int | None = None,
 ) -> list[str]:
-    """Answers to source texts, by what a run has trained for a task.
+    """Answers by what a run has trained for a task.
 
     Args:
         folder: of the run.
-        task: the task.
-        sources: texts in the format of the task (``multiprompt show TASK`` prints examples).
+        task: its name, or the file that defines it.
+        sources: texts in the format of the task (``multiprompt show TASK`` prints examples), or rows with the columns
+            that the task makes its texts of, such as ``{"premise": "...", "hypothesis": "..."}``.
         method: "mpt", "prompt_tuning", ...; None for the first of the target methods, or else the student.
         seed: of the run; None for the first.
 
     Raises:
         UnknownNameError: the run has not trained the task, or not with this method.
+        DataError: a row lacks a column, or holds something that the task cannot use.
         CheckpointError: the folder holds no run, or has not trained the task with this seed.
     """
-    experiment = read_run_config(folder)
-    task = task_name(task)
-    stored = list(_chosen(_stored(experiment, folder), [task]))
+    experiment, task = read_run_config(folder), task_name(task)
+    stored = _chosen(_stored(experiment, folder), [task])
     seed = experiment.seeds[0] if seed is None else seed
     by_method: dict[str, StoredScore] = {}
     for entry in stored:
@@ -195,8 +213,12 @@ def predict(
         method = next(name for name in order if name in by_method)
     if method not in by_method:
         raise unknown_name(f"method for {task!r} in this run", method, by_method)
-    backbone = load_backbone(**to_plain(experiment.backbone))
     value, _ = choose_task(task, experiment.data, experiment.tasks)
+    texts = [
+        source if isinstance(source, str) else value.source_text(source, where=f"input {number}")
+        for number, source in enumerate(sources, start=1)
+    ]
+    backbone = load_backbone(**to_plain(experiment.backbone))
     with ExitStack() as stack:
         trained, task_id = _restore(stack, backbone, experiment, by_method[method])
-        return answer_with(trained, value, sources, task_id)
+        return answer_with(trained, value, texts, task_id)

@@ -12,7 +12,7 @@ from multiprompt.examples import TextExample
 from multiprompt.metrics import METRICS, AnswerKind, Metric
 from multiprompt.registry import Registry
 from multiprompt.tasks.answers import AnswerRule
-from multiprompt.tasks.text import FieldError, Row, SourceRule
+from multiprompt.tasks.text import FieldError, Row, SourceRule, Template
 
 PARQUET_BRANCH = "refs/convert/parquet"
 """The revision into which the hub converts every dataset by itself: CONFIG/SPLIT/0000.parquet and no card."""
@@ -322,22 +322,47 @@ class Task:
                 task.
         """
         group_rule = self.group if scored else None
-        columns = (*self.columns, *(group_rule.columns if group_rule else ()))
+        self._check_columns(row, (*self.columns, *(group_rule.columns if group_rule else ())), where)
+        try:
+            source = self._prefixed(self.source(row))
+            references = self.references(row)
+            group = group_rule(row) if group_rule else None
+        except FieldError as error:
+            raise DataError(f"{where}: {error} (task {self.name!r})") from None
+        subset = self.subset(row) if self.subset else ""
+        return TextExample(source, references[0], references, row_id, group, subset)
+
+    def source_text(self, row: Row, *, where: str) -> str:
+        """The source text of a row, prefix included. The row needs no answer.
+
+        Args:
+            row: column -> value; other columns than those of the source do not matter.
+            where: the place of the row, for errors.
+
+        Raises:
+            DataError: a column is missing, or holds something that the rule cannot use.
+        """
+        self._check_columns(row, self.source.columns, where)
+        try:
+            return self._prefixed(self.source(row))
+        except FieldError as error:
+            raise DataError(f"{where}: {error} (task {self.name!r})") from None
+
+    @property
+    def opening(self) -> str:
+        """What every source text begins with: the prefix, and the template up to its first column; "" for nothing."""
+        return self._prefixed(self.source.opening if isinstance(self.source, Template) else "").strip()
+
+    def _prefixed(self, source: str) -> str:
+        return f"{self.prefix} {source}" if self.prefix else source
+
+    def _check_columns(self, row: Row, columns: Sequence[str], where: str) -> None:
         missing = [column for column in columns if column not in row]
         if missing:
             raise DataError(
                 f"{where}: column {', '.join(map(repr, missing))} is missing; task {self.name!r} needs "
                 f"{', '.join(columns)}; the row has {', '.join(map(str, row)) or 'no columns'}"
             )
-        try:
-            source = self.source(row)
-            references = self.references(row)
-            group = group_rule(row) if group_rule else None
-        except FieldError as error:
-            raise DataError(f"{where}: {error} (task {self.name!r})") from None
-        prefixed = f"{self.prefix} {source}" if self.prefix else source
-        subset = self.subset(row) if self.subset else ""
-        return TextExample(prefixed, references[0], references, row_id, group, subset)
 
 
 TASKS: Registry[Task] = Registry("task")
