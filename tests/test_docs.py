@@ -91,6 +91,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     ]
     few = [*short, "source.tasks=[mini-sst2, mini-mnli]", "targets.tasks=[mini-rte, mini-wsc]", "targets.shots=[32]"]
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.csv").write_text("text,label\na,0\nb,1\nc,0\nd,1\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "multiprompt", "run", "quickstart", *few],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -116,7 +117,7 @@ def test_the_tutorial_on_a_task_of_ones_own_runs(tmp_path, monkeypatch, capsys):
     page = (ROOT / "docs" / "your-own-task.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     found = re.findall(r"```(\w+)\n(.*?)```", page, flags=re.DOTALL)
-    assert [language for language, _ in found] == ["python", "yaml", "sh", "yaml", "sh", "python"]
+    assert [language for language, _ in found] == ["python", "sh", "yaml", "sh", "yaml", "sh", "python"]
     said = ""
     for language, text in found:
         if language == "yaml":
@@ -128,6 +129,8 @@ def test_the_tutorial_on_a_task_of_ones_own_runs(tmp_path, monkeypatch, capsys):
             said += capsys.readouterr().out
     assert "reviews: own, reports accuracy" in said
     assert "\n1\n0\n" in said  # the answers to the two sentences
+    assert '{"answer": "1", "valid": true, "source": "sentence: the meal was great.", "input": {"review"' in said
+    assert (tmp_path / "guessed" / "reviews-experiment.yaml").exists()
     assert "{'train': 120, 'dev': 30, 'test': 50, 'empty text': 0} sentence: the " in said
 
 

@@ -31,6 +31,7 @@ VERBS = [
     "params",
     "show",
     "hub",
+    "init",
     "validate",
     "plan",
     "run",
