@@ -193,7 +193,7 @@ def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | 
 
     problems = _unknown_keys(kind, values, "")
     try:
-        return _adapter(kind).validate_python(_without_unknown(kind, values)), problems, set()
+        return _adapter(typing.cast(Any, kind)).validate_python(_without_unknown(kind, values)), problems, set()
     except ValidationError as error:
         entries = error.errors(include_url=False)
         wrong = {str(entry["loc"][0]) for entry in entries if entry["loc"]}

@@ -80,6 +80,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __repr__(self) -> str:
+        return f"Rows({self.split!r}, {len(self):,} rows of {self.origin})"
+
     def __getitem__(self, number: int) -> LoadedRow:
         for part in self.parts:
             if number < len(part):

@@ -37,6 +37,10 @@ class Evaluation:
     interval: tuple[float, float]
     intervals: dict[str, tuple[float, float]]
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {value:.1f}" for name, value in self.metrics.items())
+        return f"Evaluation({values}, majority {self.majority:.1f}, of {len(self.predictions):,} examples)"
+
 
 def groups_of(examples: Sequence[TextExample]) -> list[str] | None:
     """The group of every example; ``None`` when any has none."""

@@ -32,6 +32,9 @@ class PreparedTask:
     dev: TokenisedExamples
     test: TokenisedExamples
 
+    def __repr__(self) -> str:
+        return repr(self.data).replace("TaskData", "PreparedTask", 1)
+
     @property
     def task(self) -> Task:
         """The task itself."""

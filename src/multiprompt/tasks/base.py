@@ -250,6 +250,10 @@ class Task:
         if (self.generator is None) == (self.split_rule.kind == "generated"):
             raise ConfigError(f"task {self.name!r} needs a generator if, and only if, its split rule is 'generated'")
 
+    def __repr__(self) -> str:
+        answers = "/".join(self.labels) if self.labels else str(self.kind)
+        return f"Task({self.name!r}, {self.family}, answers {answers}, reports {self.reported})"
+
     def metric(self, name: str) -> Metric:
         """A metric by the name that it has here.
 

@@ -107,7 +107,7 @@ class Template:
                 f"the template {self.text!r} is wrong: {error}; expected column names in braces"
             ) from None
         for _, name, format_spec, conversion in fields:
-            if not name.strip() or format_spec or conversion:
+            if not (name or "").strip() or format_spec or conversion:
                 held = f"{name}{f'!{conversion}' if conversion else ''}{f':{format_spec}' if format_spec else ''}"
                 raise ConfigError(
                     f"the template {self.text!r} holds {{{held}}}; expected a column's name and nothing else (rename a "
