@@ -16,7 +16,7 @@ from multiprompt.options import Experiment, Methods
 from multiprompt.tasks import make_task, own_metric_problems, problems_of
 
 
-def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
+def load_experiment(path: Path | str, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from a YAML file.
 
     The path of a task's file among the names of tasks is relative to the experiment's file, in an override to the
@@ -26,9 +26,13 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
         path: the file.
         overrides: ``"section.key=value"``, each value read as YAML.
 
+    Returns:
+        The experiment, with all defaults.
+
     Raises:
         ConfigError: the file is missing or not YAML, or with all its unknown keys, wrong types and contradictions.
     """
+    path = Path(path)
     values = read_values(path, "name, source and targets")
     take_in_task_files(values, path.parent)
     for change in overrides:

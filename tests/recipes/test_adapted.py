@@ -11,12 +11,14 @@ import torch
 
 import multiprompt as mp
 from conftest import save_tiny
+from multiprompt import recipes
 from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
 from multiprompt.evaluation.results import read_results
 from multiprompt.methods import StoredMethod
 from multiprompt.plan import GROUPED, MULTITASK
 from multiprompt.recipes import run_experiment
 from multiprompt.recipes.build import load_learned
+from multiprompt.reports import write_report
 from recipes.small import small_experiment
 
 METHODS = tuple(field.name for field in dataclasses.fields(mp.Methods))
@@ -133,6 +135,17 @@ def test_what_cannot_be_adapted_is_said_before_anything_is_trained(run, backbone
     with pytest.raises(CheckpointError, match="does not exist"):
         mp.load_adapted(tmp_path / "nothing", backbone, task)
     assert set(MULTITASK.values()) <= set(GROUPED)
+
+
+def test_a_path_may_be_a_text(run, tmp_path):
+    experiment = mp.load_experiment(str(run / "config.yaml"))
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        mp.run_experiment(experiment, str(run), reuse=[str(run)])
+    stored = mp.load_prompt(str(run / "seed-1" / "source" / "prompt.safetensors"))
+    mp.save_prompt(str(tmp_path / "prompt.safetensors"), stored)
+    assert len(recipes.predict(str(run), TARGET, ["a text"], method="mpt")) == 1
+    assert len(recipes.stored_scores(str(run))) == len(recipes.evaluate_run(str(run), tasks=SOURCES)) + len(METHODS)
+    assert write_report(str(run), str(tmp_path / "page.html")) == tmp_path / "page.html"
 
 
 def test_representations_are_one_short_line(run, backbone, task):

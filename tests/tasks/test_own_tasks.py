@@ -410,7 +410,9 @@ def test_every_method_is_trained_scored_and_used_again_on_tasks_of_ones_own(tiny
     assert [s.metrics for s in evaluate_run(run)] == [s.metrics for s in scores]
     texts = [example.source for example in load_task_data(make_task(experiment.tasks["other"]), max_test=2).test]
     for method in methods:
-        stored = (run / "seed-42" / f"target-other-{method}-all" / "predictions-other.jsonl").read_text("utf-8")
+        stored = (run / "seed-42" / f"target-other-{method}-all" / "predictions-other.jsonl").read_text(
+            encoding="utf-8"
+        )
         expected = [json.loads(line)["prediction"] for line in stored.splitlines()]
         assert predict(run, "other", texts, method=method) == expected, method
     # The path of the file stands for the name here too.

@@ -112,6 +112,9 @@ def load_task(
         options: where rows come from, and limits.
         own: tasks of an experiment's own, by name.
 
+    Returns:
+        The task with its examples, as text and as tokens.
+
     Raises:
         UnknownNameError: there is no such task.
         ConfigError: the file of a task is wrong; the message lists all its problems.

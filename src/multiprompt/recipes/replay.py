@@ -34,12 +34,13 @@ class StoredScore:
     folder: Path
 
 
-def stored_scores(folder: Path) -> list[StoredScore]:
+def stored_scores(folder: Path | str) -> list[StoredScore]:
     """Every score that the finished stages of a run hold, in the order of the experiment.
 
     Raises:
         CheckpointError: the folder holds no run, or a record is damaged.
     """
+    folder = Path(folder)
     return _stored(read_run_config(folder), folder)
 
 
@@ -96,7 +97,7 @@ def _check(folder: Path) -> None:
 
 
 def evaluate_run(
-    folder: Path,
+    folder: Path | str,
     *,
     tasks: Sequence[str] | None = None,
     max_test: int | None = None,
@@ -114,6 +115,7 @@ def evaluate_run(
         UnknownNameError: the run has not trained one of the tasks.
         CheckpointError: the folder holds no run, or a file is damaged.
     """
+    folder = Path(folder)
     experiment = read_run_config(folder)
     stored = _chosen(_stored(experiment, folder), tasks)
     backbone = load_backbone(**to_plain(experiment.backbone))
@@ -157,7 +159,7 @@ def _shots(entry: StoredScore) -> float:
     return float("inf") if entry.score.shots == "all" else entry.score.shots
 
 
-def task_of_run(folder: Path, task: str) -> Task:
+def task_of_run(folder: Path | str, task: str) -> Task:
     """A task that a run has trained, as the run knows it: its own definition, its limits.
 
     Args:
@@ -168,13 +170,14 @@ def task_of_run(folder: Path, task: str) -> Task:
         UnknownNameError: the run has not trained the task.
         CheckpointError: the folder holds no run.
     """
-    experiment, name = read_run_config(folder), task_name(task)
+    folder, name = Path(folder), task_name(task)
+    experiment = read_run_config(folder)
     _chosen(_stored(experiment, folder), [name])
     return choose_task(name, experiment.data, experiment.tasks)[0]
 
 
 def predict(
-    folder: Path,
+    folder: Path | str,
     task: str,
     sources: Sequence[str | Row],
     *,
@@ -196,7 +199,8 @@ def predict(
         DataError: a row lacks a column, or holds something that the task cannot use.
         CheckpointError: the folder holds no run, or has not trained the task with this seed.
     """
-    experiment, task = read_run_config(folder), task_name(task)
+    folder, task = Path(folder), task_name(task)
+    experiment = read_run_config(folder)
     stored = _chosen(_stored(experiment, folder), [task])
     seed = experiment.seeds[0] if seed is None else seed
     by_method: dict[str, StoredScore] = {}
