@@ -94,6 +94,9 @@ def test_a_person_at_a_terminal_is_asked(monkeypatch):
     assert task.labels == ("bad", "5")
     assert data.train[0].source.startswith("review: meal ")
     assert call("validate", "2024-experiment.yaml").exit_code == 0
+    wrong = call("init", "2024.csv", "--name", "other", input="Stars\n{reviewtext}\n")
+    assert "unknown column 'reviewtext'; did you mean 'review text'?" in wrong.stderr
+    assert not Path("other.yaml").exists()
 
 
 @pytest.mark.parametrize(

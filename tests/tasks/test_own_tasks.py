@@ -7,11 +7,13 @@ import dataclasses
 import gzip
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,6 +32,7 @@ from multiprompt.recipes import evaluate_run, load_task, predict, run_experiment
 from multiprompt.recipes.graph import build_graph, other_inputs
 from multiprompt.recipes.inputs import load_inputs
 from multiprompt.recipes.stage_folder import identity_of
+from multiprompt.recipes.worker import Order, config_digest, fulfil
 from multiprompt.reports import write_report
 from multiprompt.studies.cost import costs_of
 from multiprompt.studies.definition import experiments_of, load_study
@@ -524,10 +527,13 @@ def test_a_metric_of_ones_own_chooses_checkpoints_and_is_stored(tiny_folder: Pat
     assert "constant" in write_report(run).read_text(encoding="utf-8")
     stage = run / "seed-42" / "target-reviews-prompt_tuning-all"
     before = identity_of(stage)
-    # What a worker does: it reads the configuration in the run's folder.
     stages = plan_stages(experiment)
     inputs = load_inputs(experiment, stages, SILENT)
     node = build_graph(inputs, [42], stages)
+    shutil.rmtree(stage)  # and a worker makes it again, by the configuration in the run's folder
+    report = fulfil(Order(run, str(config_digest(run)), list(node.values()), torch.get_num_threads(), tmp_path))
+    assert report.error is None
+    assert [each.value for each in report.scores["seed-42/target-reviews-prompt_tuning-all"]] == [42.5]
     assert [other_inputs(inputs, each) for each in node.values()] == [[]]
     file.write_text("def constant(predictions, references):\n    return 43.5\n", encoding="utf-8")
     assert evaluate_run(run)[0].value == 43.5

@@ -201,7 +201,15 @@ def _check_answers(parts: Mapping[str, Rows], column: str) -> None:
 
 
 def _source(columns: Sequence[str], answer: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """A template over the columns that hold texts."""
+    """A template over the columns that hold texts.
+
+    Raises:
+        DataError: there is none.
+        UnknownNameError: a person names a column that is not there.
+        ConfigError: what a person says is no template.
+    """
+    from multiprompt.tasks import Template
+
     others = [column for column in columns if column != answer]
     left_out = {column: reason for column in others if (reason := _unreadable(column, rows))}
     texts = [column for column in others if column not in left_out]
@@ -213,7 +221,11 @@ def _source(columns: Sequence[str], answer: str, rows: Sequence[Mapping[str, Any
         raise DataError(f"no column but {answer!r} holds a text in every row, so there is no source text")
     for column, reason in left_out.items():
         typer.echo(f"note: not in the source: {column} ({reason})", err=True)
-    return _ask("source", " ".join(f"{column.strip()}: {{{column}}}" for column in texts))
+    source = _ask("source", " ".join(f"{column.strip()}: {{{column}}}" for column in texts))
+    for column in Template(source).columns:
+        if column not in columns:
+            raise unknown_name("column", column, columns)
+    return source
 
 
 def _unreadable(column: str, rows: Sequence[Mapping[str, Any]]) -> str:
