@@ -18,6 +18,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from multiprompt.analysis.contents import inspect_prompt
 from multiprompt.analysis.transfer import _targets
 from multiprompt.config import build_experiment, load_experiment, load_task_file, to_plain, to_yaml
 from multiprompt.data import load_task_data
@@ -419,7 +420,9 @@ def test_every_method_is_trained_scored_and_used_again_on_tasks_of_ones_own(tiny
         expected = [json.loads(line)["prediction"] for line in stored.splitlines()]
         assert predict(run, "other", texts, method=method) == expected, method
     # The path of the file stands for the name here too.
-    assert predict(run, str(tmp_path / "tasks" / "other.yaml"), texts) == predict(run, "other", texts)
+    other = str(tmp_path / "tasks" / "other.yaml")
+    assert predict(run, other, texts) == predict(run, "other", texts)
+    assert inspect_prompt(run, "source", other).task == "other"
 
 
 def test_the_path_of_a_task_stands_wherever_its_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

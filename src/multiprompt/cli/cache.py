@@ -82,6 +82,9 @@ def clear(
     folder = token_folder()
     files = list_token_files(folder)
     if task:
+        from multiprompt.config import task_name
+
+        task = [task_name(name) for name in task]
         cached = {file.facts["task"] for file in files if file.facts}
         for name in task:
             if cached and name not in cached:
