@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import inspect
+import itertools
 import os
 import re
 import shlex
@@ -14,6 +17,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+import multiprompt
 from multiprompt.cli.main import app
 from multiprompt.config import build_experiment, load_experiment
 from multiprompt.definition import TaskDefinition
@@ -91,6 +95,7 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
     ]
     few = [*short, "source.tasks=[mini-sst2, mini-mnli]", "targets.tasks=[mini-rte, mini-wsc]", "targets.shots=[32]"]
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "reviews.csv").write_text("text,label\na,0\nb,1\nc,0\nd,1\n", encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "multiprompt", "run", "quickstart", *few],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -116,7 +121,7 @@ def test_the_tutorial_on_a_task_of_ones_own_runs(tmp_path, monkeypatch, capsys):
     page = (ROOT / "docs" / "your-own-task.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     found = re.findall(r"```(\w+)\n(.*?)```", page, flags=re.DOTALL)
-    assert [language for language, _ in found] == ["python", "yaml", "sh", "yaml", "sh", "python"]
+    assert [language for language, _ in found] == ["python", "sh", "yaml", "sh", "yaml", "sh", "python"]
     said = ""
     for language, text in found:
         if language == "yaml":
@@ -128,7 +133,53 @@ def test_the_tutorial_on_a_task_of_ones_own_runs(tmp_path, monkeypatch, capsys):
             said += capsys.readouterr().out
     assert "reviews: own, reports accuracy" in said
     assert "\n1\n0\n" in said  # the answers to the two sentences
+    assert '{"answer": "1", "valid": true, "source": "sentence: the meal was great.", "input": {"review"' in said
+    assert (tmp_path / "guessed" / "reviews-experiment.yaml").exists()
     assert "{'train': 120, 'dev': 30, 'test': 50, 'empty text': 0} sentence: the " in said
+
+
+def test_the_page_on_ones_own_loop_prompt_and_metric_runs(tmp_path, monkeypatch, capsys):
+    """Every block in order; one whose first line is the name of a file is that file. Trainings are cut short."""
+    page = (ROOT / "docs" / "your-own.md").read_text(encoding="utf-8")
+    short = page.replace("steps=30", "steps=2").replace("range(30)", "range(2)").replace("max_test=100", "max_test=10")
+    assert short.count("steps=2") == short.count("range(2)") == short.count("max_test=10") == 1
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for language, text in re.findall(r"```(\w+)\n(.*?)```", short, flags=re.DOTALL):
+        first = text.splitlines()[0]
+        if re.fullmatch(r"# \S+\.\w+", first):
+            (tmp_path / first.removeprefix("# ")).write_text(text, encoding="utf-8")
+        else:
+            assert language == "python"
+            exec(compile(text, page, "exec"), names)
+    said = capsys.readouterr().out
+    assert said.startswith("Adapted('lora', mini-rte, ")
+    assert "Evaluation(exact " in said
+    assert set(names["opinions"].task.metrics) == {"exact", "accuracy"}
+    assert "(docs/your-own.md)" in README
+
+
+def test_every_public_function_and_class_says_what_it_takes_gives_and_raises():
+    """By the sections of its docstring; fields of options have a line each below them."""
+    for name in multiprompt.__all__:
+        value = getattr(multiprompt, name)
+        if not inspect.isfunction(value) and not (inspect.isclass(value) and not issubclass(value, Exception)):
+            continue
+        said = inspect.getdoc(value) or ""
+        parameters = [each for each in inspect.signature(value).parameters if each not in ("args", "kwargs")]
+        documented = set(re.findall(r"^    (\w+): ", said, flags=re.MULTILINE))
+        if inspect.isfunction(value):
+            gives = inspect.signature(value).return_annotation not in (None, "None")
+            assert not gives or re.search(r"^(Returns|Yields):$", said, flags=re.MULTILINE), name
+            assert "\nRaises:\n" in said, name
+        else:
+            body = ast.parse(inspect.getsource(value)).body[0].body
+            pairs = itertools.pairwise(body)
+            documented |= {a.target.id for a, b in pairs if isinstance(a, ast.AnnAssign) and isinstance(b, ast.Expr)}
+            checks = name.endswith("Options") and name != "BackboneOptions"
+            assert not checks or "\nRaises:\n    ConfigError: " in said, name
+        if value is not multiprompt.Methods:  # its fields are the methods, whose options are documented
+            assert set(parameters) <= documented, (name, set(parameters) - documented)
 
 
 def test_the_page_on_a_task_of_ones_own_has_every_key():

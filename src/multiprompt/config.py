@@ -11,16 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from multiprompt.definition import TaskDefinition, is_task_file
+from multiprompt.definition import TaskDefinition, is_task_file, metric_function
 from multiprompt.errors import ConfigError, problem_list
 from multiprompt.options import Experiment, Methods
-from multiprompt.tasks import problems_of
+from multiprompt.tasks import make_task, own_metric_problems, problems_of
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 
-def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
+def load_experiment(path: Path | str, overrides: Iterable[str] = ()) -> Experiment:
     """Read an experiment from a YAML file.
 
     The path of a task's file among the names of tasks is relative to the experiment's file, in an override to the
@@ -31,21 +31,25 @@ def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
         path: the file.
         overrides: ``"section.key=value"``, each value read as YAML.
 
+    Returns:
+        The experiment, with all defaults.
+
     Raises:
         ConfigError: the file is missing or not YAML, or with all its unknown keys, wrong types and contradictions.
     """
+    path = Path(path)
     values = read_values(path, "name, source and targets")
-    _take_in_task_files(values, path.parent)
-    _anchor_data_files(values, path.parent)
+    take_in_task_files(values, path.parent)
+    _anchor_files(values, path.parent)
     for change in overrides:
         override(values, change)
-    _take_in_task_files(values, Path())
-    _anchor_data_files(values, Path())
+    take_in_task_files(values, Path())
+    _anchor_files(values, Path())
     return build_experiment(values, where=str(path))
 
 
 def load_task_file(path: Path) -> TaskDefinition:
-    """Read a task of one's own from a YAML or TOML file; its data files get absolute paths.
+    """Read a task of one's own from a YAML or TOML file; its data files and metrics get absolute paths.
 
     Raises:
         ConfigError: the file is missing or cannot be read, or with all its problems.
@@ -57,10 +61,18 @@ def load_task_file(path: Path) -> TaskDefinition:
     assert definition is not None, "every key has a default"
     problems += problems_of(definition, wrong)
     files = {split: os.path.abspath(path.parent / file) for split, file in definition.files.items()}
+    metrics = tuple(_with_absolute_file(name, path.parent) for name in definition.metrics)
     problems += [f"files.{split}: {file} does not exist" for split, file in files.items() if not Path(file).is_file()]
+    definition = dataclasses.replace(definition, files=files, metrics=metrics)
+    problems = problems or own_metric_problems(make_task(definition))
     if problems:
         raise problem_list(str(path), problems)
-    return dataclasses.replace(definition, files=files)
+    return definition
+
+
+def _with_absolute_file(metric: str, base: Path) -> str:
+    own = metric_function(metric)
+    return metric if own is None else f"{os.path.abspath(base / own[0])}:{own[1]}"
 
 
 def read_values(path: Path, expected: str) -> dict[str, Any]:
@@ -93,35 +105,64 @@ def read_values(path: Path, expected: str) -> dict[str, Any]:
     return values
 
 
-def _take_in_task_files(values: dict[str, Any], base: Path) -> None:
-    """Replace paths of task files by the names of their tasks, and put what the files hold under ``tasks``."""
-    for section in ("source", "targets"):
-        inner = values.get(section)
-        names = inner.get("tasks") if isinstance(inner, Mapping) else None
-        if not isinstance(names, list):
-            continue
-        for position, entry in enumerate(names):
-            if not isinstance(entry, str) or not is_task_file(entry):
-                continue
-            definition = load_task_file(base / entry)
-            plain, held = to_plain(definition), values.get("tasks")
-            tasks = {**held} if isinstance(held, Mapping) else {}
-            if tasks.setdefault(definition.name, plain) != plain:
-                raise ConfigError(f"{section}.tasks: {entry} is a second task named {definition.name!r}; rename one")
-            values["tasks"] = tasks
-            names[position] = definition.name
+def task_name(name: str) -> str:
+    """The name of a task that is given by its name, or by the path of its file.
+
+    Raises:
+        ConfigError: the file is missing or cannot be read, or with all its problems.
+    """
+    return load_task_file(Path(name)).name if is_task_file(name) else name
 
 
-def _anchor_data_files(values: dict[str, Any], base: Path) -> None:
-    """Make the paths of the data files of an experiment's own tasks absolute; wrong values are left to the checks."""
+def take_in_task_files(values: dict[str, Any], base: Path) -> None:
+    """Replace paths of task files by the names of their tasks, and put what the files hold under ``tasks``.
+
+    Args:
+        values: of an experiment; every option that names tasks is looked at.
+        base: the folder that paths are relative to.
+
+    Raises:
+        ConfigError: a file is wrong, or two tasks have one name.
+    """
+
+    def name_of(where: str, entry: Any) -> Any:
+        if not isinstance(entry, str) or not is_task_file(entry):
+            return entry
+        definition = load_task_file(base / entry)
+        plain, held = to_plain(definition), values.get("tasks")
+        tasks = {**held} if isinstance(held, Mapping) else {}
+        if tasks.setdefault(definition.name, plain) != plain:
+            raise ConfigError(f"{where}: {entry} is a second task named {definition.name!r}; rename one")
+        values["tasks"] = tasks
+        return definition.name
+
+    sections = {name: section for name in ("source", "targets") if isinstance(section := values.get(name), dict)}
+    methods = sections.get("targets", {}).get("methods")
+    named = methods.items() if isinstance(methods, dict) else ()
+    sections |= {f"targets.methods.{name}": options for name, options in named if isinstance(options, dict)}
+    for section, options in sections.items():
+        for key in ("tasks", "source_tasks", "nearest", "start"):
+            where, value = f"{section}.{key}", options.get(key)
+            if isinstance(value, list):
+                options[key] = [name_of(where, entry) for entry in value]
+            elif isinstance(value, dict):
+                options[key] = {name_of(where, target): name_of(where, task) for target, task in value.items()}
+            elif key in options:
+                options[key] = name_of(where, value)
+
+
+def _anchor_files(values: dict[str, Any], base: Path) -> None:
+    """Make the paths of data and metrics of an experiment's own tasks absolute; wrong values are left to the checks."""
     tasks = values.get("tasks")
     for task in tasks.values() if isinstance(tasks, Mapping) else ():
-        files = task.get("files") if isinstance(task, Mapping) else None
-        if not isinstance(files, dict):
+        if not isinstance(task, dict):
             continue
-        for split, file in files.items():
-            if isinstance(file, str):
-                files[split] = os.path.abspath(base / file)
+        files, metrics = task.get("files"), task.get("metrics")
+        if isinstance(files, dict):
+            absolute = {split: os.path.abspath(base / file) for split, file in files.items() if isinstance(file, str)}
+            task["files"] = files | absolute
+        if isinstance(metrics, list):
+            task["metrics"] = [_with_absolute_file(name, base) if isinstance(name, str) else name for name in metrics]
 
 
 def override(values: dict[str, Any], change: str) -> None:
@@ -177,7 +218,7 @@ def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | 
 
     problems = _unknown_keys(kind, values, "")
     try:
-        return _adapter(kind).validate_python(_without_unknown(kind, values)), problems, set()
+        return _adapter(typing.cast(Any, kind)).validate_python(_without_unknown(kind, values)), problems, set()
     except ValidationError as error:
         entries = error.errors(include_url=False)
         wrong = {str(entry["loc"][0]) for entry in entries if entry["loc"]}
@@ -185,7 +226,7 @@ def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | 
 
 
 @functools.cache  # to make one takes as long as a hundred checks
-def _adapter(kind: type[Options]) -> TypeAdapter[Options]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
@@ -222,6 +263,7 @@ def _problem(key: str, entries: Sequence[Mapping[str, Any]]) -> str:
     return f"{text}; did you mean {close[0]!r}?" if close else text
 
 
+@functools.cache
 def _sections(kind: Any) -> dict[str, Any]:
     """For every field of a dataclass the dataclass of its value, or None where the value is plain."""
     hints = typing.get_type_hints(kind)
@@ -295,16 +337,21 @@ def to_yaml(experiment: Experiment, folder: Path | None = None) -> str:
 
     Args:
         experiment: what to write.
-        folder: that the file will be in. Data files of own tasks that lie below the current directory, as the folder
-            does, are written relative to it, so that a project can be moved; None writes absolute paths.
+        folder: that the file will be in. Files of own tasks that lie below the current directory, as the folder does,
+            are written relative to it, so that a project can be moved; None writes absolute paths.
     """
     import yaml
 
     plain = to_plain(experiment)
     here = Path.cwd()
+
+    def near(file: str) -> str:
+        return Path(os.path.relpath(file, folder)).as_posix() if Path(file).is_relative_to(here) else file
+
     if folder is not None and folder.absolute().is_relative_to(here):
         for task in plain["tasks"].values():
-            for split, file in task["files"].items():
-                if Path(file).is_relative_to(here):
-                    task["files"][split] = Path(os.path.relpath(file, folder)).as_posix()
+            task["files"] = {split: near(file) for split, file in task["files"].items()}
+            functions = [metric_function(name) for name in task["metrics"]]
+            pairs = zip(functions, task["metrics"], strict=True)
+            task["metrics"] = [f"{near(own[0])}:{own[1]}" if own else name for own, name in pairs]
     return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)

@@ -79,7 +79,8 @@ class TaskDefinition:
     prefix: str | None = None
     """Put first in the source text; None for the name, "" for nothing."""
     metrics: tuple[str, ...] = ()
-    """None given: accuracy for labels, qa_f1 and exact_match for answers, pearson and spearman for scores."""
+    """Names, or functions of the user's own, such as "my_metric.py:exact", relative to the file of the task. None
+    given: accuracy for labels, qa_f1 and exact_match for answers, pearson and spearman for scores."""
     reported: str | None = None
     """The metric that checkpoints are chosen by; None for the first."""
     split: str | SplitDefinition = ""
@@ -104,3 +105,9 @@ class TaskDefinition:
 def is_task_file(name: str) -> bool:
     """Whether the name of a task is a path: it has a separator or ends like YAML or TOML."""
     return "/" in name or "\\" in name or name.endswith((".yaml", ".yml", ".toml"))
+
+
+def metric_function(name: str) -> tuple[str, str] | None:
+    """File and function of a metric of the user's own, such as "my_metric.py:exact"; None for a name."""
+    path, separator, function = name.rpartition(":")
+    return (path, function) if separator and path.endswith(".py") else None

@@ -172,6 +172,9 @@ def joined_processes() -> Iterator[Workers]:
     The block ends in all processes alike: an error in one of them is raised in all. Inside another such block this
     one does nothing.
 
+    Yields:
+        The processes, of which this is one; one alone without a launcher.
+
     Raises:
         ConfigError: accelerate is missing, or cannot connect the processes, or has not started them.
     """

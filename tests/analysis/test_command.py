@@ -20,7 +20,7 @@ def words_of(text: str) -> str:
 
 def test_similarity_prints_a_matrix_and_writes_numbers_and_a_heatmap(finished, tmp_path):
     files = tmp_path / "numbers.json", tmp_path / "map.svg"
-    done = call("similarity", finished, "--stages", "teacher-*", "--json", files[0], "--svg", files[1])
+    done = call("similarity", finished, "--stage", "teacher-*", "--out", files[0], "--svg", files[1])
     assert done.exit_code == 0, done.output
     assert "Cosines of mean rows, ± deviation over 2 seeds" in words_of(done.stdout)
     assert "cluster: mean cosine" in done.stdout
@@ -32,13 +32,25 @@ def test_similarity_prints_a_matrix_and_writes_numbers_and_a_heatmap(finished, t
 
 
 def test_similarity_by_rows_warns_of_other_starts(finished):
-    done = call("similarity", finished, "--stages", "teacher-*", "--rows")
+    done = call("similarity", finished, "--stage", "teacher-*", "--row-wise")
     assert "Means of row-wise cosines" in words_of(done.stdout)
     assert "note: some of these prompts start from different rows" in done.stderr
 
 
+def test_former_names_of_options_work_and_say_so(finished, tmp_path):
+    files = [tmp_path / "new.json", tmp_path / "former.json"]
+    new = call("similarity", finished, "--stage", "teacher-*", "--row-wise", "--out", files[0])
+    former = call("similarity", finished, "--stages", "teacher-*", "--rows", "--json", files[1])
+    assert (new.exit_code, former.exit_code) == (0, 0), former.output
+    assert files[0].read_text(encoding="utf-8") == files[1].read_text(encoding="utf-8")
+    said = [line for line in former.stderr.splitlines() if line not in new.stderr]
+    names = (("--stages", "--stage"), ("--rows", "--row-wise"), ("--json", "--out"))
+    assert said == [f"note: {one} is now {other}; the former name still works" for one, other in names]
+    assert not any(one in call("similarity", "--help").stdout.split() for one, _ in names)
+
+
 def test_transfer_prints_scores_and_advice(own_run, tmp_path):
-    done = call("transfer", own_run, "--steps", 1, "--task", "mini-rte", "--json", tmp_path / "t.json")
+    done = call("transfer", own_run, "--steps", 1, "--task", "mini-rte", "--out", tmp_path / "t.json")
     assert done.exit_code == 0, done.output
     for words in ("as they are", "after 1 step", "Scores are on 6 dev rows of each target, seed 1", "majority answer"):
         assert words in words_of(done.stdout)
@@ -49,9 +61,7 @@ def test_transfer_prints_scores_and_advice(own_run, tmp_path):
 
 
 def test_prompt_prints_neighbours_norms_and_factors(finished, tmp_path):
-    done = call(
-        "prompt", finished, "seed-2/source", "--metric", "euclid", "--nearest", 2, "--json", tmp_path / "p.json"
-    )
+    done = call("prompt", finished, "seed-2/source", "--metric", "euclid", "--nearest", 2, "--out", tmp_path / "p.json")
     assert done.exit_code == 0, done.output
     for words in ("nearest vocabulary entries (Euclidean distance)", "shared prompt", "fixed gauge", "mean(u) mean(v)"):
         assert words in words_of(done.stdout)

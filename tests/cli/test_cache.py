@@ -61,6 +61,7 @@ def test_lists_what_was_used_last_first(folder, arguments):
     [
         ([], set()),
         (["--task", "mnli"], {"rtex"}),
+        (["--task", "mnli", "--task", "rte"], set()),
         (["--older-than", "30"], {"mnlitrain", "mnlidev"}),
         (["--older-than", "5"], {"mnlidev"}),
         (["--older-than", "5", "--task", "mnli"], {"mnlidev", "rtex"}),
@@ -88,6 +89,17 @@ def test_an_unknown_task_is_told(folder):
     assert result.exit_code == 1
     assert result.stderr == "error: unknown cached task 'mnil'; did you mean 'mnli'?\n"
     assert len(left(folder)) == 3
+
+
+def test_the_file_of_a_task_stands_for_its_name(folder, tmp_path):
+    (tmp_path / "rows.csv").write_text("text,label\na,0\n", encoding="utf-8")
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nsource: '{text}'\nlabel: {column: label, words: [a, b]}\nsplit: train-only\n"
+        "files: {train: rows.csv}\n",
+        encoding="utf-8",
+    )
+    result = call("clear", "--yes", "--task", str(tmp_path / "mine.yaml"))
+    assert (result.exit_code, "unknown cached task 'mine'" in result.stderr) == (1, True)
 
 
 @pytest.mark.parametrize("arguments", [["claer"], ["clear", "--older-than", "-1"], ["clear", "--older-than", "soon"]])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import json
 import os
 import re
 import subprocess
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import multiprompt
@@ -18,7 +20,7 @@ from multiprompt.cli.failures import FAILURES
 from multiprompt.cli.main import app
 from multiprompt.cli.run import folder_name
 from multiprompt.config import load_experiment
-from multiprompt.errors import CheckpointError, TrainingError
+from multiprompt.errors import CheckpointError, DataError, TrainingError
 from multiprompt.evaluation.results import read_results
 from multiprompt.options import Methods
 from reports.fake_runs import fake_scores, write_fake_run
@@ -29,6 +31,7 @@ VERBS = [
     "params",
     "show",
     "hub",
+    "init",
     "validate",
     "plan",
     "run",
@@ -87,6 +90,33 @@ def test_every_verb_has_a_help_with_an_example(verb):
     assert f"  Example:\n      multiprompt {verb}" in result.stdout
 
 
+def options_of(command, path=""):
+    """Every option that a person can see, with the verb that has it."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from options_of(inner, f"{path} {name}".strip())
+    for parameter in command.params:
+        if parameter.param_type_name == "option" and not getattr(parameter, "hidden", False):
+            yield parameter.opts[0], path, parameter
+
+
+def test_an_option_means_the_same_in_every_verb():
+    """One name has one kind of value and, but where it is about something of the verb's own, one explanation."""
+    found = {}
+    for name, verb, option in options_of(typer.main.get_command(app)):
+        if name != "--help":
+            found.setdefault(name, {})[verb] = option
+    shared = {name: verbs for name, verbs in found.items() if len(verbs) > 1}
+    assert {"--out", "--task", "--seed", "--resume", "--reuse", "--ray"} <= set(shared)
+    one_of_several = {("--task", "predict"), ("--task", "analyse prompt")}  # elsewhere it leaves others out
+    for name, verbs in shared.items():
+        kinds = {(o.is_flag, o.multiple) for verb, o in verbs.items() if (name, verb) not in one_of_several}
+        assert len(kinds) == 1, f"{name} means different things: {kinds}"
+        helps = {o.help for o in verbs.values()}
+        assert len(helps) == 1 or name in ("--out", "--task", "--resume", "--backbone"), f"{name}: {helps}"
+    assert found["--out"]["run"].help == found["--out"]["plan"].help
+    assert found["--out"]["evaluate"].help == found["--out"]["analyse transfer"].help
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -129,6 +159,7 @@ def test_usage_errors_have_code_2(arguments, message):
         (["report", "nowhere"], "nowhere is not a run folder"),
         (["evaluate", "nowhere"], "nowhere is not a run folder"),
         (["predict", "nowhere", "--task", "rte", "text"], "nowhere is not a run folder"),
+        (["predict", "nowhere", "--task", "rte", "--file", "x.csv"], "nowhere is not a run folder"),
         (["predict", "nowhere", "--task", "rte", "--file", "x"], "cannot read x"),
         (["predict", "nowhere", "--task", "rte", "text", "--file", "x"], "contradict"),
         (["predict", "nowhere", "--task", "rte"], "there is no text"),
@@ -305,6 +336,7 @@ def test_plan_says_what_is_left_and_why(tmp_path):
         "stages are made anew because of this:\n  - 1 stage: prompt.length: the folder has 4, asked for is 5" in changed
     )
     assert "1 stage in run will be set aside" in changed
+    assert "if you add --resume" not in call("plan", "small.yaml", *short, "--out", "run", "--resume").stdout
     assert re.search(r"time left: about .* on this machine \(cpu with 1 thread\)", changed)
     assert re.search(r"memory: about \d+ MB at its peak", changed)
 
@@ -392,6 +424,7 @@ def test_evaluate_prints_and_writes_scores(monkeypatch, tmp_path):
 
 @pytest.fixture
 def echo(monkeypatch):
+    """Answers each text in capitals; the run knows all registered tasks."""
     seen = {}
 
     def predict(folder, task, sources, **options):
@@ -399,6 +432,7 @@ def echo(monkeypatch):
         return [source.upper() for source in sources]
 
     monkeypatch.setattr(recipes, "predict", predict)
+    monkeypatch.setattr(recipes, "task_of_run", lambda run, task: multiprompt.TASKS[task])
     return seen
 
 
@@ -415,6 +449,67 @@ def test_predict_refuses_an_empty_line(echo):
     result = call("predict", "run", "--task", "rte", input="a\n\nb\n")
     assert result.exit_code == 1
     assert "standard input, line 2 is empty" in result.stderr
+
+
+ROW = {"sentence1": "a = b", "sentence2": "é"}
+FROM_ROW = "rte sentence1: a = b sentence2: é"
+
+
+@pytest.mark.parametrize("way", ["arguments", "rows.jsonl", "rows.csv", "rows.tsv", "texts.txt", "standard input"])
+def test_predict_makes_the_text_of_a_row(echo, tmp_path, way):
+    objects = json.dumps(ROW, ensure_ascii=False) + "\n"
+    (tmp_path / "rows.csv").write_text("sentence1,n,sentence2\na = b,1,é\n", encoding="utf-8")
+    (tmp_path / "rows.tsv").write_text("sentence1\tsentence2\na = b\té\n", encoding="utf-8")
+    for name in ("rows.jsonl", "texts.txt"):
+        (tmp_path / name).write_text(objects, encoding="utf-8")
+    given = ["--file", way]
+    if way in ("arguments", "standard input"):
+        given = [f"{column}={value}" for column, value in ROW.items()] if way == "arguments" else []
+    result = call("predict", "run", "--task", "rte", "--json", *given, input=objects)
+    assert (result.exit_code, result.stderr) == (0, ""), result.output
+    extra = {"n": "1"} if way == "rows.csv" else {}
+    said = json.loads(result.stdout)
+    assert said == {"answer": FROM_ROW.upper(), "valid": False, "source": FROM_ROW, "input": ROW | extra}
+
+
+def test_predict_says_whether_an_answer_is_one_of_the_task(echo, monkeypatch):
+    monkeypatch.setattr(recipes, "predict", lambda *_, **__: ["1", "2"])
+    result = call("predict", "run", "--task", "rte", "--json", "rte sentence1: a sentence2: b", "x")
+    said = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(each["answer"], each["valid"], each["input"]) for each in said] == [("1", True, {}), ("2", False, {})]
+
+
+def test_predict_says_when_a_text_does_not_look_like_the_task(echo):
+    result = call("predict", "run", "--task", "rte", "rte sentence1: a sentence2: b", "a, b")
+    assert result.exit_code == 0
+    assert result.stderr == (
+        "note: 1 of 2 texts do not begin with 'rte sentence1:', as every text of rte does that was learned from; give "
+        "sentence1=... and sentence2=... and the text is made for you\n"
+    )
+    assert call("predict", "run", "--task", "rte", "rte sentence1: a sentence2: b").stderr == ""
+    assert call("predict", "run", "--task", "mini-e2e", "any = text").stderr == "", "nothing is in front of its text"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sentence1=a"], "the arguments: column 'sentence2' is missing; task 'rte' needs sentence1, sentence2"),
+        (["sentence1=a", "sentnce2=b"], "unknown column of rte 'sentnce2'; did you mean 'sentence2' or 'sentence1'?"),
+        (["x=1"], "unknown column of rte 'x'"),
+        (["sentence1=a", "b"], "'b' is no COLUMN=VALUE, as other arguments are"),
+        (["sentence1=a", "sentence1=b", "sentence2=c"], "the column 'sentence1' is given twice"),
+        (["--file", "rows.csv"], "rows.csv, line 2: column 'sentence2' is missing"),
+        (["--file", "rows.jsonl"], "rows.jsonl, line 1: column 'sentence1' is 3; expected a text (task 'rte')"),
+        (["--file", "empty.csv"], "empty.csv holds no rows"),
+    ],
+)
+def test_predict_names_columns_that_are_missing_unknown_or_wrong(echo, tmp_path, arguments, message):
+    (tmp_path / "rows.csv").write_text("sentence1\na\n", encoding="utf-8")
+    (tmp_path / "rows.jsonl").write_text('{"sentence1": 3, "sentence2": "b"}\n', encoding="utf-8")
+    (tmp_path / "empty.csv").write_text("sentence1,sentence2\n", encoding="utf-8")
+    result = call("predict", "run", "--task", "rte", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
 
 
 def test_the_list_of_tasks_does_not_load_torch():
@@ -499,4 +594,10 @@ def test_a_real_run_from_start_to_answers(tiny_folder, tmp_path):
     assert read_results(tmp_path / "again.json")[1][0].metrics == stored[0].metrics
     answers = call("predict", folder, "--task", "mini-rte", "one", "two")
     assert (answers.exit_code, len(answers.stdout.splitlines())) == (0, 2)
+    row = {"sentence1": "one.", "sentence2": "two."}
+    told = call("predict", folder, "--task", "mini-rte", "--json", *(f"{name}={text}" for name, text in row.items()))
+    assert json.loads(told.stdout)["source"] == "sentence1: one. sentence2: two."
+    assert recipes.predict(tmp_path / folder, "mini-rte", [row]) == [json.loads(told.stdout)["answer"]]
+    with pytest.raises(DataError, match="input 1: column 'sentence2' is missing"):
+        recipes.predict(tmp_path / folder, "mini-rte", [{"sentence1": "one."}])
     assert call("report", folder).exit_code == 0

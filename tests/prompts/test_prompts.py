@@ -8,12 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from multiprompt.errors import CheckpointError
 from multiprompt.prompts import (
     DecomposedPrompt,
+    Prompt,
     SharedPrompt,
     SoftPrompt,
+    StoredPrompt,
     compose,
+    load_prompt,
     normal_rows,
+    save_plain_prompt,
+    save_prompt,
     start_task_factors,
     text_rows,
     uniform_rows,
@@ -179,3 +185,17 @@ def test_the_gradient_of_a_mixed_batch_is_the_same_bit_by_bit_on_several_threads
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(gradient, gradients[0]) for gradient in gradients)
+
+
+def test_a_prompt_of_ones_own_is_saved_as_plain_matrices(tmp_path):
+    class Zeros(Prompt):
+        num_tasks, length, width = 1, 2, 3
+
+        def collapse(self, tasks):
+            return torch.zeros(len(tasks), 2, 3)
+
+    stored = StoredPrompt(Zeros(), ("mine",), "some model")
+    with pytest.raises(CheckpointError, match="a Zeros is no prompt of the package.* save_plain_prompt writes"):
+        save_prompt(tmp_path / "prompt.safetensors", stored)
+    save_plain_prompt(tmp_path / "prompt.safetensors", stored)
+    assert_close(load_prompt(tmp_path / "prompt.safetensors").prompt.all_tasks(), torch.zeros(1, 2, 3))

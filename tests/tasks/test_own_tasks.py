@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import gzip
 import json
 import random
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from multiprompt.analysis.contents import inspect_prompt
+from multiprompt.analysis.transfer import _targets
 from multiprompt.config import build_experiment, load_experiment, load_task_file, to_plain, to_yaml
 from multiprompt.data import load_task_data
 from multiprompt.data.splits import permutation
 from multiprompt.definition import LabelDefinition, ScoreDefinition, SplitDefinition, TaskDefinition
-from multiprompt.errors import ConfigError, DataError
+from multiprompt.errors import ConfigError, DataError, UnknownNameError
 from multiprompt.evaluation.results import read_results
-from multiprompt.options import DataOptions
+from multiprompt.evaluation.scoring import dev_score, evaluate_answers
+from multiprompt.options import DataOptions, Methods
+from multiprompt.plan import MULTITASK, plan_stages
 from multiprompt.recipes import evaluate_run, load_task, predict, run_experiment
+from multiprompt.recipes.graph import build_graph, other_inputs
+from multiprompt.recipes.inputs import load_inputs
+from multiprompt.recipes.stage_folder import identity_of
+from multiprompt.recipes.worker import Order, config_digest, fulfil
+from multiprompt.reports import write_report
+from multiprompt.studies.cost import costs_of
+from multiprompt.studies.definition import experiments_of, load_study
 from multiprompt.tasks import SPLIT_RULES, TRAIN_ONLY, SplitRule, make_task
+from multiprompt.training import SILENT
 
 REVIEWS: dict[str, Any] = {
     "name": "reviews",
@@ -236,7 +251,8 @@ def test_all_problems_of_a_file_come_together(tmp_path: Path) -> None:
         ({"name": "a/b"}, "name is 'a/b'; expected letters, digits, '_', '-' and '.' (folders are named after it)"),
         ({"name": "mine.yaml"}, "name is 'mine.yaml'; expected letters"),
         ({"source": "no column"}, "source is 'no column', which names no column"),
-        ({"source": "{te xt}"}, "source: the template '{te xt}' holds {te xt}; expected a column's name"),
+        ({"source": "{ }"}, "source: the template '{ }' holds { }; expected a column's name"),
+        ({"source": "{text:>9}"}, "source: the template '{text:>9}' holds {text:>9}; expected a column's name"),
         ({"source": 3}, "source is 3: input should be a valid string"),
         ({"label": None}, "one of label, answer and score says what the answer is; there is none"),
         ({"answer": "x"}, "one of label, answer and score says what the answer is; there is label and answer"),
@@ -366,6 +382,64 @@ def test_a_run_holds_all_that_it_needs(tiny_folder: Path, tmp_path: Path) -> Non
     assert len(predict(folder, "reviews", ["reviews sentence: x"])) == 1
 
 
+def test_every_method_is_trained_scored_and_used_again_on_tasks_of_ones_own(tiny_folder: Path, tmp_path: Path) -> None:
+    """A shipped task stands nowhere: a name that is looked up without the run's own definitions is not found."""
+    write_task(tmp_path / "tasks", generation_length=2)
+    write_task(tmp_path / "tasks", "other.yaml", name="other", prefix="", max_source_length=20, generation_length=2)
+    sources = ["tasks/task.yaml", "tasks/other.yaml"]
+    methods: dict[str, Any] = {field.name: {} for field in dataclasses.fields(Methods)}
+    for name in MULTITASK.values():
+        methods[name] = {"source_tasks": sources}
+    methods["adapters"]["nearest"] = {"tasks/other.yaml": "tasks/task.yaml"}
+    methods["spot"] = {"start": "tasks/other.yaml"}
+    training = {"steps": 1, "batch_size": 4, "select": "last"}
+    path = write_experiment(
+        tmp_path,
+        tiny_folder,
+        data={"max_train": 8, "max_dev": 1, "max_test": 2},
+        teachers={"training": training},
+        source={"tasks": sources, "training": training},
+        targets={"tasks": sources[1:], "methods": methods, "training": training},
+    )
+    (tmp_path / "tasks" / "task.yaml").rename(tmp_path / "tasks" / "kept")
+    with pytest.raises(ConfigError, match="cannot read the configuration"):
+        load_experiment(path)
+    (tmp_path / "tasks" / "kept").rename(tmp_path / "tasks" / "task.yaml")
+    experiment = load_experiment(path)
+    assert list(experiment.tasks) == ["reviews", "other"]
+    run = tmp_path / "run"
+    run_experiment(experiment, run)
+    scores = read_results(run / "results.json")[1]
+    assert {s.method for s in scores if s.task == "other"} >= set(methods)
+    assert [s.metrics for s in evaluate_run(run)] == [s.metrics for s in scores]
+    texts = [example.source for example in load_task_data(make_task(experiment.tasks["other"]), max_test=2).test]
+    for method in methods:
+        stored = (run / "seed-42" / f"target-other-{method}-all" / "predictions-other.jsonl").read_text(
+            encoding="utf-8"
+        )
+        expected = [json.loads(line)["prediction"] for line in stored.splitlines()]
+        assert predict(run, "other", texts, method=method) == expected, method
+    # The path of the file stands for the name here too.
+    other = str(tmp_path / "tasks" / "other.yaml")
+    assert predict(run, other, texts) == predict(run, "other", texts)
+    assert inspect_prompt(run, "source", other).task == "other"
+
+
+def test_the_path_of_a_task_stands_wherever_its_name_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_task(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    study = load_study("table6", "mini")
+    changes = ["targets.tasks=[task.yaml]", "source.tasks=[task.yaml, mini-rte]"]
+    for experiment in experiments_of("table6", study, "mini", changes).values():
+        assert experiment.targets is not None
+        assert experiment.targets.tasks == ("reviews",)
+        with pytest.raises(ConfigError, match="the size of task 'reviews' is not known"):
+            costs_of(experiment)
+    other = build_experiment({"name": "x", "targets": {"tasks": ["rte"], "methods": {"lora": {}}}})
+    with pytest.raises(UnknownNameError, match="unknown target task of this run 'reviews'"):
+        _targets(other, 42, ["task.yaml"])
+
+
 def test_a_stage_depends_on_the_texts_of_its_task(tiny_folder: Path, tmp_path: Path) -> None:
     task = write_task(tmp_path / "tasks")
     path = write_experiment(tmp_path, tiny_folder)
@@ -404,3 +478,104 @@ def test_a_path_works_from_python(tiny_backbone: Any, tmp_path: Path) -> None:
     wrong = replace(load_task_file(path), score=ScoreDefinition("x"))
     with pytest.raises(ConfigError, match="the task 'reviews' has 1 problem"):
         make_task(wrong)
+
+
+# --- metrics of one's own ---------------------------------------------------------------------------------
+
+METRIC = """\
+def right(predictions, references):
+    return 100 * sum(p in r for p, r in zip(predictions, references)) / len(predictions)
+
+
+def first_letter(predictions, references):
+    assert all(isinstance(each, list) for each in references)
+    return 7 + sum(p[:1] == r[0][:1] for p, r in zip(predictions, references)) / len(predictions)
+"""
+
+
+def write_metric(folder: Path, text: str = METRIC) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mine.py").write_text(text, encoding="utf-8")
+    return folder / "mine.py"
+
+
+def test_a_metric_of_ones_own_is_computed_as_those_of_the_package(tmp_path: Path) -> None:
+    write_metric(tmp_path)
+    metrics = ["accuracy", "mine.py:right", "mine.py:first_letter"]
+    task = make_task(load_task_file(write_task(tmp_path, metrics=metrics)))
+    assert (task.metrics, task.reported) == (("accuracy", "right", "first_letter"), "accuracy")
+    examples = load_task_data(task).test
+    predictions = ["good" if number % 3 else " bad " for number in range(len(examples))]
+    train = [example.target for example in load_task_data(task).train]
+    found = evaluate_answers(task, examples, predictions, train)
+    assert found.metrics["right"] == found.metrics["accuracy"]
+    assert found.metrics["first_letter"] == pytest.approx(7 + found.metrics["accuracy"] / 100)
+    low, high = found.intervals["right"]
+    assert 0 <= low < found.metrics["right"] < high <= 100
+    by_own = evaluate_answers(replace(task, reported="right"), examples, predictions, train)
+    assert (by_own.value, by_own.majority, by_own.interval) == (found.value, found.majority, (low, high))
+    assert dev_score(replace(task, reported="first_letter"), examples, predictions) == found.metrics["first_letter"]
+
+
+def test_a_metric_of_ones_own_chooses_checkpoints_and_is_stored(tiny_folder: Path, tmp_path: Path) -> None:
+    file = write_metric(tmp_path / "tasks", "def constant(predictions, references):\n    return 42.5\n")
+    write_task(tmp_path / "tasks", metrics=["mine.py:constant", "accuracy"])
+    experiment = load_experiment(write_experiment(tmp_path, tiny_folder))
+    assert experiment.tasks["reviews"].metrics == (f"{file}:constant", "accuracy")
+    run = tmp_path / "run"
+    run_experiment(experiment, run)
+    (score,) = read_results(run / "results.json")[1]
+    assert (score.metric, score.value, score.dev_value, score.majority) == ("constant", 42.5, 42.5, 42.5)
+    assert list(score.metrics) == ["constant", "accuracy"]
+    assert "constant" in write_report(run).read_text(encoding="utf-8")
+    stage = run / "seed-42" / "target-reviews-prompt_tuning-all"
+    before = identity_of(stage)
+    stages = plan_stages(experiment)
+    inputs = load_inputs(experiment, stages, SILENT)
+    node = build_graph(inputs, [42], stages)
+    shutil.rmtree(stage)  # and a worker makes it again, by the configuration in the run's folder
+    report = fulfil(Order(run, str(config_digest(run)), list(node.values()), torch.get_num_threads(), tmp_path))
+    assert report.error is None
+    assert [each.value for each in report.scores["seed-42/target-reviews-prompt_tuning-all"]] == [42.5]
+    assert [other_inputs(inputs, each) for each in node.values()] == [[]]
+    file.write_text("def constant(predictions, references):\n    return 43.5\n", encoding="utf-8")
+    assert evaluate_run(run)[0].value == 43.5
+    assert [other_inputs(inputs, each) for each in node.values()] == [["the metrics of your own"]]
+    run_experiment(experiment, run, resume=True)
+    assert read_results(run / "results.json")[1][0].dev_value == 43.5
+    assert identity_of(stage) != before
+    file.unlink()
+    assert len(predict(run, "reviews", ["x"])) == 1, "answers need no metric"
+    with pytest.raises(ConfigError, match=r"the file of the metric 'constant', .*mine\.py, does not exist"):
+        evaluate_run(run)
+
+
+@pytest.mark.parametrize(
+    ("text", "metric", "problem"),
+    [
+        (METRIC, "mine.py:wrong", "mine.py has no function 'wrong'; it has first_letter, right"),
+        (METRIC, "mine.py", "mine.py is a file; name the function in it too, as in mine.py:my_function"),
+        (METRIC, "gone.py:right", "gone.py, does not exist"),
+        ("import nothing_of_the_kind", "mine.py:right", "cannot be run: ModuleNotFoundError: No module named"),
+        ("def right(predictions): return 1", "mine.py:right", "fails on 2 examples: TypeError: right() takes 1"),
+        ("def right(p, r): return 'much'", "mine.py:right", "fails on 2 examples: ValueError: could not convert"),
+        ("def right(p, r): return float('nan')", "mine.py:right", "gives nan on 2 examples; expected a finite number"),
+        ("def accuracy(p, r): return 1", "mine.py:accuracy", "has the name of a metric that is there already"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_metric_of_ones_own(text: str, metric: str, problem: str, tmp_path: Path) -> None:
+    write_metric(tmp_path, text)
+    (found,) = problems(write_task(tmp_path, metrics=[metric]))
+    assert problem in found
+
+
+def test_the_file_of_a_metric_is_run_only_where_a_task_names_it(tiny_backbone: Any, tmp_path: Path) -> None:
+    """And before anything is trained."""
+    write_metric(tmp_path, "raise SystemError('run')")
+    load_task_file(write_task(tmp_path))
+    with pytest.raises(ConfigError, match="SystemError: run"):
+        load_task_file(write_task(tmp_path, metrics=["mine.py:right"]))
+    definition = replace(load_task_file(write_task(tmp_path)), metrics=(f"{tmp_path}/mine.py:right",))
+    make_task(definition)
+    with pytest.raises(ConfigError, match="SystemError: run"):
+        load_task("reviews", tiny_backbone, own={"reviews": definition})

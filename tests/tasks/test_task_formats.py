@@ -471,7 +471,11 @@ def test_templates() -> None:
     template = Template("q: {question} c: {context} q: {question}", clean=str.upper)
     assert template.columns == ("question", "context")
     assert template({"question": "a", "context": "b"}) == "q: A c: B q: A"
-    for wrong in ("{", "{}", "{0}", "{a.b}", "{a!r}", "{a:>3}", "{a b}"):
+    assert (template.opening, Template("{a}").opening) == ("q: ", "")
+    row = {"review text": "{x}", "a.b": "1", "0": "2", " a[0] ": "3"}  # names as they are in the data
+    named = Template("{{{review text}}} {a.b}{0} { a[0] }")
+    assert (named.columns, named(row)) == (tuple(row), "{{x}} 12 3")
+    for wrong in ("{", "{}", "{ }", "{a!r}", "{a:>3}", "{a: b}"):
         with pytest.raises(ConfigError, match="template"):
             Template(wrong)
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from multiprompt.analysis.factors import FactorAnalysis, analyse_factors
 from multiprompt.analysis.stages import find_stage, read_prompt, rows_of
 from multiprompt.backbone import load_backbone
-from multiprompt.config import to_plain
+from multiprompt.config import task_name, to_plain
 from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.prompts import DecomposedPrompt
 from multiprompt.recipes.graph import node_key
@@ -115,6 +115,7 @@ def inspect_prompt(
     experiment = read_run_config(run)
     seed, planned = find_stage(experiment, stage)
     stored = read_prompt(run, seed, planned)
+    task = None if task is None else task_name(task)
     if task is not None and task not in stored.tasks:
         raise unknown_name(f"task of {planned.name}", task, stored.tasks)
     # On the processor in full precision, whatever the run used: only the embedding is looked at.

@@ -19,12 +19,14 @@ from multiprompt.analysis.similarity import prompt_cosine
 from multiprompt.analysis.stages import is_finished, leaves_prompt, read_prompt, rows_of
 from multiprompt.analysis.transfer_cells import Question, Settings, ask, train_and_ask
 from multiprompt.analysis.transfer_store import Cell, CellStore
+from multiprompt.config import task_name
 from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.options import Experiment, Methods, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import StoredPrompt, load_prompt
 from multiprompt.recipes.graph import JOINT_EXAMPLES, digest, own_task
 from multiprompt.recipes.inputs import Inputs, load_inputs
+from multiprompt.recipes.prepare import metric_files
 from multiprompt.recipes.run_folder import only_process, read_run_config
 from multiprompt.recipes.starts import start_target_prompt
 from multiprompt.training import SILENT, Progress
@@ -169,10 +171,11 @@ def _targets(experiment: Experiment, seed: int, tasks: Sequence[str] | None) -> 
         raise ConfigError(f"the run has no seed {seed}; it has {', '.join(map(str, experiment.seeds))}")
     if experiment.targets is None:
         raise ConfigError("the run has no target tasks; transfer needs a run with a section targets")
-    for task in tasks or ():
-        if task not in experiment.targets.tasks:
-            raise unknown_name("target task of this run", task, experiment.targets.tasks)
-    return [task for task in experiment.targets.tasks if not tasks or task in tasks]
+    names = [task_name(task) for task in tasks or ()]
+    for name in names:
+        if name not in experiment.targets.tasks:
+            raise unknown_name("target task of this run", name, experiment.targets.tasks)
+    return [task for task in experiment.targets.tasks if not names or task in names]
 
 
 def _source_prompts(run: Path, experiment: Experiment, seed: int, with_student: bool) -> dict[str, Rows]:
@@ -226,6 +229,8 @@ def _question(settings: Settings, name: str, rows: Rows, steps: int) -> Question
         "prompt": hashlib.sha256(rows.astype(np.float32).tobytes()).hexdigest(),
         "length": len(rows),
     }
+    if metrics := metric_files(task.task):
+        made_from["own_metrics"] = metrics
     if steps:
         # The start is what is compared: it is the prompt itself that counts, not how the options would make one.
         options = {key: value for key, value in settings.options.plain.items() if key != "prompt"}

@@ -98,6 +98,11 @@ class FrozenT5:
         if self.device.type == "cpu":
             accelerate(model)
 
+    def __repr__(self) -> str:
+        precision = str(self.embedding.dtype).removeprefix("torch.")
+        count = f"{self.parameter_count():,} parameters, width {self.width}"
+        return f"FrozenT5({self.name!r}, {count}, {precision} on {self.device})"
+
     @property
     def pads(self) -> bool:
         """Whether a batch runs through the model with its padding, so that examples of like length belong together."""

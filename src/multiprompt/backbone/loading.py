@@ -45,6 +45,9 @@ def load_backbone(
             Trained tensors of every method, the optimiser's states and the loss are float32 always.
         attention: transformers' name of an attention implementation, or ``"auto"`` (see ``pick_attention``).
 
+    Returns:
+        The model with its tokenizer, in evaluation mode, no weight of which is trained.
+
     Raises:
         BackboneError: the model cannot be found or read, is not a T5, has weights that the checkpoint does not give or
             gives twice, does not fit its tokenizer, or the precision cannot be used.

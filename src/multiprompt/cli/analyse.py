@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from multiprompt.cli.arguments import NumbersOption, RunArgument, RunsArgument, SeedOption, TasksOption, renamed
 from multiprompt.cli.failures import reports_failures
 from multiprompt.errors import ConfigError
 
@@ -20,10 +21,8 @@ class MetricChoice(StrEnum):
     EUCLID = "euclid"
 
 
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
-JsonOption = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers to this JSON file as well.")
-]
+FormerJson = Annotated[Path | None, typer.Option("--json", hidden=True)]
+"""The former name of ``--out``, from before ``predict --json`` printed JSON."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -51,8 +50,8 @@ def analyse() -> None:
 
 @reports_failures()
 def similarity(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs.")],
-    stages: Annotated[
+    runs: RunsArgument,
+    stage: Annotated[
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
@@ -60,11 +59,14 @@ def similarity(
             "examples or, without it, all that leave a prompt.",
         ),
     ] = None,
-    rows: Annotated[
-        bool, typer.Option("--rows", help="Mean of the row-wise cosines, not the cosine of the mean rows.")
+    row_wise: Annotated[
+        bool, typer.Option("--row-wise", help="Mean of the row-wise cosines, not the cosine of the mean rows.")
     ] = False,
-    json: JsonOption = None,
+    out: NumbersOption = None,
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a heatmap into this SVG file.")] = None,
+    former_stages: Annotated[list[str] | None, typer.Option("--stages", hidden=True)] = None,
+    former_rows: Annotated[bool, typer.Option("--rows", hidden=True)] = False,
+    former_json: FormerJson = None,
 ) -> None:
     """Print the cosines between prompts, clustered: mean and sample deviation over seeds.
 
@@ -74,8 +76,11 @@ def similarity(
     \b
     Example:
         multiprompt analyse similarity runs/three-seeds
-        multiprompt analyse similarity runs/three-seeds --stages 'teacher-*' --svg teachers.svg
+        multiprompt analyse similarity runs/three-seeds --stage 'teacher-*' --svg teachers.svg
     """
+    stage = renamed(stage, former_stages, "--stage", "--stages")
+    row_wise = renamed(row_wise, former_rows, "--row-wise", "--rows")
+    out = renamed(out, former_json, "--out", "--json")
     if svg is not None and svg.suffix != ".svg":
         raise ConfigError(f"the heatmap is an SVG file: expected a name that ends in .svg, not {svg}")
 
@@ -84,9 +89,9 @@ def similarity(
     from multiprompt.files import write_text
     from multiprompt.reports.heatmap import heatmap_file
 
-    found = prompt_similarity(runs, stages or None, rows)
+    found = prompt_similarity(runs, stage or None, row_wise)
     table = similarity_table(found)
-    _show([table], found.sentences(), found.notes, found.to_json(), json)
+    _show([table], found.sentences(), found.notes, found.to_json(), out)
     if svg is not None:
         write_text(svg, heatmap_file(table.caption, found.labels, found.mean))
         typer.echo(f"heatmap: {svg}")
@@ -101,9 +106,10 @@ def transfer(
     with_student: Annotated[
         bool, typer.Option("--with-student", help="The prompts of source training too, and the start of targets.")
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Of the run; default: the first.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Only this target; may be given several times.")] = None,
-    json: JsonOption = None,
+    seed: SeedOption = None,
+    task: TasksOption = None,
+    out: NumbersOption = None,
+    former_json: FormerJson = None,
 ) -> None:
     """Score every source prompt on the dev rows of every target task, and say which helps.
 
@@ -119,11 +125,12 @@ def transfer(
     from multiprompt.analysis.transfer import transfer_matrix
     from multiprompt.cli.progress import terminal_progress
 
+    out = renamed(out, former_json, "--out", "--json")
     with terminal_progress() as progress:
         found = transfer_matrix(run, steps, with_student=with_student, seed=seed, tasks=task, progress=progress)
     said = advice(found)
     agreement = {str(kind): rank_agreement(found, kind) for kind in found.kinds}
-    _show(transfer_tables(found), said, (), found.to_json() | {"spearman": agreement, "advice": said}, json)
+    _show(transfer_tables(found), said, (), found.to_json() | {"spearman": agreement, "advice": said}, out)
 
 
 @reports_failures()
@@ -135,7 +142,8 @@ def prompt(
     task: Annotated[str | None, typer.Option(help="Of a stage of several tasks; default: the first.")] = None,
     metric: Annotated[MetricChoice, typer.Option(help="What nearest means.")] = MetricChoice.COSINE,
     nearest: Annotated[int, typer.Option(min=1, metavar="N", help="Vocabulary entries for each row.")] = 5,
-    json: JsonOption = None,
+    out: NumbersOption = None,
+    former_json: FormerJson = None,
 ) -> None:
     """Print the vocabulary entries nearest to a prompt's rows, its norms, and facts about its task factors.
 
@@ -147,14 +155,15 @@ def prompt(
     from multiprompt.analysis.contents import inspect_prompt
     from multiprompt.analysis.tables import factor_sentences, prompt_tables
 
+    out = renamed(out, former_json, "--out", "--json")
     found = inspect_prompt(run, stage, task, metric.value, nearest)
     said = factor_sentences(found.factors) if found.factors is not None else []
     notes = [f"{found.stage} has a prompt for each of {', '.join(found.tasks)}; choose with --task"]
-    _show(prompt_tables(found), said, notes if len(found.tasks) > 1 and task is None else (), found.to_json(), json)
+    _show(prompt_tables(found), said, notes if len(found.tasks) > 1 and task is None else (), found.to_json(), out)
 
 
 def _show(
-    tables: Iterable[Any], sentences: Iterable[str], notes: Iterable[str], plain: Mapping[str, Any], json: Path | None
+    tables: Iterable[Any], sentences: Iterable[str], notes: Iterable[str], plain: Mapping[str, Any], out: Path | None
 ) -> None:
     """Print tables and sentences, notes to standard error, and write the numbers."""
     from multiprompt.cli.output import print_tables_of
@@ -165,6 +174,6 @@ def _show(
         typer.echo(sentence)
     for note in notes:
         typer.echo(f"note: {note}", err=True)
-    if json is not None:
-        write_json(json, plain)
-        typer.echo(f"numbers: {json}")
+    if out is not None:
+        write_json(out, plain)
+        typer.echo(f"numbers: {out}")

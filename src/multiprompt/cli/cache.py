@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from multiprompt.cli.arguments import TasksOption
 from multiprompt.cli.failures import reports_failures
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def clear(
     older_than: Annotated[
         int | None, typer.Option(metavar="DAYS", min=0, help="Only entries that were not used for so many days.")
     ] = None,
-    task: Annotated[str | None, typer.Option(help="Only entries of this task.")] = None,
+    task: TasksOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Remove entries: all, those of a task, or those not used for long. Running programs are not disturbed.
@@ -80,11 +81,15 @@ def clear(
 
     folder = token_folder()
     files = list_token_files(folder)
-    if task is not None:
+    if task:
+        from multiprompt.config import task_name
+
+        task = [task_name(name) for name in task]
         cached = {file.facts["task"] for file in files if file.facts}
-        if cached and task not in cached:
-            raise unknown_name("cached task", task, cached)
-        files = [file for file in files if file.facts.get("task") == task]
+        for name in task:
+            if cached and name not in cached:
+                raise unknown_name("cached task", name, cached)
+        files = [file for file in files if file.facts.get("task") in task]
     if older_than is not None:
         files = [file for file in files if time.time() - file.used >= older_than * DAY]
     remove_leftovers(folder)

@@ -46,7 +46,7 @@ def load_checked(name: str, overrides: Sequence[str] | None) -> Experiment:
         ConfigError: with every problem that was found.
     """
     from multiprompt.config import load_experiment, to_plain
-    from multiprompt.tasks import problems_of
+    from multiprompt.tasks import make_task, own_metric_problems, problems_of
 
     path = find_config(name)
     try:
@@ -56,7 +56,9 @@ def load_checked(name: str, overrides: Sequence[str] | None) -> Experiment:
         raise ConfigError("\n".join([str(error), *more])) from error
     problems = _problems(to_plain(experiment))
     for name, task in experiment.tasks.items():
-        problems += [f"  - tasks.{name}: {problem}" for problem in problems_of(replace(task, name=name))]
+        named = replace(task, name=name)
+        found = problems_of(named) or own_metric_problems(make_task(named))
+        problems += [f"  - tasks.{name}: {problem}" for problem in found]
     if problems:
         plural = "s" * (len(problems) > 1)
         raise ConfigError("\n".join([f"{path} has {len(problems)} problem{plural}:", *problems]))
@@ -83,15 +85,18 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
     problems = []
     held = values.get("tasks")
     own = held if isinstance(held, Mapping) else {}
-    for section in ("source", "targets"):
-        names = _get(values, section, "tasks")
+    methods = _get(values, "targets", "methods")
+    lists = {f"{section}.tasks": _get(values, section, "tasks") for section in ("source", "targets")}
+    for method in methods if isinstance(methods, Mapping) else ():
+        lists[f"targets.methods.{method}.source_tasks"] = _get(methods, method, "source_tasks")
+    for where, names in lists.items():
         for name in names if isinstance(names, list) else []:
             if name in own or is_task_file(str(name)):
                 continue
             try:
                 TASKS[name]
             except MultipromptError as error:
-                problems.append(f"  - {section}.tasks: {error}")
+                problems.append(f"  - {where}: {error}")
     for section, key in (("targets", "source_prompt"), ("prompt", "path"), ("data", "location")):
         path = _get(values, section, key)
         if isinstance(path, str) and not Path(path).exists():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from multiprompt.cli.arguments import NumbersOption, RunArgument, TasksOption
 from multiprompt.cli.failures import reports_failures
 
 
@@ -17,10 +17,10 @@ def add_to(app: typer.Typer) -> None:
 
 @reports_failures()
 def evaluate(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
-    task: Annotated[list[str] | None, typer.Option(help="Only this task; may be given several times.")] = None,
+    run: RunArgument,
+    task: TasksOption = None,
     max_test: Annotated[int | None, typer.Option(min=1, help="Use at most so many test rows.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Write the scores to this JSON file as well.")] = None,
+    out: NumbersOption = None,
 ) -> None:
     """Decode and score the test rows again with the prompts that a run has stored.
 

@@ -13,6 +13,7 @@ from multiprompt.cli import (
     cache,
     evaluate,
     hub,
+    init,
     ls,
     params,
     plan,
@@ -57,6 +58,7 @@ def options(
         multiprompt quickstart          a whole small experiment, no download
         multiprompt ls recipes          experiments that are shipped
         multiprompt run RECIPE          run one of them, or a YAML file of your own
+        multiprompt init FILE.csv       a task and an experiment for rows of your own
         multiprompt reproduce TABLE     a table or a figure of the study
     """
     FAILURES.show_traceback = debug
@@ -68,6 +70,7 @@ for verb in (
     params,
     show,
     hub,
+    init,
     validate,
     plan,
     run,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from multiprompt.cli.arguments import ReuseOption, RunFolderOption
 from multiprompt.cli.configuration import ConfigArgument, OverridesArgument, load_checked
 from multiprompt.cli.failures import reports_failures
 
@@ -29,11 +30,11 @@ def add_to(app: typer.Typer) -> None:
 def plan(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/<name>.")] = None,
-    reuse: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="RUN", help="A run that finished stages would be taken from; may be given several times."),
-    ] = None,
+    out: RunFolderOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="As in `run`: the plan counts what is done with it and without it.")
+    ] = False,
+    reuse: ReuseOption = None,
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Time a few steps of every kind of work on this machine.")
     ] = True,
@@ -61,7 +62,7 @@ def plan(
     with terminal_progress() as progress:
         seconds = SECONDS if measure else 0.0
         estimate = estimate_run(experiment, folder, reuse=reuse or (), seconds=seconds, progress=progress)
-    _print(estimate, folder, started)
+    _print(estimate, folder, started, resume)
 
 
 def group_stages(stages: Sequence[StageEstimate]) -> list[list[StageEstimate]]:
@@ -73,7 +74,7 @@ def group_stages(stages: Sequence[StageEstimate]) -> list[list[StageEstimate]]:
     return list(groups.values())
 
 
-def _print(estimate: Estimate, folder: Path, started: float) -> None:
+def _print(estimate: Estimate, folder: Path, started: float, resume: bool) -> None:
     from multiprompt.cli.output import print_rows
 
     heads = ("stage", "method", "shots", "tasks", "seeds", "stages", "steps x examples", "trained", "each", "in all")
@@ -84,7 +85,7 @@ def _print(estimate: Estimate, folder: Path, started: float) -> None:
         typer.echo("")
         print_rows(("times", "trained together"), joint, numbers=(0,))
     typer.echo("")
-    for line in (*_changes(estimate, folder), *_totals(estimate, started)):
+    for line in (*_changes(estimate, folder, resume), *_totals(estimate, started)):
         typer.echo(line)
 
 
@@ -144,7 +145,7 @@ def _title(each: StageEstimate) -> str:
     return stage.kind if stage.kind == stage.method else f"{stage.kind} {stage.method}"
 
 
-def _changes(estimate: Estimate, folder: Path) -> Iterator[str]:
+def _changes(estimate: Estimate, folder: Path, resume: bool) -> Iterator[str]:
     """What the folder holds that is otherwise."""
     if estimate.changes:
         yield "\n  - ".join([f"{folder} holds another configuration:", *estimate.changes])
@@ -154,7 +155,7 @@ def _changes(estimate: Estimate, folder: Path) -> Iterator[str]:
         yield "\n  - ".join(["stages are made anew because of this:", *lines])
     if estimate.to_set_aside:
         yield f"{_stages(len(estimate.to_set_aside))} in {folder} will be set aside"
-    if estimate.holds_run:
+    if estimate.holds_run and not resume:
         yield f"{folder} holds a run; `multiprompt run` goes on with it if you add --resume"
 
 

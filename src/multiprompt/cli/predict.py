@@ -1,54 +1,101 @@
-"""``multiprompt predict``: text in, text out."""
+"""``multiprompt predict``: texts or rows in, answers out."""
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from multiprompt.cli.arguments import RunArgument, SeedOption
 from multiprompt.cli.failures import reports_failures
-from multiprompt.errors import ConfigError, DataError
+from multiprompt.errors import ConfigError, DataError, unknown_name
+
+if TYPE_CHECKING:
+    from multiprompt.tasks import Task
+
+STANDARD_INPUT = "standard input"
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is answered.
+
+    Attributes:
+        source: the text that the model reads.
+        fields: columns of the row that it was made of; none for a text that was given as it is.
+    """
+
+    source: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command(short_help="Answer texts with the prompts of a run.")(predict)
+    app.command(short_help="Answer texts or rows with what a run has trained.")(predict)
 
 
 @reports_failures()
 def predict(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
-    task: Annotated[str, typer.Option(help="Task whose prompt answers.")],
-    text: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Source texts.")] = None,
-    file: Annotated[Path | None, typer.Option(help="A file with one source text on each line.")] = None,
+    run: RunArgument,
+    task: Annotated[str, typer.Option(help="Task whose inputs these are.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TEXT|COLUMN=VALUE]...", help="Source texts, or the columns of one row."),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Rows (JSON lines, CSV, TSV or Parquet), or one source text on each line.")
+    ] = None,
     method: Annotated[str | None, typer.Option(help="Such as prompt_tuning; default: mpt if the run has it.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of the run; default: the first.")] = None,
+    seed: SeedOption = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object for each input: answer, valid, source, input.")
+    ] = False,
 ) -> None:
-    """Answer source texts: the arguments, the lines of a file, or the lines of standard input.
+    """Answer rows or source texts: the arguments, a file, or standard input.
 
-    Texts are used as they are; `multiprompt show TASK` prints what the source texts of a task look like. One answer
-    is printed on each line, in the order of the texts.
+    Of a row (COLUMN=VALUE arguments, a data file, JSON lines on standard input) the task's template makes the source
+    text. Other texts are used as they are; `multiprompt show TASK` prints what the source texts of a task look like.
+    One answer is printed on each line, in the order of the inputs.
 
     \b
     Example:
+        multiprompt predict runs/quickstart --task mini-sst2 "sentence=the film was great."
         multiprompt predict runs/quickstart --task mini-sst2 "sentence: the film was great."
-        multiprompt predict runs/quickstart --task mini-sst2 --file texts.txt > answers.txt
+        multiprompt predict runs/quickstart --task mini-rte --file rows.csv --json > answers.jsonl
     """
-    sources = _sources(text or [], file)
-
     from multiprompt import recipes
+    from multiprompt.definition import ENDINGS
 
-    for answer in recipes.predict(run, task, sources, method=method, seed=seed):
-        typer.echo(answer)
-
-
-def _sources(texts: list[str], file: Path | None) -> list[str]:
-    if texts and file:
+    arguments = inputs or []
+    if arguments and file:
         raise ConfigError("texts and --file contradict; give one of them")
-    if texts:
-        return texts
+    table = file is not None and file.name.endswith(ENDINGS)
+    lines = [] if arguments or table else _lines(file)
+    chosen = recipes.task_of_run(run, task)
+    if file is not None and table:
+        given = _of_table(file, chosen)
+    elif lines:
+        given = _of_lines(lines, str(file or STANDARD_INPUT), chosen)
+    else:
+        given = _of_arguments(arguments, chosen)
+    _note_texts([each.source for each in given if not each.fields], chosen)
+    answers = recipes.predict(run, chosen.name, [each.source for each in given], method=method, seed=seed)
+    for each, answer in zip(given, answers, strict=True):
+        typer.echo(_as_json(each, answer, chosen) if as_json else answer)
+
+
+def _as_json(given: Input, answer: str, task: Task) -> str:
+    plain = {"answer": answer, "valid": task.is_valid(answer), "source": given.source, "input": dict(given.fields)}
+    return json.dumps(plain, ensure_ascii=False, default=str)
+
+
+def _lines(file: Path | None) -> list[str]:
+    """The lines of a file of texts, or of standard input."""
     if file:
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
@@ -56,11 +103,76 @@ def _sources(texts: list[str], file: Path | None) -> list[str]:
             raise DataError(f"cannot read {file}: {error}") from error
     else:
         if sys.stdin.isatty():
-            raise ConfigError("there is no text; give texts, --file FILE, or lines on standard input")
+            raise ConfigError("there is no text; give texts, COLUMN=VALUE, --file FILE, or lines on standard input")
         lines = sys.stdin.read().splitlines()
     if not lines:
         raise DataError(f"there is no text in {file or 'the standard input'}; expected one on each line")
     for number, line in enumerate(lines, start=1):
         if not line.strip():
-            raise DataError(f"{file or 'standard input'}, line {number} is empty; every line needs a text")
+            raise DataError(f"{file or STANDARD_INPUT}, line {number} is empty; every line needs a text")
     return lines
+
+
+def _of_lines(lines: Sequence[str], origin: str, task: Task) -> list[Input]:
+    """Rows if every line is a JSON object, or else source texts."""
+    rows = list(map(_json_object, lines))
+    places = [f"{origin}, line {number}" for number in range(1, len(lines) + 1)]
+    return [
+        Input(line) if None in rows or row is None else Input(task.source_text(row, where=place), row)
+        for line, row, place in zip(lines, rows, places, strict=True)
+    ]
+
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _of_table(file: Path, task: Task) -> list[Input]:
+    from multiprompt.data import read_rows
+
+    rows = read_rows(file, task)
+    if not len(rows):
+        raise DataError(f"{file} holds no rows; expected at least one")
+    return [Input(task.source_text(row.values, where=row.where), row.values) for row in rows]
+
+
+def _of_arguments(arguments: Sequence[str], task: Task) -> list[Input]:
+    """One row if the arguments are COLUMN=VALUE, or else source texts."""
+    pairs = [(argument, *argument.partition("=")) for argument in arguments]
+    columns = [name for _, name, sign, _ in pairs if sign and (name in task.columns or name.isidentifier())]
+    if len(columns) < len(pairs) and not any(name in task.source.columns for name in columns):
+        return list(map(Input, arguments))
+    row: dict[str, str] = {}
+    for argument, name, sign, value in pairs:
+        if not sign:
+            raise ConfigError(f"{argument!r} is no COLUMN=VALUE, as other arguments are; put several rows into a file")
+        if name not in task.columns:
+            error = unknown_name(f"column of {task.name}", name, task.columns)
+            raise ConfigError(f"{error} (a text that begins so can be given on standard input or with --file)")
+        if name in row:
+            raise ConfigError(f"the column {name!r} is given twice; put several rows into a file")
+        row[name] = value
+
+    from multiprompt.data import typed_row
+
+    typed = typed_row(row, task)
+    return [Input(task.source_text(typed, where="the arguments"), typed)]
+
+
+def _note_texts(texts: Sequence[str], task: Task) -> None:
+    """Say it when texts that are used as they are do not look like those that the prompt has learned from."""
+    strange = [text for text in texts if not text.lstrip().startswith(task.opening)]
+    if strange:
+        typer.echo(
+            f"note: {len(strange)} of {len(texts)} texts do not begin with {task.opening!r}, as every text of "
+            f"{task.name} does that was learned from; give {_columns(task)} and the text is made for you",
+            err=True,
+        )
+
+
+def _columns(task: Task) -> str:
+    return " and ".join(f"{column}=..." for column in task.source.columns)

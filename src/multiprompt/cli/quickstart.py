@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from multiprompt.cli.arguments import ResumeOption
 from multiprompt.cli.failures import STOPPED_RUN, reports_failures, speaks
 
 
@@ -18,7 +19,7 @@ def add_to(app: typer.Typer) -> None:
 @reports_failures(STOPPED_RUN)
 def quickstart(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/quickstart"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    resume: ResumeOption = False,
 ) -> None:
     """Run a whole small experiment on the model and the tasks that come with the package.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from multiprompt.cli.arguments import RunsArgument
 from multiprompt.cli.failures import reports_failures
 
 
@@ -17,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
 
 @reports_failures()
 def report(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders, finished or not.")],
+    runs: RunsArgument,
     out: Annotated[
         Path | None,
         typer.Option(help="The page; default: report.html in the run, or here for several runs."),

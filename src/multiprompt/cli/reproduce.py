@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from multiprompt.cli.arguments import RayOption, ResumeOption, ThreadsOption
 from multiprompt.cli.configuration import OverridesArgument
 from multiprompt.cli.failures import STOPPED_RUN, reports_failures
 
@@ -38,16 +39,12 @@ def reproduce(
         ScaleChoice, typer.Option(help="mini: the embedded model, on a laptop; paper: T5 and the hub, on GPUs.")
     ] = ScaleChoice.MINI,
     out: Annotated[Path | None, typer.Option(help="Folder of all runs; default: runs/study-SCALE.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the runs in the folder.")] = False,
+    resume: ResumeOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the runs and what they cost; no data, no model, no network.")
     ] = False,
-    ray: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Spread the stages over a ray cluster; see: run --help.")
-    ] = None,
-    threads_per_stage: Annotated[
-        int | None, typer.Option(min=1, help="Processors that a stage takes on the cluster; default: 1.")
-    ] = None,
+    ray: RayOption = None,
+    threads_per_stage: ThreadsOption = None,
 ) -> None:
     """Run everything that a table or a figure needs, and write its report (page, Markdown, CSV).
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from multiprompt.cli.arguments import RayOption, ResumeOption, ReuseOption, RunFolderOption, ThreadsOption
 from multiprompt.cli.configuration import ConfigArgument, OverridesArgument, load_checked
 from multiprompt.cli.failures import STOPPED_RUN, reports_failures
 from multiprompt.errors import ConfigError
@@ -27,25 +28,11 @@ def add_to(app: typer.Typer) -> None:
 def run(
     config: ConfigArgument,
     overrides: OverridesArgument = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/<name>.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the folder; what changed options touch is redone.")
-    ] = False,
-    reuse: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="RUN", help="Copy finished stages that fit from this run; may be given several times."),
-    ] = None,
-    ray: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Spread the stages over a ray cluster: local (started on this machine), auto (that which the machine "
-            "belongs to) or HOST:PORT.",
-        ),
-    ] = None,
-    threads_per_stage: Annotated[
-        int | None, typer.Option(min=1, help="Processors that a stage takes on the cluster; default: 1.")
-    ] = None,
+    out: RunFolderOption = None,
+    resume: ResumeOption = False,
+    reuse: ReuseOption = None,
+    ray: RayOption = None,
+    threads_per_stage: ThreadsOption = None,
 ) -> None:
     """Run an experiment: teachers, source training, target tasks, report.
 

@@ -80,6 +80,9 @@ class Rows:
     def __len__(self) -> int:
         return len(self.values)
 
+    def __repr__(self) -> str:
+        return f"Rows({self.split!r}, {len(self):,} rows of {self.origin})"
+
     def __getitem__(self, number: int) -> LoadedRow:
         for part in self.parts:
             if number < len(part):
@@ -348,10 +351,25 @@ def _own_file_rows(task: Task, split: str, limit: int | None) -> Rows:
     return _file_rows(task, split, Path(task.files[split]), limit)
 
 
+def read_rows(path: Path, task: Task | None = None) -> Rows:
+    """The rows of one file, as they are: answers may be missing.
+
+    Args:
+        path: JSON lines, CSV, TSV or Parquet, by its ending.
+        task: says which cells of a text file are read as JSON; None leaves all of them texts.
+
+    Raises:
+        DataError: the file cannot be read, or has another ending.
+    """
+    return _file_rows(task, path.name, path, None)
+
+
 def _file_rows(
-    task: Task, split: str, path: Path, limit: int | None, notes: tuple[str, ...] = (), row_ids: str = ""
+    task: Task | None, split: str, path: Path, limit: int | None, notes: tuple[str, ...] = (), row_ids: str = ""
 ) -> Rows:
-    ending = next(ending for ending in ENDINGS if path.name.endswith(ending))
+    ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
+    if ending is None:
+        raise DataError(f"{path} is no data file; expected one that ends in {', '.join(ENDINGS)}")
     reader, place_name = _READERS[ending.removesuffix(".gz")]
     values: list[Row] = []
     places: list[int] = []
@@ -385,7 +403,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
-def _json_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
+def _json_rows(path: Path, task: Task | None) -> Iterator[tuple[int, Row]]:
     for number, line in _lines(path):
         if not line.strip():
             continue
@@ -397,8 +415,8 @@ def _json_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
             ) from None
         if not isinstance(row, dict):
             raise DataError(
-                f"{path}, line {number}: holds {_shortened(line)}; expected an object with the columns "
-                f"{', '.join(task.columns)}"
+                f"{path}, line {number}: holds {_shortened(line)}; expected an object with "
+                + (f"the columns {', '.join(task.columns)}" if task else "columns")
             )
         yield number, row
 
@@ -408,17 +426,19 @@ def _shortened(text: str) -> str:
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
-def _csv_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
+def _csv_rows(path: Path, task: Task | None) -> Iterator[tuple[int, Row]]:
     """Comma-separated values with a line of column names; a quoted cell may hold commas and line ends."""
     return _table_rows(path, task, lambda lines: csv.reader(lines, strict=True))
 
 
-def _tsv_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
+def _tsv_rows(path: Path, task: Task | None) -> Iterator[tuple[int, Row]]:
     """Tab-separated values as GLUE ships them: a line of column names, and quotes are ordinary characters."""
     return _table_rows(path, task, lambda lines: csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-def _table_rows(path: Path, task: Task, make_reader: Callable[[Iterator[str]], Any]) -> Iterator[tuple[int, Row]]:
+def _table_rows(
+    path: Path, task: Task | None, make_reader: Callable[[Iterator[str]], Any]
+) -> Iterator[tuple[int, Row]]:
     reader = make_reader(text for _, text in _lines(path))
     header: list[str] | None = None
     start = 1
@@ -435,15 +455,17 @@ def _table_rows(path: Path, task: Task, make_reader: Callable[[Iterator[str]], A
                 raise DataError(
                     f"{path}, line {place}: {len(cells)} cells; expected {len(header)}: {', '.join(header)}"
                 )
-            yield place, _typed(dict(zip(header, cells, strict=True)), task)
+            row = dict(zip(header, cells, strict=True))
+            yield place, row if task is None else typed_row(row, task)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}: not a table ({error})") from None
 
 
-def _typed(row: dict[str, str], task: Task) -> Row:
-    """All cells are text; where the answer is a number or a list of texts, the cell is read as JSON.
+def typed_row(row: dict[str, str], task: Task) -> Row:
+    """A row of a text file as the task reads it.
 
-    So are the columns of the source and of the group that hold no text.
+    All cells are text. Where the answer is a number or a list of texts, the cell is read as JSON; so are the columns of
+    the source and of the group that hold no text.
     """
     typed: dict[str, Any] = dict(row)
     for column in (*task.source.structured, *(task.group.structured if task.group else ())):
@@ -460,7 +482,7 @@ def _typed(row: dict[str, str], task: Task) -> Row:
     return typed
 
 
-def _parquet_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
+def _parquet_rows(path: Path, task: Task | None) -> Iterator[tuple[int, Row]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError:
@@ -478,7 +500,7 @@ def _parquet_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
         ) from error
 
 
-_READERS: Mapping[str, tuple[Callable[[Path, Task], Iterator[tuple[int, Row]]], str]] = {
+_READERS: Mapping[str, tuple[Callable[[Path, Task | None], Iterator[tuple[int, Row]]], str]] = {
     "jsonl": (_json_rows, "line"),
     "csv": (_csv_rows, "line"),
     "tsv": (_tsv_rows, "line"),

@@ -45,6 +45,10 @@ class TaskData:
     notes: tuple[str, ...]
     counts: dict[str, int]
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in ("train", "dev", "test"))
+        return f"TaskData({self.task.name!r}, {sizes})"
+
 
 @dataclass(frozen=True)
 class _Part:

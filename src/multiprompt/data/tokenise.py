@@ -40,6 +40,9 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def __repr__(self) -> str:
+        return f"Ragged({len(self):,} sequences, {len(self.values):,} ids)"
+
     def __getitem__(self, index: int | np.integer) -> Integer[np.ndarray, " n"]:
         return self.values[self.offsets[index] : self.offsets[index + 1]]
 
@@ -67,6 +70,10 @@ class TokenisedExamples:
 
     def __len__(self) -> int:
         return len(self.sources)
+
+    def __repr__(self) -> str:
+        tokens = f"{len(self.sources.values):,} source and {len(self.targets.values):,} target tokens"
+        return f"TokenisedExamples({len(self):,} examples, {tokens})"
 
 
 def tokenise(

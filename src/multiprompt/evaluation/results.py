@@ -13,12 +13,15 @@ from jaxtyping import Float
 
 from multiprompt.errors import CheckpointError
 from multiprompt.files import read_json, write_json
-from multiprompt.metrics import Metric
+from multiprompt.metrics import Metric, score, statistics_of
 from multiprompt.options import Experiment, Selection, TrainingOptions
 from multiprompt.plan import SOURCE_METHODS, Shots
 
 RESULT_VERSION = 1
 """Raised when a field changes its meaning."""
+
+OWN_DRAWS = 200
+"""Resampled test sets for the interval of a metric of the user's own, each of which is a call of their function."""
 
 _WEIGHTS_IN_MEMORY = 4_000_000
 """Most bootstrap weights held at once (32 MB)."""
@@ -215,6 +218,38 @@ def with_selection(score: Score, experiment: Experiment) -> Score:
     elif targets is not None:
         training = targets.training if score.shots == "all" else targets.few_shot_training
     return score if training is None else dataclasses.replace(score, selection=training.selection(score.steps))
+
+
+def value_and_interval(
+    metric: Metric,
+    predictions: Sequence[str],
+    references: Sequence[Sequence[str]],
+    labels: tuple[str, ...] | None,
+    groups: Sequence[str] | None,
+) -> tuple[float, tuple[float, float]]:
+    """The value of a metric and its bootstrap 95 % interval.
+
+    Args:
+        metric: of the package or of the user's own.
+        predictions: one for each example.
+        references: the right texts of each example.
+        labels: words of the task, None for open answers.
+        groups: of the examples, for a metric that judges them in groups.
+
+    Raises:
+        ConfigError: the metric does not fit the task, or a function of the user's own fails.
+    """
+    if metric.function is None:
+        rows = statistics_of(metric, predictions, references, labels, groups)
+        return float(metric.value(rows.sum(axis=0))), bootstrap_interval(metric, rows)
+    value = score(metric, predictions, references)
+    generator = np.random.default_rng(0)
+    values = []
+    for _ in range(OWN_DRAWS):
+        drawn = generator.integers(len(predictions), size=len(predictions)).tolist()
+        values.append(metric.function([predictions[i] for i in drawn], [references[i] for i in drawn]))
+    low, high = np.percentile(values, [2.5, 97.5])
+    return value, (float(low), float(high))
 
 
 def bootstrap_interval(

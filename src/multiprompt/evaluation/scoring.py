@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from multiprompt.data import TokenisedExamples
 from multiprompt.evaluation.generate import generate_answers
-from multiprompt.evaluation.results import bootstrap_interval
+from multiprompt.evaluation.results import value_and_interval
 from multiprompt.examples import TextExample
 from multiprompt.methods import Method
-from multiprompt.metrics import METRICS, majority_baseline, score, statistics_of
+from multiprompt.metrics import majority_baseline, score
 from multiprompt.tasks import Task
 
 
@@ -37,6 +37,10 @@ class Evaluation:
     interval: tuple[float, float]
     intervals: dict[str, tuple[float, float]]
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name} {value:.1f}" for name, value in self.metrics.items())
+        return f"Evaluation({values}, majority {self.majority:.1f}, of {len(self.predictions):,} examples)"
+
 
 def groups_of(examples: Sequence[TextExample]) -> list[str] | None:
     """The group of every example; ``None`` when any has none."""
@@ -53,7 +57,8 @@ def dev_value(
 
 def dev_score(task: Task, examples: Sequence[TextExample], predictions: Sequence[str]) -> float:
     """The reported metric of answers that are at hand."""
-    return score(task.reported, predictions, [e.references for e in examples], task.labels, groups_of(examples))
+    references = [example.references for example in examples]
+    return score(task.metric(task.reported), predictions, references, task.labels, groups_of(examples))
 
 
 def evaluate_task(
@@ -93,20 +98,21 @@ def evaluate_answers(
     """
     references = [example.references for example in examples]
     groups = groups_of(examples)
-    rows = {name: statistics_of(name, predictions, references, task.labels, groups) for name in task.metrics}
-    metrics = {name: float(METRICS[name].value(rows[name].sum(axis=0))) for name in task.metrics}
+    metrics, intervals = {}, {}
+    for name in task.metrics:
+        measured = value_and_interval(task.metric(name), predictions, references, task.labels, groups)
+        metrics[name], intervals[name] = measured
     for subset in sorted({example.subset for example in examples} - {""}):
         chosen = [position for position, example in enumerate(examples) if example.subset == subset]
         outputs, golds = [predictions[i] for i in chosen], [references[i] for i in chosen]
         own = groups_of([examples[i] for i in chosen])
-        metrics |= {f"{name}/{subset}": score(name, outputs, golds, task.labels, own) for name in task.metrics}
-    reported = METRICS[task.reported]
-    intervals = {name: bootstrap_interval(METRICS[name], rows[name]) for name in task.metrics}
+        for name in task.metrics:
+            metrics[f"{name}/{subset}"] = score(task.metric(name), outputs, golds, task.labels, own)
     return Evaluation(
         predictions=predictions,
         metrics=metrics,
         value=metrics[task.reported],
-        majority=majority_baseline(reported, train_targets, references, task.labels, groups),
+        majority=majority_baseline(task.metric(task.reported), train_targets, references, task.labels, groups),
         invalid=sum(not task.is_valid(prediction) for prediction in predictions) / len(predictions),
         interval=intervals[task.reported],
         intervals=intervals,

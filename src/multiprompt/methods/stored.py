@@ -28,6 +28,10 @@ class StoredMethod:
     tensors: dict[str, Tensor]
     tasks: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        numbers = sum(tensor.numel() for tensor in self.tensors.values())
+        return f"StoredMethod({self.method!r}, {', '.join(self.tasks)}, {numbers:,} trained numbers)"
+
     def task_id(self, task: str) -> int:
         """Position of a task.
 

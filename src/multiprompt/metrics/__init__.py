@@ -16,6 +16,7 @@ from multiprompt.metrics.grouped import QUESTION_EXACT_MATCH
 from multiprompt.metrics.meteor import METEOR, METEOR_E2E, meteor_metric
 from multiprompt.metrics.meteor_words import MeteorTables, read_tables
 from multiprompt.metrics.nist import NIST
+from multiprompt.metrics.own import OwnFunction, own_metric
 from multiprompt.metrics.question_answering import normalise_answer
 from multiprompt.metrics.rouge import ROUGE_L, ROUGE_L_F1
 from multiprompt.metrics.ter import TER
@@ -43,12 +44,14 @@ __all__ = [
     "AnswerKind",
     "MeteorTables",
     "Metric",
+    "OwnFunction",
     "invalid_share",
     "is_valid",
     "majority_baseline",
     "majority_target",
     "meteor_metric",
     "normalise_answer",
+    "own_metric",
     "parse_number",
     "read_tables",
     "score",

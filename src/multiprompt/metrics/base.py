@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +27,10 @@ Values = np.ndarray | np.floating
 """An array, or NumPy's number where an array would have no axes."""
 
 
+def _no_statistics(*_: Any) -> Any:
+    raise TypeError("a metric that is a function of all examples has no statistics of each")
+
+
 @dataclass(frozen=True)
 class Metric:
     """A score on the scale of the study: times 100, except METEOR, NIST and CIDEr (see ``range``).
@@ -39,6 +44,7 @@ class Metric:
             grouped metric takes the group of each example as a fourth argument; ``statistics_of`` hands it over.
         value: from sums of those rows over examples (any leading axes) to values; 0/0 has a stated result,
             never NaN.
+        function: of a metric of the user's own, in place of the two: from predictions and references to the value.
         grouped: whether examples are judged in groups, such as all the answers to one question.
         higher_is_better: false for rates of errors.
     """
@@ -46,8 +52,9 @@ class Metric:
     name: str
     definition: str
     range: tuple[float, float]
-    statistics: Callable[..., Float[np.ndarray, "n m"]]
-    value: Callable[[np.ndarray], Values]
+    statistics: Callable[..., Float[np.ndarray, "n m"]] = _no_statistics
+    value: Callable[[np.ndarray], Values] = _no_statistics
+    function: Callable[[Predictions, References], float] | None = None
     grouped: bool = False
     higher_is_better: bool = True
 
@@ -77,10 +84,7 @@ def statistics_of(
         ConfigError: the metric needs label words or groups and there are none.
     """
     chosen = METRICS[metric] if isinstance(metric, str) else metric
-    if len(predictions) != len(references):
-        raise DataError(f"{len(predictions)} predictions but {len(references)} sets of references; expected one each")
-    if not len(predictions):
-        raise DataError(f"{chosen.name} of no examples is not defined; give at least one prediction")
+    _check_examples(chosen, predictions, references)
     if not chosen.grouped:
         return chosen.statistics(predictions, references, labels)
     if groups is None:
@@ -92,6 +96,13 @@ def statistics_of(
     return chosen.statistics(predictions, references, labels, groups)
 
 
+def _check_examples(metric: Metric, predictions: Predictions, references: References) -> None:
+    if len(predictions) != len(references):
+        raise DataError(f"{len(predictions)} predictions but {len(references)} sets of references; expected one each")
+    if not len(predictions):
+        raise DataError(f"{metric.name} of no examples is not defined; give at least one prediction")
+
+
 def score(
     metric: Metric | str,
     predictions: Predictions,
@@ -101,6 +112,9 @@ def score(
 ) -> float:
     """The value of a metric over a whole set of examples; arguments and errors as in ``statistics_of``."""
     chosen = METRICS[metric] if isinstance(metric, str) else metric
+    if chosen.function is not None:
+        _check_examples(chosen, predictions, references)
+        return chosen.function(predictions, references)
     rows = statistics_of(chosen, predictions, references, labels, groups)
     return float(chosen.value(rows.sum(axis=0)))
 

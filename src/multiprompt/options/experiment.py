@@ -57,7 +57,11 @@ class BackboneOptions:
 
 @dataclass(frozen=True)
 class DataOptions:
-    """Where rows come from and how many are used."""
+    """Where rows come from and how many are used.
+
+    Raises:
+        ConfigError: a limit is not above 0.
+    """
 
     location: str | None = None
     """Folder laid out as <benchmark>/<dataset>/<split>.jsonl.gz; None for the hub (mini tasks are generated)."""
@@ -82,7 +86,11 @@ class DataOptions:
 
 @dataclass(frozen=True)
 class PromptOptions:
-    """Shape and first value of the prompts."""
+    """Shape and first value of the prompts.
+
+    Raises:
+        ConfigError: a size is not above 0, or the start contradicts text or path.
+    """
 
     length: int = 100
     """Rows of a prompt (l)."""
@@ -109,7 +117,11 @@ class PromptOptions:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """One optimisation: length, schedule, selection."""
+    """One optimisation: length, schedule, selection.
+
+    Raises:
+        ConfigError: a value is out of its range, or two of them contradict.
+    """
 
     steps: int | None = None
     """Optimiser steps; give this or epochs."""
@@ -195,7 +207,11 @@ class TrainingOptions:
 
 @dataclass(frozen=True)
 class TeacherOptions:
-    """Teachers: ordinary prompt tuning on every source task."""
+    """Teachers: ordinary prompt tuning on every source task.
+
+    Raises:
+        ConfigError: the learning rate is not above 0.
+    """
 
     learning_rate: float = 0.3
     """Of the prompt."""
@@ -208,7 +224,11 @@ class TeacherOptions:
 
 @dataclass(frozen=True)
 class DistillationOptions:
-    """What of the teachers the student learns (Eq. 5)."""
+    """What of the teachers the student learns (Eq. 5).
+
+    Raises:
+        ConfigError: the temperature is not above 0, or the weight is below it.
+    """
 
     kind: Literal["full", "no_hidden", "prompt_distance", "none"] = "full"
     """Both terms; without the hidden-state term; the distance between prompts in place of both; the task loss alone."""
@@ -227,7 +247,11 @@ class DistillationOptions:
 
 @dataclass(frozen=True)
 class MixingOptions:
-    """How batches of several tasks are drawn."""
+    """How batches of several tasks are drawn.
+
+    Raises:
+        ConfigError: a limit is not above 0.
+    """
 
     mode: Literal["proportional", "uniform_tasks", "iid"] = "proportional"
     """See data.TaskSampler."""
@@ -242,7 +266,11 @@ class MixingOptions:
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """Source training: one shared prompt from many tasks."""
+    """Source training: one shared prompt from many tasks.
+
+    Raises:
+        ConfigError: a rate is not above 0, a task is named twice, or there are too few for the way of mixing.
+    """
 
     tasks: tuple[str, ...] = ("mnli", "qnli", "qqp", "sst2", "squad", "record")
     """The source tasks."""
@@ -253,7 +281,9 @@ class SourceOptions:
     factor_learning_rate: float = 0.3
     """Of u and v."""
     distillation: DistillationOptions = DistillationOptions()
+    """What is learned from the teachers."""
     mixing: MixingOptions = MixingOptions()
+    """How batches are drawn from the tasks."""
     training: TrainingOptions = TrainingOptions()
     """5 epochs over the mixture unless steps or epochs are given."""
 
@@ -266,7 +296,11 @@ class SourceOptions:
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """Target adaptation, and the methods that it is compared with."""
+    """Target adaptation, and the methods that it is compared with.
+
+    Raises:
+        ConfigError: there is no task or no method, a task is named twice, or a number is not above 0.
+    """
 
     tasks: tuple[str, ...] = ()
     """The target tasks."""
@@ -305,7 +339,11 @@ class TargetOptions:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A whole experiment. Sections that are left out are stages that do not run."""
+    """A whole experiment. Sections that are left out are stages that do not run.
+
+    Raises:
+        ConfigError: two sections contradict, or a method lacks the section that it starts from.
+    """
 
     name: str
     """Shown in reports."""
@@ -315,13 +353,19 @@ class Experiment:
     """Train stages of prompt methods side by side, in joint passes through the backbone. Each ends as it would alone up
     to the rounding of float32; False trains one after the other, and a run that is stopped ends bitwise the same."""
     backbone: BackboneOptions = BackboneOptions()
+    """The frozen model."""
     data: DataOptions = DataOptions()
+    """Where rows come from."""
     tasks: dict[str, TaskDefinition] = field(default_factory=dict)
     """Tasks of one's own by name. The path of a task's file among source.tasks or targets.tasks puts it here."""
     prompt: PromptOptions = PromptOptions()
+    """Shape and start of the prompts of all stages."""
     teachers: TeacherOptions = TeacherOptions()
+    """How the source prompts are trained that the shared one is distilled from."""
     source: SourceOptions | None = None
+    """Source training; None for none."""
     targets: TargetOptions | None = None
+    """Target adaptation; None for none."""
 
     def __post_init__(self) -> None:
         _distinct("seeds", self.seeds)

@@ -15,7 +15,11 @@ from multiprompt.errors import ConfigError
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """What the options of all methods have in common."""
+    """What the options of all methods have in common.
+
+    Raises:
+        ConfigError: a number is not above 0, or source tasks contradict.
+    """
 
     method: ClassVar[str]
     version: ClassVar[int] = 1
@@ -43,7 +47,11 @@ class MethodOptions:
 
 @dataclass(frozen=True)
 class MptOptions(MethodOptions):
-    """Multitask prompt tuning, stage 2: the shared prompt and the mean factors of the source tasks, tuned on."""
+    """Multitask prompt tuning, stage 2: the shared prompt and the mean factors of the source tasks, tuned on.
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
 
     method = "mpt"
 
@@ -57,31 +65,46 @@ class MptOptions(MethodOptions):
 
 @dataclass(frozen=True)
 class PromptTuningOptions(MethodOptions):
-    """A prompt of its own for every task (Lester et al. 2021)."""
+    """A prompt of its own for every task (Lester et al. 2021).
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
 
     method = "prompt_tuning"
 
     learning_rate: float = 0.3
+    """Of the prompt."""
 
 
 @dataclass(frozen=True)
 class FineTuningOptions(MethodOptions):
-    """Every weight of the backbone."""
+    """Every weight of the backbone.
+
+    Raises:
+        ConfigError: a number is not above 0, or source tasks contradict.
+    """
 
     method = "fine_tuning"
 
     learning_rate: float = 3e-4
+    """Of all weights."""
     source_tasks: tuple[str, ...] = ()
     """Tasks that the model is trained on first, all together: targets start from it, and not from the backbone."""
 
 
 @dataclass(frozen=True)
 class SpotOptions(MethodOptions):
-    """A prompt that starts from what source tasks have learned (Vu et al. 2022)."""
+    """A prompt that starts from what source tasks have learned (Vu et al. 2022).
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
 
     method = "spot"
 
     learning_rate: float = 0.3
+    """Of the prompt."""
     start: str = "retrieved"
     """"retrieved" (the most similar source prompt), "weighted" (the mean of all, by similarity), "mixture" (one prompt
     trained on all source tasks), or the name of a source task."""
@@ -96,7 +119,11 @@ class SpotOptions(MethodOptions):
 
 @dataclass(frozen=True)
 class AttemptOptions(MethodOptions):
-    """A prompt mixed from source prompts for every example (Asai et al. 2022)."""
+    """A prompt mixed from source prompts for every example (Asai et al. 2022).
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
 
     method = "attempt"
 
@@ -114,11 +141,16 @@ class AttemptOptions(MethodOptions):
 
 @dataclass(frozen=True)
 class AdapterOptions(MethodOptions):
-    """Small bottleneck layers inside every block, and the layer norms (Houlsby et al. 2019)."""
+    """Small bottleneck layers inside every block, and the layer norms (Houlsby et al. 2019).
+
+    Raises:
+        ConfigError: a number is not above 0, or source tasks contradict.
+    """
 
     method = "adapters"
 
     learning_rate: float = 3e-4
+    """Of the layers and norms."""
     reduction: int = 32
     """The bottleneck is the width of the model divided by it."""
     places: Literal["both", "self_attention"] = "both"
@@ -132,21 +164,31 @@ class AdapterOptions(MethodOptions):
 
 @dataclass(frozen=True)
 class BitFitOptions(MethodOptions):
-    """A bias on every layer and norm (Ben Zaken et al. 2022)."""
+    """A bias on every layer and norm (Ben Zaken et al. 2022).
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
 
     method = "bitfit"
 
     learning_rate: float = 3e-4
+    """Of the biases."""
 
 
 @dataclass(frozen=True)
 class HyperFormerOptions(MethodOptions):
-    """Adapters generated from embeddings of task, layer and place (HyperFormer++, Mahabadi et al. 2021)."""
+    """Adapters generated from embeddings of task, layer and place (HyperFormer++, Mahabadi et al. 2021).
+
+    Raises:
+        ConfigError: a number is not above 0, or source tasks contradict.
+    """
 
     method = "hyperformer"
     version = 2
 
     learning_rate: float = 3e-4
+    """Of the network and the norms."""
     reduction: int = 32
     """The bottleneck of the generated adapters is the width of the model divided by it."""
     embedding: int = 64
@@ -162,11 +204,16 @@ class HyperFormerOptions(MethodOptions):
 
 @dataclass(frozen=True)
 class HyperDecoderOptions(MethodOptions):
-    """Decoder adapters generated from every example's encoded source (Ivison and Peters 2022)."""
+    """Decoder adapters generated from every example's encoded source (Ivison and Peters 2022).
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
 
     method = "hyperdecoder"
 
     learning_rate: float = 3e-4
+    """Of the adapters and the generator."""
     bottleneck: int = 64
     """Of the adapters of encoder and decoder."""
     layer_embedding: int = 10
@@ -177,7 +224,11 @@ class HyperDecoderOptions(MethodOptions):
 
 @dataclass(frozen=True)
 class DeptOptions(MethodOptions):
-    """A shorter prompt and a low-rank matrix added to the source's embeddings (Shi and Lipani 2024)."""
+    """A shorter prompt and a low-rank matrix added to the source's embeddings (Shi and Lipani 2024).
+
+    Raises:
+        ConfigError: a number is not above 0, or the share is not below 1.
+    """
 
     method = "dept"
 
@@ -196,48 +247,69 @@ class DeptOptions(MethodOptions):
 
 @dataclass(frozen=True)
 class DecomposedPromptTuningOptions(MethodOptions):
-    """A prompt that is the product of two thin matrices (Xiao et al. 2023)."""
+    """A prompt that is the product of two thin matrices (Xiao et al. 2023).
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
 
     method = "decomposed_prompt_tuning"
 
     learning_rate: float = 0.3
+    """Of both matrices."""
     rank: int = 10
     """Inner width of the product."""
 
 
 @dataclass(frozen=True)
 class LoraOptions(MethodOptions):
-    """Low-rank updates of the attention's weights, by the peft library (Hu et al. 2022)."""
+    """Low-rank updates of the attention's weights, by the peft library (Hu et al. 2022).
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
 
     method = "lora"
 
     learning_rate: float = 3e-4
+    """Of the updates."""
     rank: int = 8
+    """Inner width of the updates."""
     alpha: float = 16.0
     """The update is scaled by alpha / rank."""
 
 
 @dataclass(frozen=True)
 class Ia3Options(MethodOptions):
-    """Learned scales of keys, values and feed-forward activations, by the peft library (Liu et al. 2022)."""
+    """Learned scales of keys, values and feed-forward activations, by the peft library (Liu et al. 2022).
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
 
     method = "ia3"
 
     learning_rate: float = 3e-3
+    """Of the scales."""
 
 
 @dataclass(frozen=True)
 class PrefixTuningOptions(MethodOptions):
-    """Learned keys and values in front of every attention layer, by the peft library (Li and Liang 2021)."""
+    """Learned keys and values in front of every attention layer, by the peft library (Li and Liang 2021).
+
+    Raises:
+        ConfigError: a number is not above 0.
+    """
 
     method = "prefix_tuning"
 
     learning_rate: float = 0.3
+    """Of the prefix."""
 
 
 @dataclass(frozen=True)
 class Methods:
-    """The methods of a comparison; those that are None do not take part."""
+    """The methods of a comparison, each by its name with its options; those that are None do not take part."""
 
     mpt: MptOptions | None = None
     prompt_tuning: PromptTuningOptions | None = None

@@ -21,6 +21,9 @@ class Prompt(nn.Module, ABC):
     length: int
     width: int
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.num_tasks} x [{self.length}, {self.width}])"
+
     @abstractmethod
     def collapse(self, tasks: list[int]) -> Float[Tensor, "K P D"]:
         """The plain prompts of the tasks with these positions, in this order."""

@@ -18,6 +18,17 @@ def compose(
 
     Means the same as ``torch.stack([shared * (u[k] @ v[k]) for k in range(len(u))])``. With ``u`` and ``v`` all ones
     and R = 1, every task gets the shared prompt. Reference: Wang et al., ICLR 2023, arXiv:2303.02861.
+
+    Args:
+        shared: the shared prompt.
+        u: the left factor of every task.
+        v: the right one.
+
+    Returns:
+        The prompts, ``[K, P, D]``.
+
+    Raises:
+        RuntimeError: the shapes do not fit.
     """
     return shared * (u @ v)
 

@@ -67,14 +67,23 @@ class StoredPrompt:
         return self.tasks.index(task)
 
 
-def save_prompt(path: Path, stored: StoredPrompt) -> None:
+def save_prompt(path: Path | str, stored: StoredPrompt) -> None:
     """Write a prompt as it was trained: shared prompt and factors stay apart.
 
+    Args:
+        path: of a safetensors file.
+        stored: the prompt and what it was trained for.
+
     Raises:
-        CheckpointError: the file cannot be written.
+        CheckpointError: the file cannot be written, or the prompt is a module of the user's own.
     """
-    kind = next(name for name, cls in _KINDS.items() if type(stored.prompt) is cls)
-    write_tensors(path, dict(stored.prompt.named_parameters()), _metadata(kind, stored))
+    kind = next((name for name, cls in _KINDS.items() if type(stored.prompt) is cls), None)
+    if kind is None:
+        raise CheckpointError(
+            f"a {type(stored.prompt).__name__} is no prompt of the package, so it could not be read again; "
+            "save_plain_prompt writes the plain matrices that it gives"
+        )
+    write_tensors(Path(path), dict(stored.prompt.named_parameters()), _metadata(kind, stored))
 
 
 def _metadata(kind: str, stored: StoredPrompt) -> dict[str, str]:
@@ -88,23 +97,29 @@ def _metadata(kind: str, stored: StoredPrompt) -> dict[str, str]:
     return {"multiprompt": json.dumps(record)}
 
 
-def save_plain_prompt(path: Path, stored: StoredPrompt) -> None:
+def save_plain_prompt(path: Path | str, stored: StoredPrompt) -> None:
     """Write every task's prompt merged into one plain ``[P, D]`` matrix, under the name of the task.
 
     Merged prompts need nothing of this package: concatenate the matrix before the encoder's token embeddings.
     """
     merged = stored.prompt.all_tasks()
     tensors = {task: merged[index] for index, task in enumerate(stored.tasks)}
-    write_tensors(path, tensors, _metadata("plain", stored))
+    write_tensors(Path(path), tensors, _metadata("plain", stored))
 
 
-def load_prompt(path: Path) -> StoredPrompt:
+def load_prompt(path: Path | str) -> StoredPrompt:
     """Read what ``save_prompt`` or ``save_plain_prompt`` wrote.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The prompt and what it was trained for.
 
     Raises:
         CheckpointError: the file is missing, damaged, of another version, or no prompt.
     """
-    tensors, metadata = read_tensors(path)
+    tensors, metadata = read_tensors(Path(path))
     try:
         record = json.loads(metadata["multiprompt"])
         kind, tasks, backbone = str(record["kind"]), tuple(record["tasks"]), str(record["backbone"])

@@ -9,14 +9,17 @@ import importlib
 from typing import Any
 
 _HOMES = {
+    "Adapted": "adapted",
     "Cluster": "cluster",
     "Place": "stage",
     "PreparedTask": "prepare",
+    "adapt": "adapted",
     "adapt_target": "target",
     "answer": "use",
     "estimate_run": "estimate",
     "evaluate": "use",
     "evaluate_run": "replay",
+    "load_adapted": "adapted",
     "load_task": "prepare",
     "predict": "replay",
     "recipe_names": "shipped",
@@ -24,6 +27,7 @@ _HOMES = {
     "run_experiment": "experiment",
     "run_node": "experiment",
     "stored_scores": "replay",
+    "task_of_run": "replay",
     "train_source": "source",
     "train_teacher": "teacher",
     "tune_prompt": "teacher",

@@ -1,4 +1,4 @@
-"""A method that trains a prompt, built and trained on its own: what ``train_teacher`` and its like have in common."""
+"""A method without an experiment: what ``train_teacher``, ``adapt`` and their like have in common."""
 
 from __future__ import annotations
 
@@ -13,6 +13,31 @@ from multiprompt.recipes.build import Learned, Start, build_method
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage import Place, stage_training
 from multiprompt.training import TrainingReport, train
+
+
+def start_alone(
+    backbone: FrozenT5,
+    tasks: Sequence[PreparedTask],
+    options: Any,
+    training: TrainingOptions,
+    seed: int,
+    place: Place,
+    prompt: PromptOptions | None = None,
+    earlier: Mapping[str, Learned] | None = None,
+) -> Start:
+    """What a method without an experiment is made from; arguments as for ``train_prompt``."""
+    return Start(
+        backbone=backbone,
+        tasks=tuple(task.name for task in tasks),
+        options=options,
+        training=training,
+        prompt=prompt or PromptOptions(),
+        earlier=earlier or {},
+        seed=seed,
+        stage=place.name,
+        max_source_length=max(task.task.max_source_length for task in tasks),
+        data=tasks,
+    )
 
 
 def train_prompt(
@@ -47,18 +72,7 @@ def train_prompt(
         ConfigError: the prompt cannot start as the options ask for.
         TrainingError: the loss is not finite.
     """
-    start = Start(
-        backbone=backbone,
-        tasks=tuple(task.name for task in tasks),
-        options=options,
-        training=training,
-        prompt=prompt or PromptOptions(),
-        earlier=earlier or {},
-        seed=seed,
-        stage=place.name,
-        max_source_length=max(task.task.max_source_length for task in tasks),
-        data=tasks,
-    )
+    start = start_alone(backbone, tasks, options, training, seed, place, prompt, earlier)
     with build_method(method, start) as built:
         report = train(stage_training(built, tasks, training, mixing, default_epochs, seed, place), place.progress)
     assert isinstance(built, PromptTuning), f"{method} trains a prompt"

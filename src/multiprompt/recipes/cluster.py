@@ -43,6 +43,9 @@ class Cluster:
         address: "local" starts workers on this machine; "auto" finds the ray cluster that the machine belongs to;
             "HOST:PORT" is that of a head node. A connection that the process has already is used, and stays.
         threads: of a stage: processors that it reserves, and threads of torch.
+
+    Raises:
+        ConfigError: there is no thread, or the address is that of a ray client.
     """
 
     address: str = LOCAL

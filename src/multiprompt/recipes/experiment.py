@@ -39,10 +39,10 @@ from multiprompt.training import SILENT, Progress
 
 def run_experiment(
     experiment: Experiment,
-    folder: Path,
+    folder: Path | str,
     *,
     resume: bool = False,
-    reuse: Sequence[Path] = (),
+    reuse: Sequence[Path | str] = (),
     cluster: Cluster | None = None,
     progress: Progress = SILENT,
 ) -> None:
@@ -69,7 +69,8 @@ def run_experiment(
                 f"this program was started as {joined.count} processes, which train every stage together; a cluster "
                 "spreads the stages. Choose one: start it without the launcher, or leave out --ray"
             )
-        _run_experiment(experiment, folder, resume, reuse, cluster, progress if joined.is_main else SILENT)
+        told = progress if joined.is_main else SILENT
+        _run_experiment(experiment, Path(folder), resume, [Path(run) for run in reuse], cluster, told)
 
 
 def _run_experiment(

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from multiprompt.config import to_plain
-from multiprompt.definition import TaskDefinition
+from multiprompt.definition import TaskDefinition, metric_function
 from multiprompt.errors import unknown_name
 from multiprompt.options import Experiment
 from multiprompt.plan import JOINED, PlannedStage, plan_stages
 from multiprompt.recipes.inputs import Inputs
-from multiprompt.recipes.prepare import PreparedTask
+from multiprompt.recipes.prepare import PreparedTask, metric_files
 from multiprompt.recipes.stage_options import options_for
 
 STAGE_VERSION = 4
@@ -113,6 +113,8 @@ def _made_from(
     own = {name: own_task(definition) for name in stage.tasks if (definition := inputs.experiment.tasks.get(name))}
     if own:  # the version of a registered task says the same
         depends_on["own_tasks"] = own
+    if metrics := _own_metrics(tasks):
+        depends_on["own_metrics"] = metrics
     return {
         "version": STAGE_VERSION,
         "stage": stage.name,
@@ -124,8 +126,19 @@ def _made_from(
 
 
 def own_task(definition: TaskDefinition) -> dict[str, Any]:
-    """What a stage depends on of a task of the user's own: all but where its rows lie; their digest stands for them."""
-    return {key: value for key, value in to_plain(definition).items() if key not in ("files", "hub")}
+    """What a stage depends on of a task of the user's own: all but where its files lie.
+
+    Digests of the rows, and of the code of its metrics, stand for them.
+    """
+    plain = {key: value for key, value in to_plain(definition).items() if key not in ("files", "hub")}
+    functions = [metric_function(name) for name in definition.metrics]
+    names = [own[1] if own else name for own, name in zip(functions, definition.metrics, strict=True)]
+    return plain | {"metrics": names}
+
+
+def _own_metrics(tasks: Sequence[PreparedTask]) -> dict[str, dict[str, str]]:
+    """The content of the files of metrics of the user's own, by task; they choose checkpoints."""
+    return {task.name: files for task in tasks if (files := metric_files(task.task))}
 
 
 def _data(tasks: Sequence[PreparedTask]) -> list[list[Any]]:
@@ -143,11 +156,13 @@ def other_inputs(inputs: Inputs, node: Node) -> list[str]:
         ConfigError: a task has fewer examples than the node asks for.
     """
     made_from = node.made_from
-    data = zip(made_from["data"], _data(inputs.tasks_of(node.stage, node.seed)), strict=True)
+    tasks = inputs.tasks_of(node.stage, node.seed)
+    data = zip(made_from["data"], _data(tasks), strict=True)
     pairs: list[tuple[str, Any, Any]] = [
         ("what a stage does", made_from["version"], STAGE_VERSION),
         ("the backbone or its tokenizer", made_from["backbone"], inputs.backbone_digest),
         *((f"the data of {here[0]}", there, here) for there, here in data),
+        ("the metrics of your own", made_from["depends_on"].get("own_metrics", {}), _own_metrics(tasks)),
     ]
     return [what for what, there, here in pairs if there != here]
 

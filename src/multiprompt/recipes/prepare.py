@@ -11,8 +11,11 @@ from multiprompt.config import load_task_file
 from multiprompt.data import TaskData, TokenisedExamples, draw_few_shot, load_task_data, tokenise, tokenise_cached
 from multiprompt.data.sources import Generation
 from multiprompt.definition import TaskDefinition, is_task_file
+from multiprompt.errors import problem_list
+from multiprompt.files import describe_file
+from multiprompt.metrics import OwnFunction
 from multiprompt.options import DataOptions
-from multiprompt.tasks import TASKS, Task, compat_variant, make_task
+from multiprompt.tasks import TASKS, Task, compat_variant, make_task, own_metric_problems
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,9 @@ class PreparedTask:
     train: TokenisedExamples
     dev: TokenisedExamples
     test: TokenisedExamples
+
+    def __repr__(self) -> str:
+        return repr(self.data).replace("TaskData", "PreparedTask", 1)
 
     @property
     def task(self) -> Task:
@@ -65,6 +71,12 @@ class PreparedTask:
         return replace(self, data=data, train=tokenise(train, backbone.tokenizer, *limits))
 
 
+def metric_files(task: Task) -> dict[str, str]:
+    """SHA-256 of the file of every metric of the user's own, by the name of the metric."""
+    functions = {name: metric.function for name, metric in task.own_metrics.items()}
+    return {name: describe_file(f.path)["sha256"] for name, f in functions.items() if isinstance(f, OwnFunction)}
+
+
 def choose_task(
     name: str, options: DataOptions, own: Mapping[str, TaskDefinition] | None = None
 ) -> tuple[Task, tuple[str, ...]]:
@@ -100,6 +112,9 @@ def load_task(
         options: where rows come from, and limits.
         own: tasks of an experiment's own, by name.
 
+    Returns:
+        The task with its examples, as text and as tokens.
+
     Raises:
         UnknownNameError: there is no such task.
         ConfigError: the file of a task is wrong; the message lists all its problems.
@@ -107,6 +122,8 @@ def load_task(
     """
     options = options or DataOptions()
     task, notes = choose_task(name, options, own)
+    if problems := own_metric_problems(task):  # before anything is trained
+        raise problem_list(f"the task {task.name!r}", problems)
     data = load_task_data(
         task,
         Path(options.location) if options.location else None,

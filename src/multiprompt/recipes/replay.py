@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from multiprompt.backbone import FrozenT5, load_backbone
-from multiprompt.config import to_plain
+from multiprompt.config import task_name, to_plain
 from multiprompt.errors import CheckpointError, unknown_name
 from multiprompt.evaluation.results import Score, with_selection
 from multiprompt.files import read_json
@@ -23,6 +23,7 @@ from multiprompt.recipes.prepare import choose_task, load_task
 from multiprompt.recipes.run_folder import read_run_config
 from multiprompt.recipes.stage_folder import STAGE, check_whole, read_result
 from multiprompt.recipes.use import answer_with, evaluate_method
+from multiprompt.tasks import Row, Task
 from multiprompt.training import SILENT, Progress
 
 
@@ -34,13 +35,17 @@ class StoredScore:
     folder: Path
 
 
-def stored_scores(folder: Path) -> list[StoredScore]:
+def stored_scores(folder: Path | str) -> list[StoredScore]:
     """Every score that the finished stages of a run hold, in the order of the experiment.
 
     Raises:
         CheckpointError: the folder holds no run, or a record is damaged.
     """
-    experiment = read_run_config(folder)
+    folder = Path(folder)
+    return _stored(read_run_config(folder), folder)
+
+
+def _stored(experiment: Experiment, folder: Path) -> list[StoredScore]:
     found = []
     for seed in experiment.seeds:
         for stage in plan_stages(experiment):
@@ -78,7 +83,9 @@ def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, store
         earlier={name: load_learned(stored.folder.parent / name) for name in stage.needs},
         seed=0,  # what is drawn is overwritten
         stage=stage.name,
-        max_source_length=max(choose_task(name, experiment.data)[0].max_source_length for name in trained.tasks),
+        max_source_length=max(
+            choose_task(name, experiment.data, experiment.tasks)[0].max_source_length for name in trained.tasks
+        ),
     )
     method = stack.enter_context(build_method(stage.method, start))
     method.load(trained.tensors)
@@ -104,7 +111,7 @@ def _check(folder: Path) -> None:
 
 
 def evaluate_run(
-    folder: Path,
+    folder: Path | str,
     *,
     tasks: Sequence[str] | None = None,
     max_test: int | None = None,
@@ -122,8 +129,9 @@ def evaluate_run(
         UnknownNameError: the run has not trained one of the tasks.
         CheckpointError: the folder holds no run, or a file is damaged.
     """
+    folder = Path(folder)
     experiment = read_run_config(folder)
-    stored = list(_chosen(stored_scores(folder), tasks))
+    stored = _chosen(_stored(experiment, folder), tasks)
     backbone = load_backbone(**to_plain(experiment.backbone))
     data = experiment.data if max_test is None else replace(experiment.data, max_test=max_test)
     prepared = {name: load_task(name, backbone, data, experiment.tasks) for name in {s.score.task for s in stored}}
@@ -152,41 +160,62 @@ def evaluate_run(
     return scores
 
 
-def _chosen(stored: list[StoredScore], tasks: Sequence[str] | None) -> Iterator[StoredScore]:
+def _chosen(stored: list[StoredScore], tasks: Sequence[str] | None) -> list[StoredScore]:
     known = {entry.score.task for entry in stored}
-    for task in tasks or ():
-        if task not in known:
-            raise unknown_name("task of this run", task, known)
-    return (entry for entry in stored if tasks is None or entry.score.task in tasks)
+    names = None if tasks is None else [task_name(task) for task in tasks]
+    for name in names or ():
+        if name not in known:
+            raise unknown_name("task of this run", name, known)
+    return [entry for entry in stored if names is None or entry.score.task in names]
 
 
 def _shots(entry: StoredScore) -> float:
     return float("inf") if entry.score.shots == "all" else entry.score.shots
 
 
+def task_of_run(folder: Path | str, task: str) -> Task:
+    """A task that a run has trained, as the run knows it: its own definition, its limits.
+
+    Args:
+        folder: of the run.
+        task: its name, or the file that defines it.
+
+    Raises:
+        UnknownNameError: the run has not trained the task.
+        CheckpointError: the folder holds no run.
+    """
+    folder, name = Path(folder), task_name(task)
+    experiment = read_run_config(folder)
+    _chosen(_stored(experiment, folder), [name])
+    return choose_task(name, experiment.data, experiment.tasks)[0]
+
+
 def predict(
-    folder: Path,
+    folder: Path | str,
     task: str,
-    sources: Sequence[str],
+    sources: Sequence[str | Row],
     *,
     method: str | None = None,
     seed: int | None = None,
 ) -> list[str]:
-    """Answers to source texts, by what a run has trained for a task.
+    """Answers by what a run has trained for a task.
 
     Args:
         folder: of the run.
-        task: the task.
-        sources: texts in the format of the task (``multiprompt show TASK`` prints examples).
+        task: its name, or the file that defines it.
+        sources: texts in the format of the task (``multiprompt show TASK`` prints examples), or rows with the columns
+            that the task makes its texts of, such as ``{"premise": "...", "hypothesis": "..."}``.
         method: "mpt", "prompt_tuning", ...; None for the first of the target methods, or else the student.
         seed: of the run; None for the first.
 
     Raises:
         UnknownNameError: the run has not trained the task, or not with this method.
+        DataError: a row lacks a column, or holds something that the task cannot use.
         CheckpointError: the folder holds no run, or has not trained the task with this seed.
     """
+    folder, task = Path(folder), task_name(task)
     experiment = read_run_config(folder)
-    stored = list(_chosen(stored_scores(folder), [task]))
+    stored = _chosen(_stored(experiment, folder), [task])
     seed = experiment.seeds[0] if seed is None else seed
     by_method: dict[str, StoredScore] = {}
     for entry in stored:
@@ -202,8 +231,12 @@ def predict(
         method = next(name for name in order if name in by_method)
     if method not in by_method:
         raise unknown_name(f"method for {task!r} in this run", method, by_method)
-    backbone = load_backbone(**to_plain(experiment.backbone))
     value, _ = choose_task(task, experiment.data, experiment.tasks)
+    texts = [
+        source if isinstance(source, str) else value.source_text(source, where=f"input {number}")
+        for number, source in enumerate(sources, start=1)
+    ]
+    backbone = load_backbone(**to_plain(experiment.backbone))
     with ExitStack() as stack:
         trained, task_id = _restore(stack, backbone, experiment, by_method[method])
-        return answer_with(trained, value, sources, task_id)
+        return answer_with(trained, value, texts, task_id)

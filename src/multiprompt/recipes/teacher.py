@@ -57,6 +57,14 @@ def train_teacher(
 ) -> tuple[SoftPrompt, TrainingReport]:
     """Train the teacher of a source task: ``tune_prompt`` with the options of teachers.
 
+    Args:
+        backbone: the frozen model.
+        task: what it learns.
+        options: rate and length; 10 epochs if they give none.
+        prompt: shape and start of the prompt.
+        seed: of the start, the order of the examples, and dropout.
+        place: folder and progress of the stage; None keeps and tells nothing.
+
     Returns:
         The prompt with the best dev metric, and how the training went.
 

@@ -36,6 +36,12 @@ def evaluate(backbone: FrozenT5, task: PreparedTask, prompt: Prompt, task_id: in
         task: gives the examples and the metrics.
         prompt: of one task or several.
         task_id: position of the task among the prompt's tasks.
+
+    Returns:
+        The answers, every metric of the task with its interval, and what a constant answer gets.
+
+    Raises:
+        IndexError: the prompt has no such task.
     """
     return evaluate_method(PromptTuning(backbone, prompt), task, task_id)
 
@@ -51,5 +57,11 @@ def answer(
         prompt: of one task or several.
         sources: texts such as ``task.data.test[0].source``.
         task_id: position of the task among the prompt's tasks.
+
+    Returns:
+        An answer to each of them, in their order.
+
+    Raises:
+        IndexError: the prompt has no such task.
     """
     return answer_with(PromptTuning(backbone, prompt), task.task, sources, task_id)

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 
-def write_report(folders: Path | Sequence[Path], out: Path | None = None) -> Path:
+def write_report(folders: Path | str | Sequence[Path | str], out: Path | str | None = None) -> Path:
     """Write the report of a run folder, or of several together, as a page and as Markdown beside it.
 
     Args:
@@ -55,9 +55,8 @@ def write_report(folders: Path | Sequence[Path], out: Path | None = None) -> Pat
         ConfigError: the page would not be an .html file, or a folder is named twice.
         CheckpointError: a folder holds no run, a file in it is damaged, or the report cannot be written.
     """
-    chosen = [folders] if isinstance(folders, Path) else list(folders)
-    if out is None:
-        out = (chosen[0] if len(chosen) == 1 else Path()) / "report.html"
+    chosen = [Path(folder) for folder in ([folders] if isinstance(folders, Path | str) else folders)]
+    out = (chosen[0] if len(chosen) == 1 else Path()) / "report.html" if out is None else Path(out)
     if out.suffix != ".html":
         raise ConfigError(f"the report is a page: expected a name that ends in .html, not {out}")
     if len({folder.resolve() for folder in chosen}) < len(chosen):

@@ -24,9 +24,10 @@ from multiprompt.errors import ConfigError
 from multiprompt.options import Experiment, SpotOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.recipes.graph import digest
+from multiprompt.recipes.prepare import choose_task
 from multiprompt.recipes.stage_options import stage_options
 from multiprompt.t5_family import PublishedModel, published_model
-from multiprompt.tasks import TASKS, Task
+from multiprompt.tasks import Task
 
 PEAK = 312e12
 """Operations per second of an A100 with bfloat16 products, as its maker states them."""
@@ -75,7 +76,7 @@ def costs_of(experiment: Experiment) -> list[StageCost]:
     signatures: dict[str, str] = {}
     costs = []
     for stage in plan_stages(experiment):
-        tasks = [TASKS[name] for name in stage.tasks]
+        tasks = [choose_task(name, experiment.data, experiment.tasks)[0] for name in stage.tasks]
         sizes = [_sizes(task, experiment) for task in tasks]
         seen = [size["train"] if stage.shots == "all" else stage.shots for size in sizes]
         options = stage_options(experiment, stage, tasks, seen)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from multiprompt.config import build_experiment, build_options, override, read_values
+from multiprompt.config import build_experiment, build_options, override, read_values, take_in_task_files
 from multiprompt.errors import ConfigError, unknown_name
 from multiprompt.options import Experiment
 from multiprompt.plan import Shots
@@ -211,6 +211,7 @@ def experiments_of(name: str, study: Study, scale: Scale, overrides: Iterable[st
         values = deepcopy({"name": f"{name} {run}"} | values)
         for change in overrides:
             override(values, change)
+        take_in_task_files(values, Path())
         experiments[run] = build_experiment(values, f"{name}, run {run}")
     return experiments
 

@@ -34,7 +34,7 @@ from multiprompt.tasks.base import (
     register,
 )
 from multiprompt.tasks.compat import compat_variant
-from multiprompt.tasks.own import make_task, problems_of
+from multiprompt.tasks.own import make_task, own_metric_problems, problems_of
 from multiprompt.tasks.text import FieldError, Row, SourceRule, Template, pad_punctuation
 
 __all__ = [
@@ -66,6 +66,7 @@ __all__ = [
     "mini",
     "multiple_choice",
     "others",
+    "own_metric_problems",
     "pad_punctuation",
     "problems_of",
     "question_answering",

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
-from multiprompt.metrics import METRICS, AnswerKind
+from multiprompt.metrics import METRICS, AnswerKind, Metric
 from multiprompt.registry import Registry
 from multiprompt.tasks.answers import AnswerRule
-from multiprompt.tasks.text import FieldError, Row, SourceRule
+from multiprompt.tasks.text import FieldError, Row, SourceRule, Template
 
 PARQUET_BRANCH = "refs/convert/parquet"
 """The revision into which the hub converts every dataset by itself: CONFIG/SPLIT/0000.parquet and no card."""
@@ -179,6 +179,7 @@ class Task:
         answer: the rule between a row's answer and its text.
         metrics: names of all metrics to compute.
         reported: the metric that the study reports, also used to choose a checkpoint.
+        own_metrics: those of the metrics that are functions of the user's own, by name.
         split_rule: how the official splits become train, dev and test.
         prefix: put first in the source text, "" for none.
         hub: where it is on the hub, ``None`` when it is not there.
@@ -221,6 +222,7 @@ class Task:
     group: SourceRule | None = None
     gather: bool = False
     subset: Callable[[Row], str] | None = None
+    own_metrics: Mapping[str, Metric] = field(default_factory=dict)
     generator: Callable[..., list[dict[str, Any]]] | None = None
     max_source_length: int = 256
     max_target_length: int = 8
@@ -230,7 +232,7 @@ class Task:
 
     def __post_init__(self) -> None:
         for metric in self.metrics:
-            if METRICS[metric].grouped and self.group is None:
+            if self.metric(metric).grouped and self.group is None:
                 raise ConfigError(
                     f"task {self.name!r} computes {metric!r}, which judges groups of rows; expected a rule that names "
                     "the group of a row"
@@ -239,7 +241,7 @@ class Task:
             raise ConfigError(
                 f"task {self.name!r} reports {self.reported!r}; expected one of its metrics: {self.metrics}"
             )
-        if not METRICS[self.reported].higher_is_better:
+        if not self.metric(self.reported).higher_is_better:
             # checkpoints are chosen by the reported metric, and tasks averaged over
             raise ConfigError(
                 f"task {self.name!r} reports {self.reported!r}, of which less is better; expected a metric of which "
@@ -247,6 +249,18 @@ class Task:
             )
         if (self.generator is None) == (self.split_rule.kind == "generated"):
             raise ConfigError(f"task {self.name!r} needs a generator if, and only if, its split rule is 'generated'")
+
+    def __repr__(self) -> str:
+        answers = "/".join(self.labels) if self.labels else str(self.kind)
+        return f"Task({self.name!r}, {self.family}, answers {answers}, reports {self.reported})"
+
+    def metric(self, name: str) -> Metric:
+        """A metric by the name that it has here.
+
+        Raises:
+            UnknownNameError: there is none of this name.
+        """
+        return self.own_metrics[name] if name in self.own_metrics else METRICS[name]
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -312,22 +326,47 @@ class Task:
                 task.
         """
         group_rule = self.group if scored else None
-        columns = (*self.columns, *(group_rule.columns if group_rule else ()))
+        self._check_columns(row, (*self.columns, *(group_rule.columns if group_rule else ())), where)
+        try:
+            source = self._prefixed(self.source(row))
+            references = self.references(row)
+            group = group_rule(row) if group_rule else None
+        except FieldError as error:
+            raise DataError(f"{where}: {error} (task {self.name!r})") from None
+        subset = self.subset(row) if self.subset else ""
+        return TextExample(source, references[0], references, row_id, group, subset)
+
+    def source_text(self, row: Row, *, where: str) -> str:
+        """The source text of a row, prefix included. The row needs no answer.
+
+        Args:
+            row: column -> value; other columns than those of the source do not matter.
+            where: the place of the row, for errors.
+
+        Raises:
+            DataError: a column is missing, or holds something that the rule cannot use.
+        """
+        self._check_columns(row, self.source.columns, where)
+        try:
+            return self._prefixed(self.source(row))
+        except FieldError as error:
+            raise DataError(f"{where}: {error} (task {self.name!r})") from None
+
+    @property
+    def opening(self) -> str:
+        """What every source text begins with: the prefix, and the template up to its first column; "" for nothing."""
+        return self._prefixed(self.source.opening if isinstance(self.source, Template) else "").strip()
+
+    def _prefixed(self, source: str) -> str:
+        return f"{self.prefix} {source}" if self.prefix else source
+
+    def _check_columns(self, row: Row, columns: Sequence[str], where: str) -> None:
         missing = [column for column in columns if column not in row]
         if missing:
             raise DataError(
                 f"{where}: column {', '.join(map(repr, missing))} is missing; task {self.name!r} needs "
                 f"{', '.join(columns)}; the row has {', '.join(map(str, row)) or 'no columns'}"
             )
-        try:
-            source = self.source(row)
-            references = self.references(row)
-            group = group_rule(row) if group_rule else None
-        except FieldError as error:
-            raise DataError(f"{where}: {error} (task {self.name!r})") from None
-        prefixed = f"{self.prefix} {source}" if self.prefix else source
-        subset = self.subset(row) if self.subset else ""
-        return TextExample(prefixed, references[0], references, row_id, group, subset)
 
 
 TASKS: Registry[Task] = Registry("task")

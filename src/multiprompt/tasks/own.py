@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from multiprompt.definition import (
@@ -13,9 +14,10 @@ from multiprompt.definition import (
     SplitDefinition,
     TaskDefinition,
     is_task_file,
+    metric_function,
 )
 from multiprompt.errors import ConfigError, MultipromptError, problem_list, unknown_name
-from multiprompt.metrics import METRICS, AnswerKind, score
+from multiprompt.metrics import METRICS, AnswerKind, Metric, own_metric, score
 from multiprompt.tasks.answers import AnswerRule, LabelAnswer, ScoreAnswer, TextAnswer
 from multiprompt.tasks.base import SPLIT_RULES, TASKS, HubDataset, SplitRule, Task
 from multiprompt.tasks.text import Template
@@ -38,7 +40,9 @@ def make_task(definition: TaskDefinition) -> Task:
     if problems:
         raise problem_list(f"the task {definition.name!r}", problems)
     answer, rule = _answer(definition), _split_rule(definition.split)
-    metrics = definition.metrics or _METRICS[answer.kind]
+    functions = filter(None, map(metric_function, definition.metrics))
+    own = {function: own_metric(Path(path), function) for path, function in functions}
+    metrics = _metric_names(definition.metrics) or _METRICS[answer.kind]
     target_length = definition.max_target_length or (128 if answer.kind is AnswerKind.TEXT else 8)
     hub = definition.hub
     return Task(
@@ -50,6 +54,7 @@ def make_task(definition: TaskDefinition) -> Task:
         answer=answer,
         metrics=metrics,
         reported=definition.reported or metrics[0],
+        own_metrics=own,
         split_rule=rule,
         prefix=definition.name if definition.prefix is None else definition.prefix,
         hub=None if hub is None else HubDataset(hub.path, hub.config, hub.revision, hub.splits),
@@ -163,20 +168,51 @@ def _score_answer(score: ScoreDefinition) -> ScoreAnswer:
 def _metric_problems(definition: TaskDefinition, wrong: Collection[str]) -> Iterator[str]:
     doubtful = any(key in wrong for key in _ANSWERS) or any(_answer_problems(definition, wrong))
     answer = None if doubtful else _answer(definition)
+    names = _metric_names(definition.metrics)
+    for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+        yield f"metrics: {name!r} is named twice"
     for name in definition.metrics:
         try:
+            if own := metric_function(name):
+                if own[1] in METRICS:
+                    yield f"metrics: {name} has the name of a metric that is there already; rename the function"
+                continue
+            if name.endswith(".py"):
+                yield f"metrics: {name} is a file; name the function in it too, as in {name}:my_function"
+                continue
             metric = METRICS[name]
             if answer is not None:
-                texts = answer.words or ("1.0", "2.0") if answer.kind is not AnswerKind.TEXT else ("a text", "one more")
-                score(metric, texts, [(text,) for text in texts], answer.words)
+                _try(metric, answer)
         except MultipromptError as error:
             yield f"metrics: {error}"
-    metrics = definition.metrics or (_METRICS[answer.kind] if answer is not None else ())
+    metrics = names or (_METRICS[answer.kind] if answer is not None else ())
     reported = definition.reported or (metrics[0] if metrics else None)
     if reported is not None and metrics and reported not in metrics:
         yield f"reported: {unknown_name('metric among the metrics of the task', reported, metrics)}"
     elif reported is not None and reported in METRICS and not METRICS[reported].higher_is_better:
         yield f"reported is {reported!r}, a rate of errors; expected a metric that is better when it is higher"
+
+
+def own_metric_problems(task: Task) -> list[str]:
+    """What is wrong with metrics that are functions of the user's own, one line each. Their files are run for this."""
+    problems = []
+    for metric in task.own_metrics.values():
+        try:
+            _try(metric, task.answer)
+        except ConfigError as error:
+            problems.append(f"metrics: {error}")
+    return problems
+
+
+def _try(metric: Metric, answer: AnswerRule) -> None:
+    """Score two right answers, as the task would write them."""
+    texts = answer.words or ("1.0", "2.0") if answer.kind is not AnswerKind.TEXT else ("a text", "one more")
+    score(metric, texts, [(text,) for text in texts], answer.words)
+
+
+def _metric_names(metrics: Sequence[str]) -> tuple[str, ...]:
+    """The names that metrics have in results: a function of the user's own has its own."""
+    return tuple(own[1] if (own := metric_function(name)) else name for name in metrics)
 
 
 def _split_rule(split: str | SplitDefinition) -> SplitRule:

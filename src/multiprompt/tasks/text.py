@@ -83,8 +83,11 @@ class SourceRule(Protocol):
 class Template:
     """A source text with columns in braces, such as ``"premise: {premise} hypothesis: {hypothesis}"``.
 
+    A column is named as it is in the data, spaces included: ``"{review text}"``. Names with ``!``, ``:`` or braces
+    cannot be written so.
+
     Attributes:
-        text: the template. Braces in a row's values are kept as they are.
+        text: the template. Braces in a row's values are kept as they are; ``{{`` and ``}}`` stand for braces.
         clean: applied to each value before it is put in place.
 
     Raises:
@@ -104,16 +107,27 @@ class Template:
                 f"the template {self.text!r} is wrong: {error}; expected column names in braces"
             ) from None
         for _, name, format_spec, conversion in fields:
-            if not name or not name.isidentifier() or format_spec or conversion:
+            if not (name or "").strip() or format_spec or conversion:
+                held = f"{name}{f'!{conversion}' if conversion else ''}{f':{format_spec}' if format_spec else ''}"
                 raise ConfigError(
-                    f"the template {self.text!r} holds {{{name}}}; expected a column's name and nothing else"
+                    f"the template {self.text!r} holds {{{held}}}; expected a column's name and nothing else (rename a "
+                    "column whose name holds ! or :)"
                 )
+
+    @cached_property
+    def _parts(self) -> tuple[tuple[str, str | None], ...]:
+        """Texts, each with the column that follows it."""
+        return tuple((text, name) for text, name, _, _ in string.Formatter().parse(self.text))
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The columns named in the template, in order."""
-        names = [name for _, name, _, _ in string.Formatter().parse(self.text) if name]
-        return tuple(dict.fromkeys(names))
+        return tuple(dict.fromkeys(name for _, name in self._parts if name))
+
+    @property
+    def opening(self) -> str:
+        """The text before the first column."""
+        return self._parts[0][0] if self._parts else ""
 
     def __call__(self, row: Row) -> str:
         """The template with the row's values in place.
@@ -127,7 +141,7 @@ class Template:
                 raise FieldError(column, value, "a text")
             if self.clean is not None:
                 values[column] = self.clean(value)
-        return self.text.format_map(values)
+        return "".join(text + (values[name] if name else "") for text, name in self._parts)
 
 
 @dataclass(frozen=True)
