@@ -16,7 +16,7 @@ import multiprompt
 ROOT = Path(multiprompt.__file__).parent
 
 LEVELS = [
-    ["_version", "definition", "errors"],
+    ["_version", "definition", "errors", "text"],
     ["batch", "examples", "files", "network", "options", "parallel", "registry", "seeding", "t5_family"],
     ["health", "losses", "metrics", "mini", "plan", "prompts", "token_files"],
     ["backbone", "tasks"],

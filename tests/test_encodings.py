@@ -73,3 +73,14 @@ def test_so_has_the_python_of_the_docs():
     found = {name: [call for block in each for call in calls_on_text(block)] for name, each in blocks.items()}
     assert [named for _, _, named in found["your-own-task.md"]] == [True], "the page that writes a file"
     assert all(named for calls in found.values() for _, _, named in calls)
+
+
+def test_lines_of_files_are_cut_at_line_ends_alone():
+    """``splitlines`` cuts at U+2028 and others as well, which stand within records: ``text.lines_of`` is for files."""
+    calls = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in sorted((ROOT / "src").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "splitlines"
+    ]
+    assert calls == []

@@ -13,6 +13,7 @@ from multiprompt.definition import TaskDefinition, is_task_file
 from multiprompt.errors import ConfigError, problem_list
 from multiprompt.options import Experiment, Methods
 from multiprompt.tasks import problems_of
+from multiprompt.text import printable
 
 
 def load_experiment(path: Path, overrides: Iterable[str] = ()) -> Experiment:
@@ -267,4 +268,7 @@ def to_yaml(experiment: Experiment) -> str:
     """The resolved experiment, every default written out, as YAML that ``load_experiment`` reads."""
     import yaml
 
-    return yaml.safe_dump(to_plain(experiment), sort_keys=False, allow_unicode=True)
+    plain = to_plain(experiment)
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    # characters that a terminal must not get are escaped, and then all others beyond ASCII
+    return text if printable(text) == text else yaml.safe_dump(plain, sort_keys=False)

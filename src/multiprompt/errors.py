@@ -56,6 +56,26 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     return UnknownNameError(f"unknown {kind} {name!r}; {hint}")
 
 
+def refuse_one_text(values: object, what: str) -> None:
+    """Refuse a text where a list of texts is expected: its characters would be taken for texts.
+
+    Args:
+        values: what was given.
+        what: it is, for the error.
+
+    Raises:
+        ConfigError: it is one text.
+    """
+    if isinstance(values, str | bytes):
+        raise ConfigError(f"{what}: expected a list of texts, not the text {shortened(values)}; put it into a list")
+
+
+def shortened(value: object, most: int = 80) -> str:
+    """A value within a message: its ``repr``, cut where it is long."""
+    shown = repr(value)
+    return shown if len(shown) <= most else shown[: most - 3] + "..."
+
+
 def problem_list(where: str, problems: Sequence[str]) -> ConfigError:
     """One error that lists everything that is wrong with a file."""
     shown = "\n".join(f"  - {problem}" for problem in problems)

@@ -411,10 +411,31 @@ def test_predict_answers_line_by_line(echo, tmp_path, way):
     assert echo == {"task": "rte", "method": None, "seed": 3}
 
 
-def test_predict_refuses_an_empty_line(echo):
-    result = call("predict", "run", "--task", "rte", input="a\n\nb\n")
-    assert result.exit_code == 1
-    assert "standard input, line 2 is empty" in result.stderr
+def test_predict_cuts_texts_at_line_ends_alone(echo, tmp_path):
+    (tmp_path / "texts.txt").write_bytes("\ufeffa\u2028b\x0bc\x0cd\x85e\r\nf".encode())
+    result = call("predict", "run", "--task", "rte", "--file", "texts.txt")
+    assert (result.exit_code, result.stdout) == (0, "A\\u2028B\\x0bC\\x0cD\\x85E\nF\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "message"),
+    [
+        ([], b"a\n\nb\n", "standard input, line 2 is empty"),
+        (["a", " "], b"", "text 2 is empty"),
+        ([""], b"", "text 1 is empty"),
+        (["a\udcff"], b"", r"text 1 is not UTF-8: 'a\udcff'"),
+        ([], b"a\nb\xff\n", "standard input, line 2: not UTF-8 (byte 2 is 0xff)"),
+        (["--file", "texts"], b"a\n\n", "texts, line 2 is empty"),
+        (["--file", "texts"], b"a\nb\xff\n", "texts, line 2: not UTF-8 (byte 2 is 0xff); convert the file to UTF-8"),
+        (["--file", "texts"], b"\x1f\x8b\x08\x00", "texts is compressed by gzip; expected UTF-8 text"),
+        (["--file", "texts"], b"\xff\xfea\x00", "texts is UTF-16 text; expected UTF-8 text"),
+    ],
+)
+def test_predict_refuses_what_is_no_text_wherever_it_comes_from(echo, tmp_path, arguments, content, message):
+    (tmp_path / "texts").write_bytes(content)
+    result = call("predict", "run", "--task", "rte", *arguments, input=content)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
 
 
 def test_the_list_of_tasks_does_not_load_torch():

@@ -228,5 +228,4 @@ def _check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
 from multiprompt.errors import ConfigError
 
 
@@ -89,7 +90,7 @@ def similarity(
     _show([table], found.sentences(), found.notes, found.to_json(), json)
     if svg is not None:
         write_text(svg, heatmap_file(table.caption, found.labels, found.mean))
-        typer.echo(f"heatmap: {svg}")
+        echo(f"heatmap: {svg}")
 
 
 @reports_failures("stopped; the same command goes on with what is done")
@@ -162,9 +163,9 @@ def _show(
 
     print_tables_of(tables)
     for sentence in sentences:
-        typer.echo(sentence)
+        echo(sentence)
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if json is not None:
         write_json(json, plain)
-        typer.echo(f"numbers: {json}")
+        echo(f"numbers: {json}")

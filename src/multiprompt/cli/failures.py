@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from multiprompt.cli.output import echo
 from multiprompt.errors import MultipromptError
 
 STOPPED = "stopped"
@@ -62,7 +63,7 @@ def speaks() -> bool:
 
 def _say(text: str) -> None:
     if speaks():
-        typer.echo(text, err=True)
+        echo(text, err=True)
 
 
 def _text(error: Exception) -> str:

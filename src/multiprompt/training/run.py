@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -217,7 +218,8 @@ class Run:
     def _write(self, result: StepResult, last: bool) -> list[Finding]:
         """Write a line of the log, and look at what the log says."""
         record = _log_record(result, self.state, self.optimiser, self.training, self.speed)
-        if last and (moved := _largest_change(self.start, self.parameters)) is not None:
+        moved = _largest_change(self.start, self.parameters) if last else None
+        if moved is not None and math.isfinite(moved):  # the norm of huge numbers is beyond float32
             record["moved"] = float(f"{moved:.4g}")
         if self.training.mixing and not self.watch.records:
             record["mixing"] = _by_name(dict(enumerate(self.training.mixing)), self.training.task_names, 5)
