@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 
 from conftest import save_tiny
-from multiprompt.errors import CheckpointError
+from multiprompt.errors import CheckpointError, DataError
 from multiprompt.evaluation.results import read_results
 from multiprompt.recipes import evaluate_run, predict, run_experiment, run_node, stored_scores
 from multiprompt.recipes.run_folder import only_process
@@ -52,6 +52,25 @@ def three_stages(backbone: Path):
     return small_experiment(
         backbone, source=sources, targets={"tasks": ["mini-rte"], "methods": {"mpt": {}, "bitfit": {}}}
     )
+
+
+def test_all_missing_data_files_are_listed_before_anything_is_loaded(tmp_path):
+    (tmp_path / "superglue" / "cb").mkdir(parents=True)
+    targets = {"tasks": ["rte", "cb", "mnli"], "methods": {"prompt_tuning": {}}}
+    experiment = small_experiment(Path("no-backbone"), source=None, targets=targets, data={"location": str(tmp_path)})
+    with pytest.raises(DataError) as caught:
+        run_experiment(experiment, tmp_path / "run")
+    first, *lines = str(caught.value).splitlines()
+    assert first == "data is missing:"
+    assert [line.split(" in ")[0] for line in lines] == [
+        "  - task 'rte' has no split 'train'",
+        "  - task 'rte' has no split 'validation'",
+        "  - task 'cb' has no split 'train'",
+        "  - task 'cb' has no split 'validation'",
+        "  - task 'mnli' has no split 'train'",
+        "  - task 'mnli' has no split 'validation_matched'",  # dev may be made of train
+    ]
+    assert not (tmp_path / "run").exists()
 
 
 # two processes

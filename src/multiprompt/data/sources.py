@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 from multiprompt.definition import ENDINGS
 from multiprompt.errors import DataError
 from multiprompt.examples import TextExample
+from multiprompt.files import decoded, kind_of
 from multiprompt.metrics import AnswerKind
 from multiprompt.network import hub_trouble
 from multiprompt.tasks import GENERATED_SIZES, PARQUET_BRANCH, HubDataset, Row, Task
@@ -322,7 +324,50 @@ def _hub_trouble(task: Task, hub: HubDataset, split: str, what: str, error: Exce
 # --- local files ----------------------------------------------------------------------------------
 
 
-def _folder_rows(task: Task, split: str, location: Path, inside: str, limit: int | None) -> Rows:
+def missing_files(task: Task, location: Path | None) -> list[str]:
+    """What of a task's files is not there, a sentence for each; nothing for tasks of the hub and generated ones.
+
+    Args:
+        task: the task.
+        location: the data folder, as for ``load_rows``.
+    """
+    rule = task.split_rule
+    needed = [split for split in rule.splits if not (rule.carve_without_dev and split == rule.dev)]
+    if task.files:
+        files = [(split, task.files[split]) for split in needed if split in task.files]
+        return [
+            f"task {task.name!r}, split {split!r}: {file} does not exist"
+            for split, file in files
+            if not Path(file).is_file()
+        ]
+    missing = []
+    for split in needed if location is not None and task.generator is None else ():
+        for inside in task.folders:
+            try:
+                _files_of(task, split, Path(location), inside)
+            except DataError as error:
+                missing.append(str(error))
+    return list(dict.fromkeys(missing))
+
+
+def refuse_missing(missing: Sequence[str]) -> None:
+    """Raise one error for everything that ``missing_files`` gave.
+
+    Raises:
+        DataError: a file is missing; the message lists all.
+    """
+    if len(missing) == 1:
+        raise DataError(missing[0])
+    if missing:
+        raise DataError("\n  - ".join(["data is missing:", *missing]))
+
+
+def _files_of(task: Task, split: str, location: Path, inside: str) -> list[Path]:
+    """The files of a split, of which the first is read.
+
+    Raises:
+        DataError: there is none.
+    """
     folder = location / inside
     paths = [folder / f"{split}.{ending}" for ending in ENDINGS]
     found = [path for path in paths if path.is_file()]
@@ -335,7 +380,12 @@ def _folder_rows(task: Task, split: str, location: Path, inside: str, limit: int
             f".{{{','.join(ENDINGS)}}}; "
             + ("that folder does not exist" if there is None else f"there is {', '.join(there) or 'nothing'}")
         )
-    path, *others = found
+    return found
+
+
+def _folder_rows(task: Task, split: str, location: Path, inside: str, limit: int | None) -> Rows:
+    path, *others = _files_of(task, split, location, inside)
+    folder = location / inside
     notes = tuple(f"{inside}: {path.name} was read, not {other.name}" for other in others)
     return _file_rows(task, split, path, limit, notes, f"{folder.name}/{split}" if task.subfolders else "")
 
@@ -368,15 +418,16 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
             for number, line in enumerate(file, start=1):
-                try:
-                    text = line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"{path}, line {number}: not UTF-8 (byte {error.start + 1} is "
-                        f"{line[error.start]:#04x}); convert the file to UTF-8"
-                    ) from None
-                yield number, text.removeprefix("\ufeff") if number == 1 else text
+                if number == 1 and (kind := kind_of(line)) is not None:
+                    raise _of_another_kind(path, kind)
+                yield number, decoded(line, str(path), line=number)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+        if not compressed:
+            raise DataError(
+                f"{path} is not compressed: take .gz from its name, as in {path.with_suffix('').name}"
+            ) from None
         raise DataError(
             f"{path}, after line {number}: the compressed file is damaged or cut short ({error}); copy or "
             "download it again"
@@ -385,12 +436,36 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"{path} cannot be read: {error}") from error
 
 
+def _of_another_kind(path: Path, kind: str) -> DataError:
+    names = {"compressed by gzip": f"{path.name}.gz", "a Parquet file": f"{path.name.partition('.')[0]}.parquet"}
+    advice = f"rename it to {names[kind]}" if kind in names else "convert it to UTF-8 text"
+    return DataError(f"{path} is {kind}, which its name does not say: {advice}")
+
+
+def _distinct(columns: Iterable[str], where: str) -> None:
+    """Refuse a column that stands twice: one of its values would be lost."""
+    for column, times in Counter(columns).items():
+        if times > 1 and column:  # of nameless columns nothing is read
+            raise DataError(f"{where}: the column {column!r} stands {times} times; keep or rename one")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice = next(key for key, times in Counter(key for key, _ in pairs).items() if times > 1)
+        raise ValueError(f"the name {twice!r} stands twice in an object")
+    return values
+
+
+_ROW = json.JSONDecoder(object_pairs_hook=_object)
+
+
 def _json_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
     for number, line in _lines(path):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = _ROW.decode(line)
         except (ValueError, RecursionError) as error:
             raise DataError(
                 f"{path}, line {number}: not JSON ({error}): {_shortened(line)}; expected one object per line"
@@ -401,6 +476,10 @@ def _json_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
                 f"{', '.join(task.columns)}"
             )
         yield number, row
+
+
+LARGEST_CELL = 2**31 - 1
+"""Characters of a cell; Python's own limit of 131,072 is below what passages of books have."""
 
 
 def _shortened(text: str) -> str:
@@ -419,6 +498,7 @@ def _tsv_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
 
 
 def _table_rows(path: Path, task: Task, make_reader: Callable[[Iterator[str]], Any]) -> Iterator[tuple[int, Row]]:
+    csv.field_size_limit(max(csv.field_size_limit(), LARGEST_CELL))  # of the whole process: Python has no other
     reader = make_reader(text for _, text in _lines(path))
     header: list[str] | None = None
     start = 1
@@ -426,10 +506,11 @@ def _table_rows(path: Path, task: Task, make_reader: Callable[[Iterator[str]], A
         for cells in reader:
             # line_num is the last line of the row, but a quoted cell may span several
             start, place = reader.line_num + 1, start
+            if not cells:
+                continue
             if header is None:
                 header = cells
-                continue
-            if not cells:
+                _distinct(header, f"{path}, line {place}")
                 continue
             if len(cells) != len(header):
                 raise DataError(
@@ -468,14 +549,26 @@ def _parquet_rows(path: Path, task: Task) -> Iterator[tuple[int, Row]]:
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
+            _distinct(file.schema_arrow.names, str(path))
             for batch in file.iter_batches(batch_size=1000):
-                for row in batch.to_pylist():
+                for row in _rows_of(batch):
                     number += 1
                     yield number, row
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}, row {number + 1}: a text is not UTF-8 ({error})") from None
     except (ArrowException, OSError) as error:
         raise DataError(
             f"{path}, after row {number}: not a Parquet file, or damaged ({error}); copy or download it again"
         ) from error
+
+
+def _rows_of(batch: Any) -> Iterator[Row]:
+    """The rows of a record batch; one by one where a text is not UTF-8, so that the row is known."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for number in range(batch.num_rows):
+            yield from batch.slice(number, 1).to_pylist()
 
 
 _READERS: Mapping[str, tuple[Callable[[Path, Task], Iterator[tuple[int, Row]]], str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ from multiprompt.metrics import METRICS, AnswerKind
 from multiprompt.registry import Registry
 from multiprompt.tasks.answers import AnswerRule
 from multiprompt.tasks.text import FieldError, Row, SourceRule
+from multiprompt.text import is_unicode
 
 PARQUET_BRANCH = "refs/convert/parquet"
 """The revision into which the hub converts every dataset by itself: CONFIG/SPLIT/0000.parquet and no card."""
@@ -325,6 +327,13 @@ class Task:
             group = group_rule(row) if group_rule else None
         except FieldError as error:
             raise DataError(f"{where}: {error} (task {self.name!r})") from None
+        if not all(map(is_unicode, (source, *references, group or ""))):
+            written = {name: json.dumps(row[name], ensure_ascii=False, default=str) for name in columns}
+            column = next((name for name, text in written.items() if not is_unicode(text)), columns[0])
+            raise DataError(
+                f"{where}: {FieldError(column, row[column], 'whole characters: this holds half of one')} "
+                f"(task {self.name!r})"
+            )
         prefixed = f"{self.prefix} {source}" if self.prefix else source
         subset = self.subset(row) if self.subset else ""
         return TextExample(prefixed, references[0], references, row_id, group, subset)
