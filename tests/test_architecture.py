@@ -17,7 +17,18 @@ ROOT = Path(multiprompt.__file__).parent
 
 LEVELS = [
     ["_version", "definition", "errors", "text"],
-    ["batch", "examples", "files", "network", "options", "parallel", "registry", "seeding", "t5_family"],
+    [
+        "batch",
+        "examples",
+        "files",
+        "network",
+        "options",
+        "parallel",
+        "registry",
+        "seeding",
+        "strict_yaml",
+        "t5_family",
+    ],
     ["health", "losses", "metrics", "mini", "plan", "prompts", "token_files"],
     ["backbone", "tasks"],
     ["config", "data", "methods"],

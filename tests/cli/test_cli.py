@@ -160,8 +160,36 @@ def test_validate_lists_all_problems_together(tmp_path):
     )
     result = call("validate", "wrong.yaml")
     assert result.exit_code == 1
+    first, *lines = result.stderr.splitlines()
     for problem in ("'length'", "source.rate", "source.tasks: unknown task 'mnil'", "targets.tasks: unknown task"):
         assert problem in result.stderr
+    assert (first, len(lines)) == ("error: wrong.yaml has 4 problems:", 4)
+
+
+def test_a_file_of_a_task_that_is_missing_hides_no_other_problem(tmp_path):
+    (tmp_path / "wrong.yaml").write_text(
+        "name: wrong\nprompt: {lenght: 3}\nseeds: [1, 1.5]\n"
+        "targets: {tasks: [no.yaml, nor.yaml, mini-tre], methods: {}}\n",
+        encoding="utf-8",
+    )
+    result = call("validate", "wrong.yaml", "prompt.rank", "data.location=nowhere")
+    first, *lines = result.stderr.splitlines()
+    assert first == "error: wrong.yaml has 8 problems:"
+    for line, problem in zip(
+        lines,
+        (
+            "cannot read 'prompt.rank'; expected key=value",
+            "targets.tasks: cannot read the configuration no.yaml",
+            "targets.tasks: cannot read the configuration nor.yaml",
+            "prompt.lenght is not a key (value 3); did you mean 'length'?",
+            "seeds.1 is 1.5",
+            "targets.methods is empty",
+            "targets.tasks: unknown task 'mini-tre'",
+            "data.location: nowhere does not exist",
+        ),
+        strict=True,
+    ):
+        assert line.startswith(f"  - {problem}"), line
 
 
 def test_every_shipped_recipe_is_valid():
@@ -469,7 +497,7 @@ def test_an_experiment_names_the_problems_of_its_tasks(tmp_path):
     (tmp_path / "mine.yaml").write_text("name: mine\nsuorce: x\n", encoding="utf-8")
     result = call("validate", "small.yaml", "targets.tasks=[mine.yaml]")
     assert result.exit_code == 1
-    assert "mine.yaml has" in result.stderr
+    assert "targets.tasks: mine.yaml: suorce is not a key (value 'x'); did you mean 'source'?" in result.stderr
     (tmp_path / "inline.yaml").write_text(
         SMALL + "tasks: {mine: {source: '{text}', splitt: large}}\n", encoding="utf-8"
     )

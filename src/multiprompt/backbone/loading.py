@@ -14,6 +14,7 @@ import torch
 from multiprompt.backbone.frozen_t5 import FrozenT5
 from multiprompt.errors import BackboneError
 from multiprompt.network import hub_trouble
+from multiprompt.options import FLOAT16
 from multiprompt.t5_family import EMBEDDED, SHIPPED, published_model
 
 _logger = logging.getLogger("multiprompt.backbone")
@@ -184,7 +185,7 @@ def _pick_precision(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.bfloat16 if hardware_has_bf16 else torch.float32
     if precision in ("float16", "fp16", "half"):
-        raise BackboneError("T5 overflows in float16; use precision float32, or bfloat16 on a GPU that has it")
+        raise BackboneError(f"precision is {precision!r}: {FLOAT16}")
     if precision == "bfloat16":
         if not hardware_has_bf16:
             raise BackboneError(

@@ -13,7 +13,7 @@ from multiprompt.config import to_plain
 from multiprompt.errors import CheckpointError, unknown_name
 from multiprompt.evaluation.results import Score, with_selection
 from multiprompt.methods import Method, PromptTuning, load_method
-from multiprompt.options import Experiment, Methods
+from multiprompt.options import LONG_NAMES, Experiment, Methods
 from multiprompt.plan import SOURCE_METHODS, options_of, plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes.build import Start, build_method, load_learned
@@ -187,7 +187,7 @@ def predict(
         order = (*(field.name for field in dataclasses.fields(Methods)), *SOURCE_METHODS)
         method = next(name for name in order if name in by_method)
     if method not in by_method:
-        raise unknown_name(f"method for {task!r} in this run", method, by_method)
+        raise unknown_name(f"method for {task!r} in this run", method, by_method, LONG_NAMES)
     backbone = load_backbone(**to_plain(experiment.backbone))
     value, _ = choose_task(task, experiment.data, experiment.tasks)
     with ExitStack() as stack:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
@@ -93,6 +93,9 @@ class SplitRule:
     carve_without_dev: bool = False
 
     def __post_init__(self) -> None:
+        kinds = get_args(get_type_hints(SplitRule)["kind"])
+        if self.kind not in kinds:
+            raise ConfigError(f"the split rule {self.name!r} has kind={self.kind!r}; expected one of {kinds}")
         if (self.dev is None) == (self.kind in ("official", "generated")):
             raise ConfigError(
                 f"the split rule {self.name!r} has dev={self.dev!r}; expected an official split for kinds "
