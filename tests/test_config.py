@@ -200,7 +200,7 @@ def test_messages_of_python_say_what_is_meant():
         options.BackboneOptions(precision="fp16")
     with pytest.raises(ConfigError, match=r"^training\.steps is -5"):
         TrainingOptions(steps=-5)
-    with pytest.raises(ConfigError, match=r"^targets.tasks: expected a list of texts, not the text 'rte'; put it into"):
+    with pytest.raises(ConfigError, match=r"^targets.tasks: expected a list, not the text 'rte'; put it into"):
         options.TargetOptions(tasks="rte")
     with pytest.raises(ConfigError, match="targets.shots has 'few'"):
         options.TargetOptions(tasks=("rte",), shots=("few",))

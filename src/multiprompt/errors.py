@@ -14,6 +14,7 @@ A message holds what was wrong, where, and what to do. The command line prints i
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 
 
@@ -103,7 +104,7 @@ def option_error(section: str, problem: str) -> ConfigError:
 
 
 def refuse_one_text(values: object, what: str) -> None:
-    """Refuse a text where a list of texts is expected: its characters would be taken for texts.
+    """Refuse a text or a path where a list of them is expected: its characters would be taken for texts.
 
     Args:
         values: what was given.
@@ -112,8 +113,8 @@ def refuse_one_text(values: object, what: str) -> None:
     Raises:
         ConfigError: it is one text.
     """
-    if isinstance(values, str | bytes):
-        raise ConfigError(f"{what}: expected a list of texts, not the text {shortened(values)}; put it into a list")
+    if isinstance(values, str | bytes | os.PathLike):
+        raise ConfigError(f"{what}: expected a list, not the text {shortened(str(values))}; put it into a list")
 
 
 def shortened(value: object, most: int = 80) -> str:

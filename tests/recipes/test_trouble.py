@@ -19,11 +19,20 @@ import torch
 from safetensors import SafetensorError
 
 from conftest import save_tiny
-from multiprompt.errors import CheckpointError, DataError
+from multiprompt.analysis import prompt_similarity, transfer_matrix
+from multiprompt.config import load_experiment
+from multiprompt.errors import CheckpointError, ConfigError, DataError
 from multiprompt.evaluation.results import read_results
+from multiprompt.methods import PromptTuning
+from multiprompt.metrics import invalid_share
+from multiprompt.prompts import SoftPrompt
 from multiprompt.recipes import evaluate_run, predict, run_experiment, run_node, stored_scores
+from multiprompt.recipes.estimate import estimate_run
 from multiprompt.recipes.run_folder import only_process
-from multiprompt.reports import read_run
+from multiprompt.recipes.use import answer_with
+from multiprompt.reports import read_run, write_report
+from multiprompt.studies import reproduce
+from multiprompt.tasks import TASKS
 from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
 
 STAGE = "seed-1/target-mini-rte-prompt_tuning-all"
@@ -71,6 +80,43 @@ def test_all_missing_data_files_are_listed_before_anything_is_loaded(tmp_path):
         "  - task 'mnli' has no split 'validation_matched'",  # dev may be made of train
     ]
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: predict(Path("run"), "rte", "a text"),
+        lambda: evaluate_run(Path("run"), tasks="rte"),
+        lambda: run_experiment(one_stage(Path("tiny")), Path("run"), reuse="other"),
+        lambda: run_experiment(one_stage(Path("tiny")), Path("run"), reuse=Path("other")),
+        lambda: estimate_run(one_stage(Path("tiny")), Path("run"), reuse="other"),
+        lambda: transfer_matrix(Path("run"), tasks="rte"),
+        lambda: prompt_similarity("run"),
+        lambda: prompt_similarity([Path("run")], "teacher-*"),
+        lambda: load_experiment(Path("x.yaml"), "prompt.length=3"),
+        lambda: reproduce("table6", "mini", Path("runs"), overrides="seeds=[1]"),
+        lambda: invalid_share("01", ("0", "1"), "label"),
+        lambda: invalid_share(["0"], "01", "label"),
+    ],
+)
+def test_one_text_where_a_list_is_expected_is_refused(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r": expected a list, not the text '.*'; put it into a list"):
+        call()
+    assert not any(tmp_path.iterdir())
+
+
+def test_texts_that_cannot_be_answered_are_named(tiny_backbone):
+    def answer_to(*sources: str):
+        return answer_with(PromptTuning(tiny_backbone, SoftPrompt([torch.zeros(2, 16)])), TASKS["mini-rte"], sources)
+
+    assert len(answer_to("a", "b\u2028\x1b")) == 2
+    with pytest.raises(DataError, match=r"source text 2 holds half of a character: 'b\\ud800'"):
+        answer_to("a", "b\ud800")
+    with pytest.raises(DataError, match="there is no source text"):
+        answer_to()
+    with pytest.raises(ConfigError, match="there is no run folder to report on"):
+        write_report([])
 
 
 # two processes

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.config import to_plain
-from multiprompt.errors import CheckpointError, unknown_name
+from multiprompt.errors import CheckpointError, refuse_one_text, unknown_name
 from multiprompt.evaluation.results import Score, with_selection
 from multiprompt.methods import Method, PromptTuning, load_method
 from multiprompt.options import LONG_NAMES, Experiment, Methods
@@ -21,7 +21,7 @@ from multiprompt.recipes.graph import node_key
 from multiprompt.recipes.prepare import choose_task, load_task
 from multiprompt.recipes.run_folder import read_run_config
 from multiprompt.recipes.stage_folder import check_whole, read_result
-from multiprompt.recipes.use import answer_with, evaluate_method
+from multiprompt.recipes.use import answer_with, check_sources, evaluate_method
 from multiprompt.training import SILENT, Progress
 
 
@@ -105,9 +105,11 @@ def evaluate_run(
         progress: told about every stage.
 
     Raises:
+        ConfigError: the tasks are one text.
         UnknownNameError: the run has not trained one of the tasks.
         CheckpointError: the folder holds no run, or a file is damaged.
     """
+    refuse_one_text(tasks, "tasks")
     experiment = read_run_config(folder)
     stored = list(_chosen(stored_scores(folder), tasks))
     backbone = load_backbone(**to_plain(experiment.backbone))
@@ -168,9 +170,12 @@ def predict(
         seed: of the run; None for the first.
 
     Raises:
+        ConfigError: the sources are one text.
+        DataError: there is no source, or one holds half of a character.
         UnknownNameError: the run has not trained the task, or not with this method.
         CheckpointError: the folder holds no run, or has not trained the task with this seed.
     """
+    check_sources(sources)
     experiment = read_run_config(folder)
     stored = list(_chosen(stored_scores(folder), [task]))
     seed = experiment.seeds[0] if seed is None else seed

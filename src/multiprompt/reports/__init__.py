@@ -52,10 +52,12 @@ def write_report(folders: Path | Sequence[Path], out: Path | None = None) -> Pat
         The page.
 
     Raises:
-        ConfigError: the page would not be an .html file, or a folder is named twice.
+        ConfigError: the page would not be an .html file, a folder is named twice, or there is none.
         CheckpointError: a folder holds no run, a file in it is damaged, or the report cannot be written.
     """
     chosen = [folders] if isinstance(folders, Path) else list(folders)
+    if not chosen:
+        raise ConfigError("there is no run folder to report on; name at least one")
     if out is None:
         out = (chosen[0] if len(chosen) == 1 else Path()) / "report.html"
     if out.suffix != ".html":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from multiprompt.config import build_experiment, build_options, override, read_values
-from multiprompt.errors import ConfigError, unknown_name
+from multiprompt.errors import ConfigError, refuse_one_text, unknown_name
 from multiprompt.options import Experiment
 from multiprompt.plan import Shots
 
@@ -198,6 +198,7 @@ def experiments_of(name: str, study: Study, scale: Scale, overrides: Iterable[st
     Raises:
         ConfigError: an experiment has errors, or a run is like one that does not exist.
     """
+    refuse_one_text(overrides, "the overrides")
     base = read_values(_FOLDER / scale / "base.yaml", "backbone, source and targets")
     made: dict[str, dict[str, Any]] = {}
     for run, difference in study.runs.items():
