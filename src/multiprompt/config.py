@@ -169,7 +169,6 @@ def _take_in_task_files(values: dict[str, Any], base: Path) -> list[str]:
         names = inner.get("tasks") if isinstance(inner, Mapping) else None
         if not isinstance(names, list):
             continue
-        names = inner["tasks"] = list(names)
         for position, entry in enumerate(names):
             if not isinstance(entry, str) or not is_task_file(entry):
                 continue

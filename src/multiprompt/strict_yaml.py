@@ -51,7 +51,7 @@ def _loader(where: str) -> type[yaml.SafeLoader]:
     class Loader(yaml.SafeLoader):
         def compose_node(self, parent: Any, index: Any) -> Any:
             again, line = self.check_event(yaml.AliasEvent), _line(self.peek_event())
-            node = super().compose_node(parent, index)
+            node: Any = super().compose_node(parent, index)
             if again and node not in self.sizes:
                 raise ConfigError(f"{where}, line {line}: the alias stands within what it repeats")
             if not again:

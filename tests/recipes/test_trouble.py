@@ -20,19 +20,21 @@ from safetensors import SafetensorError
 
 from conftest import save_tiny
 from multiprompt.analysis import prompt_similarity, transfer_matrix
+from multiprompt.analysis.contents import nearest_entries
 from multiprompt.config import load_experiment
-from multiprompt.errors import CheckpointError, ConfigError, DataError
+from multiprompt.errors import CheckpointError, ConfigError, DataError, UnknownNameError
 from multiprompt.evaluation.results import read_results
 from multiprompt.methods import PromptTuning
 from multiprompt.metrics import invalid_share
-from multiprompt.prompts import SoftPrompt
+from multiprompt.prompts import SharedPrompt, SoftPrompt
 from multiprompt.recipes import evaluate_run, predict, run_experiment, run_node, stored_scores
 from multiprompt.recipes.estimate import estimate_run
 from multiprompt.recipes.run_folder import only_process
+from multiprompt.recipes.starts import start_target_prompt
 from multiprompt.recipes.use import answer_with
 from multiprompt.reports import read_run, write_report
 from multiprompt.studies import reproduce
-from multiprompt.tasks import TASKS
+from multiprompt.tasks import TASKS, compat_variant
 from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
 
 STAGE = "seed-1/target-mini-rte-prompt_tuning-all"
@@ -104,6 +106,20 @@ def test_one_text_where_a_list_is_expected_is_refused(call, tmp_path, monkeypatc
     with pytest.raises(ConfigError, match=r": expected a list, not the text '.*'; put it into a list"):
         call()
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: start_target_prompt(SharedPrompt(torch.zeros(2, 4), 1), 1, "bst"),
+        lambda: compat_variant(TASKS["rte"], "bst"),
+        lambda: nearest_entries(torch.zeros(2, 4).numpy(), torch.zeros(3, 4).numpy(), "bst"),
+        lambda: reproduce("table6", "bst", Path("runs")),
+    ],
+)
+def test_a_choice_that_does_not_exist_is_refused(call):
+    with pytest.raises(UnknownNameError, match=r"unknown \w+( of \w+)? 'bst'; "):
+        call()
 
 
 def test_texts_that_cannot_be_answered_are_named(tiny_backbone):

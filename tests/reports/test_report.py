@@ -17,6 +17,7 @@ from multiprompt.files import write_text
 from multiprompt.plan import plan_stages
 from multiprompt.reports import read_run, write_report
 from multiprompt.reports.charts import MOST_POINTS, score_chart, thin
+from multiprompt.text import printable
 from multiprompt.training.log import JsonLog
 from reports.fake_runs import CONFIGURATION, fake_log, fake_score, write_fake_run
 
@@ -283,3 +284,10 @@ def test_an_answer_with_other_line_separators_is_one_record(tmp_path):
     assert read_run(folder) == before
     kept, dropped = JsonLog(log).cut(10**9)
     assert (kept[0], len(kept), dropped) == (finding, lines.count("\n") + 1, [])
+
+
+def test_a_report_in_markdown_holds_no_control_characters(tmp_path):
+    folder = write_fake_run(tmp_path / "run", name="a\x1b[31m\u202eb")
+    text = write_report(folder).with_suffix(".md").read_text(encoding="utf-8")
+    assert "a\\x1b[31m\\u202eb" in text.replace("\\[", "[")
+    assert printable(text) == text

@@ -335,8 +335,10 @@ def missing_files(task: Task, location: Path | None) -> list[str]:
             for split, file in files
             if not Path(file).is_file()
         ]
+    if location is None or task.generator is not None:
+        return []
     missing = []
-    for split in needed if location is not None and task.generator is None else ():
+    for split in needed:
         for inside in task.folders:
             try:
                 _files_of(task, split, Path(location), inside)

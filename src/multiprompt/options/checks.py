@@ -41,7 +41,7 @@ def check_values(options: Any, section: str) -> None:
 
 
 @cache
-def _kinds(kind: type) -> dict[str, tuple[tuple[Any, ...], bool]]:
+def _kinds(kind: Any) -> dict[str, tuple[tuple[Any, ...], bool]]:
     """For every option its values, none where they are not enumerated, and whether it is a list."""
     hints = typing.get_type_hints(kind)
     found = {}

@@ -168,6 +168,8 @@ class Study:
 
 def study_names(scale: Scale) -> list[str]:
     """The studies of a scale, in the order of the paper: tables, figures, ablations."""
+    if scale not in SCALES:
+        raise unknown_name("scale", scale, SCALES)
     names = [path.stem for path in (_FOLDER / scale).glob("*.yaml") if path.stem != "base"]
     return sorted(names, key=lambda name: ("table figure ablations".index(name.rstrip("0123456789")), name))
 

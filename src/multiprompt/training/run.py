@@ -185,7 +185,7 @@ class Run:
 
     def _diverged(self) -> bool:
         """Whether the norm of a trained tensor is not finite, which ends the training: such tensors are never kept."""
-        if bool(torch.stack(torch._foreach_norm(self.parameters)).isfinite().all()):
+        if bool(torch.stack(torch._foreach_norm([*self.parameters])).isfinite().all()):
             return False
         self.error = TrainingError(
             f"{self.training.title} has diverged: after step {self.state.step} the trained numbers are not finite, or "
