@@ -27,7 +27,8 @@ def check_values(options: Any, section: str) -> None:
     Raises:
         ConfigError: a value is wrong.
     """
-    for name, (choices, is_list) in _kinds(type(options)).items():
+    kind: Any = type(options)
+    for name, (choices, is_list) in _kinds(kind).items():
         value = getattr(options, name)
         if choices and value not in choices:
             close = difflib.get_close_matches(str(value), [each for each in choices if each], n=1)
