@@ -362,6 +362,7 @@ def test_quickstart_runs_its_recipe(monkeypatch, tmp_path):
         (CheckpointError("x holds a run already; add --resume"), 1, "error: x holds a run already; add --resume\n"),
         (TrainingError("the loss is not finite"), 1, "error: the loss is not finite\n"),
         (OSError(errno.ENOSPC, "No space left", "log.jsonl"), 1, "error: no space left on the disk (log.jsonl)"),
+        (OSError(errno.EROFS, "Read-only file system", "x"), 1, "error: the disk is mounted read-only (x); choose"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 1, "error: [Errno 13] Permission denied: 'x'"),
         (KeyboardInterrupt(), 130, "stopped; continue with --resume\n"),
     ],

@@ -182,7 +182,7 @@ GOOD = json.dumps(ROWS["rte"][0]).encode() + b"\n"
         ("jsonl.gz", gzip.compress(GOOD * 500, mtime=0)[:-20], "after line .*cut short .*download it again"),
         ("jsonl.gz", gzip.compress(GOOD, mtime=0)[:-4], "after line 1: the compressed file is damaged or cut short"),
         ("jsonl.gz", GOOD, "is not compressed: take .gz from its name, as in train.jsonl$"),
-        ("jsonl", gzip.compress(GOOD, mtime=0), "is compressed by gzip, which its name .*: rename it to train.jsonl.gz"),
+        ("jsonl", gzip.compress(GOOD, mtime=0), "is compressed by gzip, .*: rename it to train.jsonl.gz"),
         ("csv", b"PAR1 no", "is a Parquet file, which its name does not say: rename it to train.parquet"),
         ("tsv", "a\tb".encode("utf-16"), "is UTF-16 text, which its name does not say: convert it to UTF-8 text"),
         ("jsonl", GOOD + b'{"label": 0, "a": 1, "label": 1}', "line 2: not JSON .the name 'label' stands twice"),

@@ -67,8 +67,10 @@ def _say(text: str) -> None:
 
 
 def _text(error: Exception) -> str:
+    where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return f"the disk is mounted read-only{where}; choose a folder on another one"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        where = f" ({error.filename})" if error.filename else ""
         return (
             f"no space left on the disk{where}. Results already written are untouched; free some space, then go on "
             "with --resume"
