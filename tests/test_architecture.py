@@ -16,8 +16,19 @@ import multiprompt
 ROOT = Path(multiprompt.__file__).parent
 
 LEVELS = [
-    ["_version", "definition", "errors"],
-    ["batch", "examples", "files", "network", "options", "parallel", "registry", "seeding", "t5_family"],
+    ["_version", "definition", "errors", "text"],
+    [
+        "batch",
+        "examples",
+        "files",
+        "network",
+        "options",
+        "parallel",
+        "registry",
+        "seeding",
+        "strict_yaml",
+        "t5_family",
+    ],
     ["health", "losses", "metrics", "mini", "plan", "prompts", "token_files"],
     ["backbone", "tasks"],
     ["config", "data", "methods"],

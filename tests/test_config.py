@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
+from copy import deepcopy
 
 import pytest
 import yaml
 
-from multiprompt.config import build_experiment, load_experiment, to_plain, to_yaml
+from multiprompt import options
+from multiprompt.config import build_experiment, load_experiment, override, to_plain, to_yaml
+from multiprompt.definition import TaskDefinition
 from multiprompt.errors import ConfigError
 from multiprompt.options import Experiment, TrainingOptions
+from multiprompt.tasks import SplitRule
 
 TARGETS = {"tasks": ["rte"], "methods": {"prompt_tuning": {}}}
 MINIMAL = {"name": "x", "targets": TARGETS}
@@ -108,12 +113,122 @@ def test_every_field_is_written():
         ({"source": {"tasks": ["sst2", "sst2"]}}, "source.tasks has 'sst2' twice"),
         ({"source": {}, "targets": TARGETS | {"source_prompt": "p"}}, "contradict; give one of them"),
         ({"data": {"max_train": 0}}, "data.max_train is 0"),
+        (
+            {"data": {"split_seed": 2**64}},
+            "data.split_seed is 18446744073709551616; expected a whole number of 64 bits",
+        ),
+        ({"targets": TARGETS | {"shots": []}}, "targets.shots is empty"),
+        ({"targets": TARGETS | {"shots": [4, 4]}}, "targets.shots has 4 twice"),
+        ({"source": {"tasks": [], "mixing": {"mode": "iid"}}}, "source.tasks is empty"),
+        ({"teachers": {"training": {"steps": -5}}}, "teachers.training.steps is -5; expected more than 0"),
+        ({"source": {"training": {"clip": 0}}}, "source.training.clip is 0"),
+        ({"source": {"mixing": {"size_cap": 0}}}, "source.mixing.size_cap is 0"),
+        ({"source": {"distillation": {"weight": -1}}}, "source.distillation.weight is -1"),
+        ({"targets": TARGETS | {"few_shot_training": {"patience": 1}}}, "targets.few_shot_training.patience is 1, but"),
+        ({"targets": TARGETS | {"training": {"steps": 5, "epochs": 1}}}, "targets.training.steps is 5 and epochs is 1"),
+        (
+            {"targets": TARGETS | {"methods": {"multitask_prompt_tunning": {}}}},
+            "targets.methods.multitask_prompt_tunning is not a key (value {}); did you mean 'mpt'?",
+        ),
+        ({"targets": TARGETS | {"methods": ["Low-Rank Adaptation"]}}, "did you mean 'lora'?"),
+        ({"targets": TARGETS | {"methods": ["bitfit", {"bitfit": {}}]}}, "expected names of methods, each once"),
+        ({"targets": TARGETS | {"methods": [3]}}, "targets.methods is [3]: expected names of methods"),
+        (
+            {"backbone": {"precision": "float16"}},
+            "backbone.precision is 'float16': T5 overflows in float16: take bfloat16",
+        ),
+        ({"backbone": {"precision": "float64"}}, "backbone.precision is 'float64': input should be 'auto', "),
     ],
 )
 def test_mistakes_are_named(change, message):
     with pytest.raises(ConfigError) as caught:
         build_experiment(MINIMAL | change)
     assert message in str(caught.value)
+
+
+def numbers(kind=Experiment, path=""):
+    """Path of every option that is a number with a fraction."""
+    for name, hint in typing.get_type_hints(kind).items():
+        for each in (hint, *typing.get_args(hint)):
+            if each is float:
+                yield f"{path}{name}"
+            elif dataclasses.is_dataclass(each) and each is not TaskDefinition:
+                yield from numbers(each, f"{path}{name}.")
+
+
+FULL = {"name": "x", "source": {}, "targets": {"tasks": ["rte"], "methods": {}}}
+
+
+@pytest.mark.parametrize("key", [*numbers()])
+def test_numbers_are_finite(key):
+    for value in (".inf", "-.inf", ".nan", "1e400"):
+        values = deepcopy(FULL)
+        override(values, f"{key}={value}")
+        values["targets"]["methods"] = values["targets"]["methods"] or {"bitfit": {}}
+        with pytest.raises(ConfigError) as caught:
+            build_experiment(values)
+        assert f"  - {key} is " in str(caught.value)
+        assert "expected a finite number" in str(caught.value)
+
+
+def test_there_are_such_numbers():
+    found = list(numbers())
+    assert len(found) > 40
+    assert {"targets.few_shot_training.clip", "targets.methods.dept.length_share"} <= set(found)
+
+
+def enumerated():
+    """Every class of options with its options that have one of a few values."""
+    kinds = [each for each in vars(options).values() if dataclasses.is_dataclass(each)]
+    hints = [(kind, name, hint) for kind in kinds for name, hint in typing.get_type_hints(kind).items()]
+    return [(kind, name) for kind, name, hint in hints if typing.get_origin(hint) is typing.Literal]
+
+
+@pytest.mark.parametrize(("kind", "name"), enumerated())
+def test_enumerated_options_are_checked_in_python_too(kind, name):
+    needed = {"tasks": ("rte",)} if kind is options.TargetOptions else {}
+    with pytest.raises(ConfigError, match=rf"{name} is 'bst': expected "):
+        kind(**needed, **{name: "bst"})
+
+
+def test_messages_of_python_say_what_is_meant():
+    with pytest.raises(
+        ConfigError, match=r"^training\.select is 'bst': expected 'best' or 'last'; did you mean 'best'\?$"
+    ):
+        TrainingOptions(select="bst")
+    with pytest.raises(ConfigError, match=r"^backbone\.precision is 'fp16': T5 overflows in float16: take bfloat16"):
+        options.BackboneOptions(precision="fp16")
+    with pytest.raises(ConfigError, match=r"^training\.steps is -5"):
+        TrainingOptions(steps=-5)
+    with pytest.raises(ConfigError, match=r"^targets.tasks: expected a list, not the text 'rte'; put it into"):
+        options.TargetOptions(tasks="rte")
+    with pytest.raises(ConfigError, match="targets.shots has 'few'"):
+        options.TargetOptions(tasks=("rte",), shots=("few",))
+    with pytest.raises(ConfigError, match="kind='bst'; expected one of"):
+        SplitRule("mine", "bst")
+    assert len(enumerated()) > 10
+
+
+def test_short_forms_stand_for_long_ones(path):
+    long = {
+        "name": "x",
+        "seeds": [3],
+        "backbone": {"name": "embedded-small"},
+        "source": {"tasks": ["mnli"], "mixing": {"mode": "iid"}},
+        "targets": {"tasks": ["rte"], "methods": {"mpt": {}, "lora": {"rank": 4}}, "shots": [16]},
+    }
+    short = deepcopy(long) | {"seeds": 3, "backbone": "embedded-small"}
+    short["source"]["tasks"] = "mnli"
+    short["targets"] = {"tasks": "rte", "methods": ["mpt", {"lora": {"rank": 4}}], "shots": 16}
+    before = deepcopy(short)
+    assert build_experiment(short) == build_experiment(long)
+    assert short == before
+    path.write_text(yaml.safe_dump(short), encoding="utf-8")
+    assert load_experiment(path) == build_experiment(long)
+    changed = ["backbone=embedded", "backbone.device=cpu", "targets.methods=bitfit", "targets.shots=all"]
+    experiment = load_experiment(path, [*changed, "targets.methods.bitfit.learning_rate=0.1"])
+    assert (experiment.backbone.name, experiment.backbone.device) == ("embedded", "cpu")
+    assert (experiment.targets.shots, list(experiment.targets.methods.chosen())) == (("all",), ["bitfit"])
 
 
 def test_a_name_is_needed():
@@ -175,12 +290,47 @@ def test_wrong_overrides(path, override, message):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "holds NoneType"), (b"- a", "holds list"), (b"a: [", "is not YAML"), (b"\xff\xfe\x00", "x.yaml")],
+    [
+        (b"", "holds NoneType"),
+        (b"- a", "holds list"),
+        (b"a: [", "is not YAML"),
+        (b"\xff\xfe\x00", "x.yaml is UTF-16 text"),
+        (b"name: x\na: \xffb\n", r"x\.yaml, line 2: not UTF-8 \(byte 4 is 0xff\)"),
+        (b"name: x\na: 'b\x1b'\n", r"x\.yaml is not YAML: line 2 holds the character U\+001B"),
+        (b'name: x\na: "\\ud800"\n', r"x\.yaml, line 2: '\\ud800' holds half of a character"),
+        (b"name: x\nseeds: [1]\n\nname: y\n", r"x\.yaml, line 4: the key 'name' stands twice \(first in line 1\)"),
+        (b"targets:\n  shots: [1]\n  shots: [2]\n", r"x\.yaml, line 3: the key 'shots' stands twice"),
+        (b"a: {1: x, 0x1: y}", "line 1: the key '0x1' stands twice"),
+        (b"a: &a [*a]", "line 1: the alias stands within what it repeats"),
+        (b"a: " + b"1" * 5000, "x.yaml is not YAML: "),
+        (b"a: 2024-13-45", "x.yaml is not YAML: "),
+        (b"a: " + b"[" * 1500 + b"]" * 1500, "nested too deeply"),
+    ],
 )
 def test_wrong_files(path, content, message):
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         load_experiment(path)
+
+
+def test_aliases_that_grow_are_refused_at_once(path):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 7)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    with pytest.raises(ConfigError, match="line 6: with its aliases it has more than 100,000 values"):
+        load_experiment(path)
+
+
+def test_aliases_and_merges_are_written_out(path):
+    path.write_text(
+        "name: x\nteachers: {training: &t {steps: 3, clip: 2}}\n"
+        "targets: {tasks: [rte], methods: [bitfit], training: *t, few_shot_training: {<<: *t, steps: 4}}\n",
+        encoding="utf-8",
+    )
+    experiment = load_experiment(path, ["targets.training.steps=9"])
+    targets = experiment.targets
+    assert (experiment.teachers.training.steps, targets.training.steps, targets.training.clip) == (3, 9, 2)
+    assert (targets.few_shot_training.steps, targets.few_shot_training.clip) == (4, 2)
 
 
 def test_a_folder_or_a_missing_file_is_named(tmp_path):

@@ -98,6 +98,34 @@ def test_files_that_cannot_be_read(tmp_path):
         write_json(tmp_path / "nan.json", float("nan"))
 
 
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EROFS, "the disk is mounted read-only: choose a folder on another one"),
+        (errno.EACCES, "you may not write there: change the permissions"),
+        (errno.ENOTDIR, "something of another kind is in its place"),
+    ],
+)
+def test_advice_follows_from_why_a_file_cannot_be_written(tmp_path, monkeypatch, number, advice):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    with pytest.raises(CheckpointError) as caught:
+        write_json(tmp_path / "x.json", 1)
+    assert advice in str(caught.value)
+    assert ("free some space" in str(caught.value)) == (number == errno.ENOSPC)
+
+
+def test_files_of_another_kind_are_called_what_they_are(tmp_path):
+    torch.save({"prompt": torch.zeros(2)}, tmp_path / "prompt.pt")
+    with pytest.raises(CheckpointError, match=r"\.pt is a zip archive, .*torch\.save.*expected a safetensors file"):
+        read_tensors(tmp_path / "prompt.pt")
+    with pytest.raises(CheckpointError, match="is a folder; expected a safetensors file"):
+        read_tensors(tmp_path)
+
+
 @given(parts=st.lists(st.one_of(st.integers(), st.text()), max_size=4))
 def test_seeds_fit_every_generator_and_differ_by_name(parts):
     seed = derive_seed(*parts)

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from multiprompt.definition import TaskDefinition, is_task_file, metric_function
-from multiprompt.errors import ConfigError, problem_list
-from multiprompt.options import Experiment, Methods
+from multiprompt.errors import ConfigError, closest, problem_list, refuse_one_text, shortened
+from multiprompt.files import decoded
+from multiprompt.options import LONG_NAMES, REASONS, Experiment, Methods
 from multiprompt.tasks import make_task, own_metric_problems, problems_of
+from multiprompt.text import printable
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -37,15 +39,42 @@ def load_experiment(path: Path | str, overrides: Iterable[str] = ()) -> Experime
     Raises:
         ConfigError: the file is missing or not YAML, or with all its unknown keys, wrong types and contradictions.
     """
-    path = Path(path)
-    values = read_values(path, "name, source and targets")
-    take_in_task_files(values, path.parent)
+    values, problems = read_experiment(Path(path), overrides)
+    experiment, more = check_experiment(values)
+    if experiment is None or problems or more:
+        raise problem_list(str(path), [*problems, *more])
+    return experiment
+
+
+def read_experiment(path: Path, overrides: Iterable[str] = ()) -> tuple[dict[str, Any], list[str]]:
+    """The plain values of an experiment's file with its overrides and its files of tasks, as ``load_experiment``.
+
+    Returns:
+        The values, in the long form where there is a shorter one, and what is wrong with overrides and files of tasks.
+
+    Raises:
+        ConfigError: the file is missing or not YAML.
+    """
+    refuse_one_text(overrides, "the overrides")
+    values = spelled_out(read_values(path, "name, source and targets"))
+    take_in_task_files(values, path.parent)  # an override may change what such a file holds, or name another one
     _anchor_files(values, path.parent)
+    problems = []
     for change in overrides:
-        override(values, change)
-    take_in_task_files(values, Path())
+        try:
+            override(values, change)
+        except ConfigError as error:
+            problems.append(str(error))
+        values = spelled_out(values)
+    problems += take_in_task_files(values, Path())
     _anchor_files(values, Path())
-    return build_experiment(values, where=str(path))
+    return values, problems
+
+
+def check_experiment(values: Mapping[str, Any]) -> tuple[Experiment | None, list[str]]:
+    """The experiment of plain values, if one can be made, and everything that is wrong with them."""
+    experiment, problems, _ = _checked(Experiment, values)
+    return experiment, problems
 
 
 def load_task_file(path: Path) -> TaskDefinition:
@@ -85,21 +114,11 @@ def read_values(path: Path, expected: str) -> dict[str, Any]:
     Raises:
         ConfigError: it cannot be read, or holds no keys.
     """
-    import tomllib
-
-    import yaml
-
     try:
-        text = path.read_text(encoding="utf-8")
+        text = decoded(path.read_bytes(), str(path), ConfigError)
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not UTF-8 text: {error}") from error
-    kind = "TOML" if path.suffix == ".toml" else "YAML"
-    try:
-        values = tomllib.loads(text) if kind == "TOML" else yaml.safe_load(text)
-    except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{path} is not {kind}: {error}") from error
+    values = _load_toml(text, str(path)) if path.suffix == ".toml" else _load_yaml(text, str(path))
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds {type(values).__name__}; expected keys such as {expected}")
     return values
@@ -114,25 +133,85 @@ def task_name(name: str) -> str:
     return load_task_file(Path(name)).name if is_task_file(name) else name
 
 
-def take_in_task_files(values: dict[str, Any], base: Path) -> None:
+def _load_toml(text: str, where: str) -> Any:
+    import tomllib
+
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{where} is not TOML: {error}") from error
+
+
+def _load_yaml(text: str, where: str) -> Any:
+    from multiprompt.strict_yaml import load_yaml  # loads yaml, which takes time
+
+    return load_yaml(text, where)
+
+
+def spelled_out(values: Mapping[str, Any]) -> dict[str, Any]:
+    """An experiment's plain values with what may be written shorter in its long form.
+
+    ``backbone: t5-base`` is its name; one task, seed or number of shots is a list of one; and ``methods: [mpt, lora]``
+    are methods with their defaults. What is wrong stays as it is.
+    """
+    values = dict(values)
+    if isinstance(values.get("backbone"), str):
+        values["backbone"] = {"name": values["backbone"]}
+    if isinstance(values.get("seeds"), int):
+        values["seeds"] = [values["seeds"]]
+    for section in ("source", "targets"):
+        if isinstance(values.get(section), Mapping):
+            inner = values[section] = dict(values[section])
+            for key in ("tasks", "shots"):
+                if isinstance(inner.get(key), str | int):
+                    inner[key] = [inner[key]]
+            if "methods" in inner:
+                inner["methods"] = _methods(inner["methods"])
+    return values
+
+
+def _methods(value: Any) -> Any:
+    """Methods by name with their options, of one name or of a list; a list with one that stands twice stays."""
+    if isinstance(value, str):
+        return {value: {}}
+    if not isinstance(value, list):
+        return value
+    entries = [
+        entry if isinstance(entry, Mapping) else {entry: {}} for entry in value if isinstance(entry, str | Mapping)
+    ]
+    named = {name: options for entry in entries for name, options in entry.items()}
+    return named if len(entries) == len(value) and len(named) == sum(map(len, entries)) else value
+
+
+def take_in_task_files(values: dict[str, Any], base: Path) -> list[str]:
     """Replace paths of task files by the names of their tasks, and put what the files hold under ``tasks``.
+
+    A path whose file is wrong stays, from the current folder on.
 
     Args:
         values: of an experiment; every option that names tasks is looked at.
         base: the folder that paths are relative to.
 
-    Raises:
-        ConfigError: a file is wrong, or two tasks have one name.
+    Returns:
+        What is wrong with the files.
     """
+    problems: list[str] = []
 
     def name_of(where: str, entry: Any) -> Any:
         if not isinstance(entry, str) or not is_task_file(entry):
             return entry
-        definition = load_task_file(base / entry)
+        path = entry if base == Path() else os.path.join(base, entry)
+        try:
+            definition = load_task_file(Path(path))
+        except ConfigError as error:
+            of_file = [f"{path}: {problem}" for problem in error.problems] or [str(error)]
+            problems.extend(f"{where}: {problem}" for problem in of_file)
+            return path
         plain, held = to_plain(definition), values.get("tasks")
         tasks = {**held} if isinstance(held, Mapping) else {}
         if tasks.setdefault(definition.name, plain) != plain:
-            raise ConfigError(f"{where}: {entry} is a second task named {definition.name!r}; rename one")
+            problems.append(f"{where}: {path} is a second task named {definition.name!r}; rename one")
+            return path
         values["tasks"] = tasks
         return definition.name
 
@@ -149,6 +228,7 @@ def take_in_task_files(values: dict[str, Any], base: Path) -> None:
                 options[key] = {name_of(where, target): name_of(where, task) for target, task in value.items()}
             elif key in options:
                 options[key] = name_of(where, value)
+    return list(dict.fromkeys(problems))
 
 
 def _anchor_files(values: dict[str, Any], base: Path) -> None:
@@ -171,8 +251,6 @@ def override(values: dict[str, Any], change: str) -> None:
     Raises:
         ConfigError: it is not of this form, or a section is a plain value.
     """
-    import yaml
-
     key, separator, text = change.partition("=")
     if not separator or not key:
         raise ConfigError(f"cannot read {change!r}; expected key=value, such as prompt.length=20")
@@ -182,10 +260,7 @@ def override(values: dict[str, Any], change: str) -> None:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
             raise ConfigError(f"cannot set {key}: {parent} is the value {section!r}, not a section")
-    try:
-        section[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"the value of {change!r} is not YAML: {error}") from error
+    section[last] = _load_yaml(text, f"the value of {change!r}")
 
 
 def build_experiment(values: Mapping[str, Any], where: str = "the configuration") -> Experiment:
@@ -216,6 +291,8 @@ def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | 
     """The options if they can be made, all problems of the values, and the top-level keys that are wrong."""
     from pydantic import ValidationError
 
+    if kind is Experiment:
+        values = spelled_out(values)
     problems = _unknown_keys(kind, values, "")
     try:
         return _adapter(typing.cast(Any, kind)).validate_python(_without_unknown(kind, values)), problems, set()
@@ -251,12 +328,18 @@ def _problems(entries: Sequence[Mapping[str, Any]]) -> list[str]:
 def _problem(key: str, entries: Sequence[Mapping[str, Any]]) -> str:
     """One line of a validation error: key, value, what was expected, the closest valid value."""
     first = entries[0]
-    if isinstance(first.get("ctx", {}).get("error"), ConfigError):
-        return str(first["ctx"]["error"])  # a contradiction that a section's own check found
+    error = first.get("ctx", {}).get("error")
+    if isinstance(error, ConfigError):  # what a section's own check found
+        return f"{key}.{error.problem}" if error.problem and key else str(error)
     if first["type"] == "missing":
         return f"{key} is missing"
     messages = dict.fromkeys(entry["msg"][0].lower() + entry["msg"][1:] for entry in entries)
-    text = f"{key} is {first['input']!r}: {', or '.join(messages)}"
+    reason = REASONS.get((key.rpartition(".")[2], str(first["input"])))
+    if reason is not None:
+        return f"{key} is {first['input']!r}: {reason}"
+    if key == "targets.methods" and isinstance(first["input"], list):
+        return f"{key} is {shortened(first['input'])}: expected names of methods, each once, with options or without"
+    text = f"{key} is {shortened(first['input'])}: {', or '.join(messages)}"
     expected = ", ".join(str(entry.get("ctx", {}).get("expected", "")) for entry in entries)
     choices = [choice.strip("'") for choice in expected.replace(" or ", ", ").split(", ") if choice]
     close = difflib.get_close_matches(str(first["input"]), choices, n=1)
@@ -284,9 +367,9 @@ def _unknown_keys(kind: Any, values: Mapping[str, Any], prefix: str) -> list[str
     for key, value in values.items():
         path = f"{prefix}{key}"
         if key not in sections:
-            close = difflib.get_close_matches(str(key), sections, n=1, cutoff=0.5)
+            close = closest(str(key), sections, 1, LONG_NAMES if kind is Methods else None)
             hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sections)}"
-            problems.append(f"{path} is not a key (value {value!r}); {hint}")
+            problems.append(f"{path} is not a key (value {shortened(value)}); {hint}")
         elif sections[key] and isinstance(value, Mapping):
             if _is_mapping_of_sections(kind, key):
                 for name, options in value.items():
@@ -354,4 +437,6 @@ def to_yaml(experiment: Experiment, folder: Path | None = None) -> str:
             functions = [metric_function(name) for name in task["metrics"]]
             pairs = zip(functions, task["metrics"], strict=True)
             task["metrics"] = [f"{near(own[0])}:{own[1]}" if own else name for own, name in pairs]
-    return yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
+    # characters that a terminal must not get are escaped, and then all others beyond ASCII
+    return text if printable(text) == text else yaml.safe_dump(plain, sort_keys=False)

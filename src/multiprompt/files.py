@@ -1,7 +1,8 @@
 """Files that are never half written: JSON, text and safetensors through a temporary name and a rename.
 
 When a function here returns, what it wrote is on the disk: content first, then the name. So files that are written one
-after the other appear in this order after a power cut too.
+after the other appear in this order after a power cut too. And what is said of files that hold something else than they
+should.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from multiprompt.errors import CheckpointError
+from multiprompt.errors import CheckpointError, DataError, MultipromptError
+from multiprompt.text import json_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -105,10 +107,60 @@ def existing_folder(path: Path) -> Path:
 
 def cannot_write(path: Path, error: BaseException) -> CheckpointError:
     """The error for a file that could not be written: what happened, and how to go on."""
-    return CheckpointError(
-        f"cannot write {path}: {error}. Results already on disk are untouched; free some space or choose another "
-        "folder, then run the same command with --resume"
-    )
+    number = getattr(error, "errno", None)
+    if number == errno.EROFS:
+        advice = "the disk is mounted read-only: choose a folder on another one"
+    elif number in (errno.EACCES, errno.EPERM):
+        advice = "you may not write there: change the permissions, or choose another folder"
+    elif number in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
+        advice = "something of another kind is in its place: choose another folder"
+    else:
+        advice = "free some space or choose another folder, then run the same command with --resume"
+    return CheckpointError(f"cannot write {path}: {error}. Results already on disk are untouched; {advice}")
+
+
+_KINDS = (
+    (b"\x1f\x8b", "compressed by gzip"),
+    (b"PAR1", "a Parquet file"),
+    (b"PK\x03\x04", "a zip archive, which files of torch.save (.pt, .bin) and of spreadsheets are too"),
+    (b"\x80\x02", "a pickle, as torch.save writes them (.pt, .bin)"),
+    (b"BZh", "compressed by bzip2"),
+    (b"\xfd7zXZ", "compressed by xz"),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+)
+
+
+def kind_of(start: bytes) -> str | None:
+    """What a file is by its first bytes, in words; None for text, and for what is not known."""
+    return next((kind for magic, kind in _KINDS if start.startswith(magic)), None)
+
+
+def decoded(content: bytes, where: str, error: type[MultipromptError] = DataError, line: int = 1) -> str:
+    """UTF-8 text, without a byte order mark.
+
+    Args:
+        content: of a file, or of a line of it.
+        where: the file, for the error.
+        error: the kind of error.
+        line: number of the first line of the content.
+
+    Raises:
+        MultipromptError: of that kind, with the line that is no UTF-8, or what the file is instead.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        kind = kind_of(content) if line == 1 else None
+        if kind is not None:
+            raise error(f"{where} is {kind}; expected UTF-8 text") from None
+        line += content.count(b"\n", 0, problem.start)
+        byte = problem.start - content.rfind(b"\n", 0, problem.start)
+        raise error(
+            f"{where}, line {line}: not UTF-8 (byte {byte} is {content[problem.start]:#04x}); convert the file to UTF-8"
+        ) from None
+    return text.removeprefix("\ufeff") if line == 1 else text
 
 
 def write_text(path: Path, text: str) -> None:
@@ -122,7 +174,7 @@ def _write_bytes(path: Path, content: bytes) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically. NaN and infinities are refused."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json_text(value, indent=2) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -194,4 +246,23 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError:
         raise CheckpointError(f"{path} does not exist") from None
     except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is damaged or is not a safetensors file: {error}") from error
+        raise _not_tensors(path, error) from error
+
+
+def _not_tensors(path: Path, error: Exception) -> CheckpointError:
+    """The error for a file that is no safetensors: what it is, if that can be told."""
+    if path.is_dir():
+        return CheckpointError(
+            f"{path} is a folder; expected a safetensors file, such as {path / 'prompt.safetensors'}"
+        )
+    try:
+        with path.open("rb") as file:
+            kind = kind_of(file.read(8))
+    except OSError:
+        kind = None
+    if kind is None:
+        return CheckpointError(f"{path} is damaged or is not a safetensors file: {error}")
+    return CheckpointError(
+        f"{path} is {kind}; expected a safetensors file, such as the prompt.safetensors of a run. Prompts of other "
+        "programs become one by multiprompt.save_prompt"
+    )

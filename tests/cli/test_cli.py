@@ -191,8 +191,36 @@ def test_validate_lists_all_problems_together(tmp_path):
     )
     result = call("validate", "wrong.yaml")
     assert result.exit_code == 1
+    first, *lines = result.stderr.splitlines()
     for problem in ("'length'", "source.rate", "source.tasks: unknown task 'mnil'", "targets.tasks: unknown task"):
         assert problem in result.stderr
+    assert (first, len(lines)) == ("error: wrong.yaml has 4 problems:", 4)
+
+
+def test_a_file_of_a_task_that_is_missing_hides_no_other_problem(tmp_path):
+    (tmp_path / "wrong.yaml").write_text(
+        "name: wrong\nprompt: {lenght: 3}\nseeds: [1, 1.5]\n"
+        "targets: {tasks: [no.yaml, nor.yaml, mini-tre], methods: {}}\n",
+        encoding="utf-8",
+    )
+    result = call("validate", "wrong.yaml", "prompt.rank", "data.location=nowhere")
+    first, *lines = result.stderr.splitlines()
+    assert first == "error: wrong.yaml has 8 problems:"
+    for line, problem in zip(
+        lines,
+        (
+            "cannot read 'prompt.rank'; expected key=value",
+            "targets.tasks: cannot read the configuration no.yaml",
+            "targets.tasks: cannot read the configuration nor.yaml",
+            "prompt.lenght is not a key (value 3); did you mean 'length'?",
+            "seeds.1 is 1.5",
+            "targets.methods is empty",
+            "targets.tasks: unknown task 'mini-tre'",
+            "data.location: nowhere does not exist",
+        ),
+        strict=True,
+    ):
+        assert line.startswith(f"  - {problem}"), line
 
 
 def test_every_shipped_recipe_is_valid():
@@ -366,6 +394,7 @@ def test_quickstart_runs_its_recipe(monkeypatch, tmp_path):
         (CheckpointError("x holds a run already; add --resume"), 1, "error: x holds a run already; add --resume\n"),
         (TrainingError("the loss is not finite"), 1, "error: the loss is not finite\n"),
         (OSError(errno.ENOSPC, "No space left", "log.jsonl"), 1, "error: no space left on the disk (log.jsonl)"),
+        (OSError(errno.EROFS, "Read-only file system", "x"), 1, "error: the disk is mounted read-only (x); choose"),
         (PermissionError(errno.EACCES, "Permission denied", "x"), 1, "error: [Errno 13] Permission denied: 'x'"),
         (KeyboardInterrupt(), 130, "stopped; continue with --resume\n"),
     ],
@@ -445,10 +474,31 @@ def test_predict_answers_line_by_line(echo, tmp_path, way):
     assert echo == {"task": "rte", "method": None, "seed": 3}
 
 
-def test_predict_refuses_an_empty_line(echo):
-    result = call("predict", "run", "--task", "rte", input="a\n\nb\n")
-    assert result.exit_code == 1
-    assert "standard input, line 2 is empty" in result.stderr
+def test_predict_cuts_texts_at_line_ends_alone(echo, tmp_path):
+    (tmp_path / "texts.txt").write_bytes("\ufeffa\u2028b\x0bc\x0cd\x85e\r\nf".encode())
+    result = call("predict", "run", "--task", "rte", "--file", "texts.txt")
+    assert (result.exit_code, result.stdout) == (0, "A\\u2028B\\x0bC\\x0cD\\x85E\nF\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "content", "message"),
+    [
+        ([], b"a\n\nb\n", "standard input, line 2 is empty"),
+        (["a", " "], b"", "text 2 is empty"),
+        ([""], b"", "text 1 is empty"),
+        (["a\udcff"], b"", r"text 1 is not UTF-8: 'a\udcff'"),
+        ([], b"a\nb\xff\n", "standard input, line 2: not UTF-8 (byte 2 is 0xff)"),
+        (["--file", "texts"], b"a\n\n", "texts, line 2 is empty"),
+        (["--file", "texts"], b"a\nb\xff\n", "texts, line 2: not UTF-8 (byte 2 is 0xff); convert the file to UTF-8"),
+        (["--file", "texts"], b"\x1f\x8b\x08\x00", "texts is compressed by gzip; expected UTF-8 text"),
+        (["--file", "texts"], b"\xff\xfea\x00", "texts is UTF-16 text; expected UTF-8 text"),
+    ],
+)
+def test_predict_refuses_what_is_no_text_wherever_it_comes_from(echo, tmp_path, arguments, content, message):
+    (tmp_path / "texts").write_bytes(content)
+    result = call("predict", "run", "--task", "rte", *arguments, input=content)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert message in result.stderr
 
 
 ROW = {"sentence1": "a = b", "sentence2": "é"}
@@ -543,7 +593,7 @@ def test_an_experiment_names_the_problems_of_its_tasks(tmp_path):
     (tmp_path / "mine.yaml").write_text("name: mine\nsuorce: x\n", encoding="utf-8")
     result = call("validate", "small.yaml", "targets.tasks=[mine.yaml]")
     assert result.exit_code == 1
-    assert "mine.yaml has" in result.stderr
+    assert "targets.tasks: mine.yaml: suorce is not a key (value 'x'); did you mean 'source'?" in result.stderr
     (tmp_path / "inline.yaml").write_text(
         SMALL + "tasks: {mine: {source: '{text}', splitt: large}}\n", encoding="utf-8"
     )

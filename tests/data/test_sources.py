@@ -181,13 +181,18 @@ GOOD = json.dumps(ROWS["rte"][0]).encode() + b"\n"
         ("jsonl.gz", b"", "holds no rows"),
         ("jsonl.gz", gzip.compress(GOOD * 500, mtime=0)[:-20], "after line .*cut short .*download it again"),
         ("jsonl.gz", gzip.compress(GOOD, mtime=0)[:-4], "after line 1: the compressed file is damaged or cut short"),
-        ("jsonl.gz", GOOD, "after line 0: the compressed file is damaged"),
+        ("jsonl.gz", GOOD, "is not compressed: take .gz from its name, as in train.jsonl$"),
+        ("jsonl", gzip.compress(GOOD, mtime=0), "is compressed by gzip, .*: rename it to train.jsonl.gz"),
+        ("csv", b"PAR1 no", "is a Parquet file, which its name does not say: rename it to train.parquet"),
+        ("tsv", "a\tb".encode("utf-16"), "is UTF-16 text, which its name does not say: convert it to UTF-8 text"),
+        ("jsonl", GOOD + b'{"label": 0, "a": 1, "label": 1}', "line 2: not JSON .the name 'label' stands twice"),
+        ("csv", b"\nsentence1,sentence2,label,sentence1\na,b,1,c\n", "line 2: the column 'sentence1' stands 2 times"),
+        ("tsv", b"x\ty\tx\na\tb\tc\n", "line 1: the column 'x' stands 2 times; keep or rename one"),
         ("jsonl.gz", gzip.compress(GOOD, mtime=0)[:12] + b"\xff" * 50, "damaged"),
         ("csv", b"sentence1,sentence2,label\na,b\n", "line 2: 2 cells; expected 3: sentence1, "),
         ("csv", b'sentence1,sentence2,label\n"a"b,c,1\n', "line 2: not a table"),
         ("csv", b'sentence1,sentence2,label\n"a,c,1\n', "line 2: not a table"),
         ("csv", b"sentence1,sentence2,label\n", "holds no rows"),
-        ("csv", b"sentence1,sentence2,label\n" + b"a" * 200_000 + b",b,1\n", "line 2: not a table .field"),
         ("tsv.gz", gzip.compress(b"sentence1\tlabel\n\xe9\t1\n", mtime=0), "line 2: not UTF-8"),
         ("parquet", b"PAR1 no", "after row 0: not a Parquet file, or damaged"),
     ],
@@ -197,6 +202,40 @@ def test_damaged_files(ending: str, content: bytes, message: str, tmp_path: Path
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     with pytest.raises(DataError, match=rf"train\.{ending}.*{message}"):
+        load_rows(RTE, "train", tmp_path)
+
+
+def test_a_cell_may_be_long(tmp_path: Path) -> None:
+    path = write_split(RTE, tmp_path, "csv", ROWS["rte"])
+    path.write_text(f"sentence1,sentence2,label,,\n{'a' * 200_000},b,1,,\n", encoding="utf-8")
+    ((_, _, values),) = load_rows(RTE, "train", tmp_path)
+    assert len(values["sentence1"]) == 200_000
+
+
+@pytest.mark.parametrize("ending", ["jsonl", "csv"])
+def test_half_a_character_is_refused_with_its_column(ending: str, tmp_path: Path) -> None:
+    answers = '["x", "\\ud800"]'
+    path = write_split(SQUAD, tmp_path, ending, ROWS["squad"])
+    text = f'{{"question": "a", "context": "b", "answers": {answers}}}\n'
+    if ending == "csv":
+        text = "question,context,answers\na,b," + '"' + answers.replace('"', '""') + '"\n'
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match=r"line \d: column 'answers' is \['x', '\\ud800'\]; expected whole characters"):
+        digest(SQUAD, load_rows(SQUAD, "train", tmp_path))
+
+
+def test_a_text_of_parquet_that_is_no_utf8_is_named(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    path = write_split(RTE, tmp_path, "parquet", ROWS["rte"])
+    texts = pyarrow.array([b"a", b"\xff", b"c"]).view(pyarrow.string())
+    parquet.write_table(pyarrow.table({"sentence1": texts}), path)
+    with pytest.raises(DataError, match=r"train\.parquet, row 2: a text is not UTF-8"):
+        load_rows(RTE, "train", tmp_path)
+    column = pyarrow.array(["a"])
+    parquet.write_table(pyarrow.Table.from_arrays([column, column], names=["x", "x"]), path)
+    with pytest.raises(DataError, match=r"train\.parquet: the column 'x' stands 2 times"):
         load_rows(RTE, "train", tmp_path)
 
 

@@ -157,6 +157,21 @@ def test_wrong_use_is_an_error(name: str) -> None:
             score(name, ["1", "1"], [("1",), ()], labels_of(name), ["a", "a"])
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_one_text_is_one_reference_and_no_list(name: str) -> None:
+    golds, groups = [*labels_of(name), labels_of(name)[0]], ["a"] * (len(labels_of(name)) + 1)
+    outputs = golds[1:] + golds[:1]
+    expected = score(name, outputs, [(gold,) for gold in golds], labels_of(name), groups)
+    assert score(name, outputs, golds, labels_of(name), groups) == expected
+    assert score("bleu", ["a b c d"], ["a b c d"]) == pytest.approx(100)
+    with pytest.raises(ConfigError, match=r"^predictions: expected a list, not the text 'ab'; put it into a list"):
+        score(name, "ab", ["a", "b"], labels_of(name), groups)
+    with pytest.raises(ConfigError, match=r"^references: expected a list, not the text 'ab'"):
+        score(name, ["a", "b"], "ab", labels_of(name), groups)
+    with pytest.raises(ConfigError, match=r"^labels: expected a list, not the text '01'"):
+        score(name, ["0"], ["1"], "01", ["a"])  # type: ignore[arg-type]
+
+
 def test_unknown_metric_names_the_closest() -> None:
     with pytest.raises(UnknownNameError, match="'matthews'"):
         score("mathews", ["1"], [("1",)])
@@ -174,6 +189,8 @@ def test_majority() -> None:
     assert majority_target(["b", "a", "b", "a", "c"]) == "a"  # of equally frequent ones the first
     with pytest.raises(DataError, match="no examples"):
         majority_target([])
+    with pytest.raises(ConfigError, match="the training targets: expected a list"):
+        majority_baseline("accuracy", "0101", [("1",)], ("0", "1"))
     golds = [("1",), ("0",), ("1",), ("1",)]
     train = ["0", "1", "1"]
     assert majority_baseline("accuracy", train, golds, ("0", "1")) == 75

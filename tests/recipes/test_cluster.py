@@ -171,7 +171,7 @@ def test_a_stage_that_fails_lets_those_under_way_end(backbone, two_workers, tmp_
     experiment = lone(backbone, "prompt_tuning", "bitfit", "dept")
     experiment = with_rate(experiment, 1e30)
     folder = tmp_path / "run"
-    with pytest.raises(TrainingError, match=r"not finite .* in target-mini-rte-prompt_tuning-all, step 3") as caught:
+    with pytest.raises(TrainingError, match=r"target-mini-rte-prompt_tuning-all( has diverged|, step 3)") as caught:
         run_experiment(experiment, folder, cluster=two_workers)
     assert type(caught.value) is TrainingError
     finished = {score.method for score in read_results(folder / "results.json")[1]}

@@ -19,11 +19,22 @@ import torch
 from safetensors import SafetensorError
 
 from conftest import save_tiny
-from multiprompt.errors import CheckpointError
+from multiprompt.analysis import prompt_similarity, transfer_matrix
+from multiprompt.analysis.contents import nearest_entries
+from multiprompt.config import load_experiment
+from multiprompt.errors import CheckpointError, ConfigError, DataError, UnknownNameError
 from multiprompt.evaluation.results import read_results
+from multiprompt.methods import PromptTuning
+from multiprompt.metrics import invalid_share
+from multiprompt.prompts import SharedPrompt, SoftPrompt
 from multiprompt.recipes import evaluate_run, predict, run_experiment, run_node, stored_scores
+from multiprompt.recipes.estimate import estimate_run
 from multiprompt.recipes.run_folder import only_process
-from multiprompt.reports import read_run
+from multiprompt.recipes.starts import start_target_prompt
+from multiprompt.recipes.use import answer_with
+from multiprompt.reports import read_run, write_report
+from multiprompt.studies import reproduce
+from multiprompt.tasks import TASKS, compat_variant
 from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
 
 STAGE = "seed-1/target-mini-rte-prompt_tuning-all"
@@ -52,6 +63,76 @@ def three_stages(backbone: Path):
     return small_experiment(
         backbone, source=sources, targets={"tasks": ["mini-rte"], "methods": {"mpt": {}, "bitfit": {}}}
     )
+
+
+def test_all_missing_data_files_are_listed_before_anything_is_loaded(tmp_path):
+    (tmp_path / "superglue" / "cb").mkdir(parents=True)
+    targets = {"tasks": ["rte", "cb", "mnli"], "methods": {"prompt_tuning": {}}}
+    experiment = small_experiment(Path("no-backbone"), source=None, targets=targets, data={"location": str(tmp_path)})
+    with pytest.raises(DataError) as caught:
+        run_experiment(experiment, tmp_path / "run")
+    first, *lines = str(caught.value).splitlines()
+    assert first == "data is missing:"
+    assert [line.split(" in ")[0] for line in lines] == [
+        "  - task 'rte' has no split 'train'",
+        "  - task 'rte' has no split 'validation'",
+        "  - task 'cb' has no split 'train'",
+        "  - task 'cb' has no split 'validation'",
+        "  - task 'mnli' has no split 'train'",
+        "  - task 'mnli' has no split 'validation_matched'",  # dev may be made of train
+    ]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: predict(Path("run"), "rte", "a text"),
+        lambda: evaluate_run(Path("run"), tasks="rte"),
+        lambda: run_experiment(one_stage(Path("tiny")), Path("run"), reuse="other"),
+        lambda: run_experiment(one_stage(Path("tiny")), Path("run"), reuse=Path("other")),
+        lambda: estimate_run(one_stage(Path("tiny")), Path("run"), reuse="other"),
+        lambda: transfer_matrix(Path("run"), tasks="rte"),
+        lambda: prompt_similarity("run"),
+        lambda: prompt_similarity([Path("run")], "teacher-*"),
+        lambda: load_experiment(Path("x.yaml"), "prompt.length=3"),
+        lambda: reproduce("table6", "mini", Path("runs"), overrides="seeds=[1]"),
+        lambda: invalid_share("01", ("0", "1"), "label"),
+        lambda: invalid_share(["0"], "01", "label"),
+    ],
+)
+def test_one_text_where_a_list_is_expected_is_refused(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r": expected a list, not the text '.*'; put it into a list"):
+        call()
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: start_target_prompt(SharedPrompt(torch.zeros(2, 4), 1), 1, "bst"),
+        lambda: compat_variant(TASKS["rte"], "bst"),
+        lambda: nearest_entries(torch.zeros(2, 4).numpy(), torch.zeros(3, 4).numpy(), "bst"),
+        lambda: reproduce("table6", "bst", Path("runs")),
+    ],
+)
+def test_a_choice_that_does_not_exist_is_refused(call):
+    with pytest.raises(UnknownNameError, match=r"unknown \w+( of \w+)? 'bst'; "):
+        call()
+
+
+def test_texts_that_cannot_be_answered_are_named(tiny_backbone):
+    def answer_to(*sources: str):
+        return answer_with(PromptTuning(tiny_backbone, SoftPrompt([torch.zeros(2, 16)])), TASKS["mini-rte"], sources)
+
+    assert len(answer_to("a", "b\u2028\x1b")) == 2
+    with pytest.raises(DataError, match=r"source text 2 holds half of a character: 'b\\ud800'"):
+        answer_to("a", "b\ud800")
+    with pytest.raises(DataError, match="there is no source text"):
+        answer_to()
+    with pytest.raises(ConfigError, match="there is no run folder to report on"):
+        write_report([])
 
 
 # two processes

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import re
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from multiprompt.files import write_text
 from multiprompt.plan import plan_stages
 from multiprompt.reports import read_run, write_report
 from multiprompt.reports.charts import MOST_POINTS, score_chart, thin
+from multiprompt.text import printable
+from multiprompt.training.log import JsonLog
 from reports.fake_runs import CONFIGURATION, fake_log, fake_score, write_fake_run
 
 VOID = {"meta", "br", "link", "img"}
@@ -269,3 +272,22 @@ def test_reports_do_not_load_torch():
     code = "import sys, multiprompt.reports; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_an_answer_with_other_line_separators_is_one_record(tmp_path):
+    folder = write_fake_run(tmp_path / "run")
+    before = read_run(folder)
+    log = folder / "seed-1" / "teacher-mini-sst2" / "log.jsonl"
+    finding = {"step": 1, "finding": {"rule": "x", "where": "", "what": "all are a\u2028b\x85c", "advice": ""}}
+    lines = log.read_text(encoding="utf-8")
+    write_text(log, json.dumps(finding, ensure_ascii=False) + "\n" + lines)
+    assert read_run(folder) == before
+    kept, dropped = JsonLog(log).cut(10**9)
+    assert (kept[0], len(kept), dropped) == (finding, lines.count("\n") + 1, [])
+
+
+def test_a_report_in_markdown_holds_no_control_characters(tmp_path):
+    folder = write_fake_run(tmp_path / "run", name="a\x1b[31m\u202eb")
+    text = write_report(folder).with_suffix(".md").read_text(encoding="utf-8")
+    assert "a\\x1b[31m\\u202eb" in text.replace("\\[", "[")
+    assert printable(text) == text

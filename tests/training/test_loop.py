@@ -264,6 +264,46 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(tiny_backbone):
         assert torch.equal(tensor, before[name]) or name == "shared"
 
 
+def test_the_tasks_of_a_loss_that_is_not_finite_are_named(tiny_backbone):
+    method = build("target", tiny_backbone)
+    with torch.no_grad():
+        method.prompt.v[1][:] = float("inf")
+    training = Training(method, Batches(), OPTIONS, 3, 0, task_names=["rte", "cb", "wsc"])
+    with pytest.raises(TrainingError, match=r"^the loss of cb is not finite \(terms: task\) in training, step 1; "):
+        train(training)
+
+
+@pytest.mark.parametrize("rate", [1e38, 1e300])
+@pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_training_that_diverges_is_never_finished(tiny_backbone, tmp_path, rate, optimiser, steps):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    options = replace(OPTIONS, optimiser=optimiser, schedule="constant", warmup_ratio=0.0, evaluate_every=2)
+
+    def dev():
+        pytest.fail("tensors that are not finite were looked at")
+
+    for _ in ("at first", "and again"):
+        method = PromptTuning(tiny_backbone, SharedPrompt(torch.ones(LENGTH, WIDTH), TASKS), rate)
+        training = Training(method, Batches(), options, steps, 0, evaluate=dev, checkpoint=checkpoint, identity="x")
+        with pytest.raises(TrainingError, match=r"not finite|beyond float32"):
+            train(training)
+    assert not checkpoint.exists()
+
+
+def test_a_checkpoint_of_a_training_that_has_diverged_is_no_result(tiny_backbone, tmp_path):
+    def training():
+        method = PromptTuning(tiny_backbone, SharedPrompt(torch.ones(LENGTH, WIDTH), TASKS), 1e-9)
+        return Training(method, Batches(), OPTIONS, 2, 0, checkpoint=tmp_path / "c.safetensors", identity="x")
+
+    train(training())
+    path = tmp_path / "c.safetensors"
+    tensors, metadata = read_tensors(path)
+    write_tensors(path, {name: tensor * float("inf") for name, tensor in tensors.items()}, metadata)
+    with pytest.raises(TrainingError, match="training has diverged: after step 2"):
+        train(training())
+
+
 @pytest.mark.parametrize("kind", ["prompt_tuning", "plain_source", "target", "source_full"])
 def test_one_batch_can_be_overfitted(tiny_backbone, kind):
     # A frozen random model cannot say everything: ask for answers that some other prompts do bring out of it.

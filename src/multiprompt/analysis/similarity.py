@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from multiprompt.analysis.clustering import Merge, average_linkage, distinct_clusters
 from multiprompt.analysis.gather import FoundPrompt, find_prompts
-from multiprompt.errors import CheckpointError, ConfigError
+from multiprompt.errors import CheckpointError, ConfigError, refuse_one_text
 from multiprompt.evaluation.summaries import Repeat
 
 MOST_NAMED = 12
@@ -151,6 +151,8 @@ def prompt_similarity(runs: Sequence[Path], patterns: Sequence[str] | None = Non
         ConfigError: the prompts differ in width (by rows: in length), or two of them share no seed.
         UnknownNameError: a pattern matches no stage.
     """
+    refuse_one_text(runs, "runs")
+    refuse_one_text(patterns, "patterns")
     found, left_out = find_prompts(runs, patterns)
     _check_alike(found, by_rows)
     labels = list(dict.fromkeys(item.label for item in found))

@@ -20,7 +20,7 @@ from multiprompt.analysis.stages import is_finished, leaves_prompt, read_prompt,
 from multiprompt.analysis.transfer_cells import Question, Settings, ask, train_and_ask
 from multiprompt.analysis.transfer_store import Cell, CellStore
 from multiprompt.config import task_name
-from multiprompt.errors import CheckpointError, ConfigError, unknown_name
+from multiprompt.errors import CheckpointError, ConfigError, refuse_one_text, unknown_name
 from multiprompt.options import Experiment, Methods, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import StoredPrompt, load_prompt
@@ -124,6 +124,7 @@ def transfer_matrix(
         UnknownNameError: the run has no such target.
         TrainingError: a training cannot go on; what is finished is kept.
     """
+    refuse_one_text(tasks, "tasks")
     experiment = read_run_config(run)
     seed = experiment.seeds[0] if seed is None else seed
     targets = _targets(experiment, seed, tasks)

@@ -15,6 +15,7 @@ from multiprompt.backbone.checkpoint_files import checkpoint_files, stored_tenso
 from multiprompt.backbone.frozen_t5 import FrozenT5
 from multiprompt.errors import BackboneError
 from multiprompt.network import hub_trouble
+from multiprompt.options import FLOAT16
 from multiprompt.t5_family import EMBEDDED, SHIPPED, published_model
 
 EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
@@ -197,7 +198,7 @@ def _pick_precision(precision: str, device: torch.device) -> torch.dtype:
     if precision == "auto":
         return torch.bfloat16 if hardware_has_bf16 else torch.float32
     if precision in ("float16", "fp16", "half"):
-        raise BackboneError("T5 overflows in float16; use precision float32, or bfloat16 on a GPU that has it")
+        raise BackboneError(f"precision is {precision!r}: {FLOAT16}")
     if precision == "bfloat16":
         if not hardware_has_bf16:
             raise BackboneError(
@@ -290,5 +291,4 @@ def _check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__

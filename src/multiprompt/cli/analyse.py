@@ -11,6 +11,7 @@ import typer
 
 from multiprompt.cli.arguments import NumbersOption, RunArgument, RunsArgument, SeedOption, TasksOption, renamed
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
 from multiprompt.errors import ConfigError
 
 
@@ -94,7 +95,7 @@ def similarity(
     _show([table], found.sentences(), found.notes, found.to_json(), out)
     if svg is not None:
         write_text(svg, heatmap_file(table.caption, found.labels, found.mean))
-        typer.echo(f"heatmap: {svg}")
+        echo(f"heatmap: {svg}")
 
 
 @reports_failures("stopped; the same command goes on with what is done")
@@ -171,9 +172,9 @@ def _show(
 
     print_tables_of(tables)
     for sentence in sentences:
-        typer.echo(sentence)
+        echo(sentence)
     for note in notes:
-        typer.echo(f"note: {note}", err=True)
+        echo(f"note: {note}", err=True)
     if out is not None:
         write_json(out, plain)
-        typer.echo(f"numbers: {out}")
+        echo(f"numbers: {out}")

@@ -7,6 +7,8 @@ from typing import Annotated, TypeVar
 
 import typer
 
+from multiprompt.cli.output import echo
+
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, finished or not.")]
 RunFolderOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run; default: runs/<name>.")]
@@ -52,5 +54,5 @@ def renamed(value: Value, former: Value, name: str, former_name: str) -> Value:
     """
     if not former:
         return value
-    typer.echo(f"note: {former_name} is now {name}; the former name still works", err=True)
+    echo(f"note: {former_name} is now {name}; the former name still works", err=True)
     return former

@@ -8,6 +8,8 @@ import typer
 
 from multiprompt.cli.arguments import TasksOption
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
+from multiprompt.text import printable
 
 if TYPE_CHECKING:
     from multiprompt.token_files import TokenFile
@@ -56,7 +58,7 @@ def show() -> None:
     if files:
         heads = ("task", "split", "examples", "size", "made", "last used")
         print_rows(heads, map(_row, files))
-    typer.echo(f"{_count(files)} in {folder}")
+    echo(f"{_count(files)} in {folder}")
 
 
 @reports_failures()
@@ -94,13 +96,13 @@ def clear(
         files = [file for file in files if time.time() - file.used >= older_than * DAY]
     remove_leftovers(folder)
     if not files:
-        typer.echo(f"there is nothing to remove in {folder}")
+        echo(f"there is nothing to remove in {folder}")
         return
     if not yes:
-        typer.confirm(f"Remove {_count(files)} in {folder}?", abort=True)
+        typer.confirm(printable(f"Remove {_count(files)} in {folder}?"), abort=True)
     for file in files:
         file.path.unlink(missing_ok=True)  # another process may have removed it meanwhile
-    typer.echo(f"removed {_count(files)} in {folder}")
+    echo(f"removed {_count(files)} in {folder}")
 
 
 def _row(file: TokenFile) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from multiprompt.errors import ConfigError, MultipromptError, unknown_name
+from multiprompt.errors import problem_list, unknown_name
 
 if TYPE_CHECKING:
     from multiprompt.options import Experiment
@@ -45,40 +45,24 @@ def load_checked(name: str, overrides: Sequence[str] | None) -> Experiment:
     Raises:
         ConfigError: with every problem that was found.
     """
-    from multiprompt.config import load_experiment, to_plain
+    from multiprompt.config import check_experiment, read_experiment, to_plain
     from multiprompt.tasks import make_task, own_metric_problems, problems_of
 
     path = find_config(name)
-    try:
-        experiment = load_experiment(path, overrides or ())
-    except ConfigError as error:
-        more = _problems(_plain_values(path, overrides or ()))
-        raise ConfigError("\n".join([str(error), *more])) from error
-    problems = _problems(to_plain(experiment))
-    for name, task in experiment.tasks.items():
+    values, problems = read_experiment(path, overrides or ())
+    experiment, more = check_experiment(values)
+    problems += [*more, *_problems(values if experiment is None else to_plain(experiment))]
+    for name, task in experiment.tasks.items() if experiment else ():
         named = replace(task, name=name)
         found = problems_of(named) or own_metric_problems(make_task(named))
-        problems += [f"  - tasks.{name}: {problem}" for problem in found]
-    if problems:
-        plural = "s" * (len(problems) > 1)
-        raise ConfigError("\n".join([f"{path} has {len(problems)} problem{plural}:", *problems]))
+        problems += [f"tasks.{name}: {problem}" for problem in found]
+    if experiment is None or problems:
+        raise problem_list(str(path), problems)
     return experiment
 
 
-def _plain_values(path: Path, overrides: Sequence[str]) -> Mapping[str, Any]:
-    """What the file holds, as far as it can be read, without the sections that an override changes."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    changed = {override.split("=")[0].split(".")[0] for override in overrides}
-    return {key: value for key, value in values.items() if key not in changed} if isinstance(values, dict) else {}
-
-
 def _problems(values: Mapping[str, Any]) -> list[str]:
-    """Lines about task names that are not registered, and about files that are not there."""
+    """Task names that are not registered, and files that are not there."""
     from multiprompt.definition import is_task_file
     from multiprompt.tasks import TASKS
 
@@ -93,14 +77,12 @@ def _problems(values: Mapping[str, Any]) -> list[str]:
         for name in names if isinstance(names, list) else []:
             if name in own or is_task_file(str(name)):
                 continue
-            try:
-                TASKS[name]
-            except MultipromptError as error:
-                problems.append(f"  - {where}: {error}")
+            if isinstance(name, str) and name not in TASKS:
+                problems.append(f"{where}: {unknown_name('task', name, TASKS)}")
     for section, key in (("targets", "source_prompt"), ("prompt", "path"), ("data", "location")):
         path = _get(values, section, key)
         if isinstance(path, str) and not Path(path).exists():
-            problems.append(f"  - {section}.{key}: {path} does not exist")
+            problems.append(f"{section}.{key}: {path} does not exist")
     return problems
 
 

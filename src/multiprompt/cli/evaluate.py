@@ -8,6 +8,7 @@ import typer
 
 from multiprompt.cli.arguments import NumbersOption, RunArgument, TasksOption
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
 
 
 def add_to(app: typer.Typer) -> None:
@@ -41,4 +42,4 @@ def evaluate(
     print_tables({run.name: scores})
     if out is not None:
         write_results(out, run.name, scores)
-        typer.echo(f"scores: {out}")
+        echo(f"scores: {out}")

@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from multiprompt.cli.output import echo
 from multiprompt.errors import MultipromptError
 
 STOPPED = "stopped"
@@ -62,12 +63,14 @@ def speaks() -> bool:
 
 def _say(text: str) -> None:
     if speaks():
-        typer.echo(text, err=True)
+        echo(text, err=True)
 
 
 def _text(error: Exception) -> str:
+    where = f" ({error.filename})" if isinstance(error, OSError) and error.filename else ""
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return f"the disk is mounted read-only{where}; choose a folder on another one"
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        where = f" ({error.filename})" if error.filename else ""
         return (
             f"no space left on the disk{where}. Results already written are untouched; free some space, then go on "
             "with --resume"

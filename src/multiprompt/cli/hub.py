@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
 
 if TYPE_CHECKING:
     from multiprompt.data.hub_check import HubCheck
@@ -64,15 +65,15 @@ def hub(
     for number, task in enumerate(chosen):
         check = check_on_hub(task)
         if number == 0:
-            typer.echo("Numbers of rows are the official ones where nothing else is said.\n")
+            echo("Numbers of rows are the official ones where nothing else is said.\n")
         for line in _lines(check):
-            typer.echo(line)
+            echo(line)
         seconds += check.seconds
         if check.troubles:
             failed.append(task)
-    typer.echo()
+    echo()
     for line in textwrap.wrap(f"{_summary(chosen, failed)} ({seconds:.0f} s)", WIDTH):
-        typer.echo(line)
+        echo(line)
     if failed:
         raise typer.Exit(1)
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
 from multiprompt.errors import ConfigError, DataError, problem_list, unknown_name
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def init(
     parts = {split: read_rows(path) for split, path in given.items()}
     rows = [row.values for part in parts.values() for row in part]
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    typer.echo(f"{file}: {len(parts['train']):,} rows; columns: {', '.join(columns)}")
+    echo(f"{file}: {len(parts['train']):,} rows; columns: {', '.join(columns)}")
     column = _answer_column(answer, columns, rows)
     _check_answers(parts, column)
     source = _source(columns, column, rows)
@@ -123,13 +124,13 @@ def init(
     out.mkdir(parents=True, exist_ok=True)
     _write(task_file, head + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=100))
     _write(experiment_file, EXPERIMENT.format(name=name, file=experiment_file.name))
-    typer.echo(f"next: multiprompt show {os.path.join('.', task_file)}\n      multiprompt run {experiment_file}")
+    echo(f"next: multiprompt show {os.path.join('.', task_file)}\n      multiprompt run {experiment_file}")
 
 
 def _write(path: Path, text: str) -> None:
     with path.open("x", encoding="utf-8") as file:  # another process may have made it meanwhile
         file.write(text)
-    typer.echo(f"written: {path}")
+    echo(f"written: {path}")
 
 
 def _name_of(file: Path) -> str:
@@ -150,7 +151,7 @@ def _ask(what: str, guess: str) -> str:
     """What a person at a terminal says; the guess, and a note of it, elsewhere."""
     if _asks():
         return str(typer.prompt(what, default=guess))
-    typer.echo(f"note: {what}: {guess} (guessed)", err=True)
+    echo(f"note: {what}: {guess} (guessed)", err=True)
     return guess
 
 
@@ -220,7 +221,7 @@ def _source(columns: Sequence[str], answer: str, rows: Sequence[Mapping[str, Any
     if not texts:
         raise DataError(f"no column but {answer!r} holds a text in every row, so there is no source text")
     for column, reason in left_out.items():
-        typer.echo(f"note: not in the source: {column} ({reason})", err=True)
+        echo(f"note: not in the source: {column} ({reason})", err=True)
     source = _ask("source", " ".join(f"{column.strip()}: {{{column}}}" for column in texts))
     for column in Template(source).columns:
         if column not in columns:
@@ -269,19 +270,19 @@ def _answer(column: str, values: Sequence[Any]) -> dict[str, Any]:
     if len(numbers) == len(values):
         low, high = math.floor(min(numbers)), math.ceil(max(numbers))
         step = 1 if all(number == int(number) for number in numbers) else 0.1 if high - low <= 1 else 0.2
-        typer.echo(f"answer: {column}, a number from {low} to {high}")
+        echo(f"answer: {column}, a number from {low} to {high}")
         return {"score": {"column": column, "low": low, "high": high, "step": step}}
-    typer.echo(f"answer: {column}, any text ({len(counts):,} different ones)")
+    echo(f"answer: {column}, any text ({len(counts):,} different ones)")
     return {"answer": column}
 
 
 def _label(column: str, values: Sequence[str | int], counts: Mapping[str, int]) -> dict[str, Any]:
-    typer.echo(f"answer: {column}, one of " + ", ".join(f"{value} ({counts[_plain(value)]:,})" for value in values))
+    echo(f"answer: {column}, one of " + ", ".join(f"{value} ({counts[_plain(value)]:,})" for value in values))
     words = {value: str(value).strip() for value in values}
     if _asks():
         words = {value: _ask(f"word for {value}", word) for value, word in words.items()}
     else:
-        typer.echo(f"note: words of the answers: {', '.join(words.values())} (guessed)", err=True)
+        echo(f"note: words of the answers: {', '.join(words.values())} (guessed)", err=True)
     # A token holds a byte or more, and one ends the answer: so long is enough with whatever tokenizer.
     length = max(len(word.encode()) for word in words.values()) + 1
     limit = {"max_target_length": length} if length > 8 else {}

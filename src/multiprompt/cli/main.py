@@ -26,6 +26,7 @@ from multiprompt.cli import (
     validate,
 )
 from multiprompt.cli.failures import FAILURES, STOPPED
+from multiprompt.cli.output import echo
 
 # Plain help: it is there at once, and examples keep their lines.
 app = typer.Typer(
@@ -39,7 +40,7 @@ app = typer.Typer(
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"multiprompt {__version__}")
+        echo(f"multiprompt {__version__}")
         raise typer.Exit
 
 
@@ -89,5 +90,5 @@ def main() -> None:
     try:
         app(prog_name="multiprompt")
     except KeyboardInterrupt:  # outside of a verb
-        typer.echo(STOPPED, err=True)
+        echo(STOPPED, err=True)
         sys.exit(130)

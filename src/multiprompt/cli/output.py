@@ -1,4 +1,4 @@
-"""Tables on standard output."""
+"""What is printed: lines and tables. Nothing else in the command line writes to the terminal, but for progress."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import typer
+
+from multiprompt.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +20,17 @@ _TEXT_WIDTH = 80
 """Columns that sentences are wrapped at."""
 
 
+def echo(text: str = "", *, err: bool = False, nl: bool = True) -> None:
+    """Print a line; control characters in it are written out.
+
+    Args:
+        text: the line, or several.
+        err: to standard error.
+        nl: whether a line end follows.
+    """
+    typer.echo(printable(text), err=err, nl=nl)
+
+
 def print_runs(runs: Sequence[Run]) -> None:
     """Print what a reader should know first about one run or several, and their headline tables."""
     from multiprompt.reports import opening
@@ -25,12 +38,12 @@ def print_runs(runs: Sequence[Run]) -> None:
     told = opening(runs)
     wrap = textwrap.TextWrapper(_TEXT_WIDTH, break_on_hyphens=False)
     for sentence in (*told.results, *told.models, *told.covers):
-        typer.echo(wrap.fill(sentence))
-    typer.echo()
+        echo(wrap.fill(sentence))
+    echo()
     width = max((len(word) for word, _ in told.words), default=0)
     for word, meaning in told.words:
-        typer.echo(f"{word:<{width}}  {meaning}")
-    typer.echo()
+        echo(f"{word:<{width}}  {meaning}")
+    echo()
     print_tables({run.label: run.scores for run in runs})
 
 
@@ -71,7 +84,7 @@ def print_rows(heads: Sequence[str], rows: Iterable[Sequence[str]], numbers: Col
         side: Literal["left", "right"] = "right" if position in numbers else "left"
         table.add_column(Text(head, style="bold"), no_wrap=not last, overflow="fold", justify=side)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     _console().print(table)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
 
 if TYPE_CHECKING:
     from multiprompt.recipes.parameters import ParameterCount
@@ -64,9 +65,9 @@ def params(
     count = count_parameters(method, backbone, group, length, rank)
     print_rows(("item", "formula", "per task"), _items(count))
     together = f"; {count.trained:,} in all for {count.tasks} tasks" if count.tasks > 1 else ""
-    typer.echo(f"{method} on {backbone}: {_share(count)} of its {count.frozen:,} parameters for each task{together}")
+    echo(f"{method} on {backbone}: {_share(count)} of its {count.frozen:,} parameters for each task{together}")
     if count.tasks < group:
-        typer.echo(f"{method} shares nothing among the tasks of a group: each of the {group} has as many")
+        echo(f"{method} shares nothing among the tasks of a group: each of the {group} has as many")
 
 
 def _items(count: ParameterCount) -> Iterable[tuple[str, str, str]]:

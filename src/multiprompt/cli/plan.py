@@ -13,6 +13,7 @@ import typer
 from multiprompt.cli.arguments import ReuseOption, RunFolderOption
 from multiprompt.cli.configuration import ConfigArgument, OverridesArgument, load_checked
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
 
 if TYPE_CHECKING:
     from multiprompt.recipes.estimate import Estimate, Seconds, StageEstimate
@@ -82,11 +83,11 @@ def _print(estimate: Estimate, folder: Path, started: float, resume: bool) -> No
     print_rows((*heads, "left", "state"), rows, numbers=(5, 6, 7, 8, 9, 10))
     joint = _together(estimate)
     if joint:
-        typer.echo("")
+        echo("")
         print_rows(("times", "trained together"), joint, numbers=(0,))
-    typer.echo("")
+    echo("")
     for line in (*_changes(estimate, folder, resume), *_totals(estimate, started)):
-        typer.echo(line)
+        echo(line)
 
 
 def _row(group: Sequence[StageEstimate]) -> tuple[str, ...]:

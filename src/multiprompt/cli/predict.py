@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,10 @@ import typer
 
 from multiprompt.cli.arguments import RunArgument, SeedOption
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
 from multiprompt.errors import ConfigError, DataError, unknown_name
+from multiprompt.files import decoded
+from multiprompt.text import is_unicode, json_text, lines_of, printable
 
 if TYPE_CHECKING:
     from multiprompt.tasks import Task
@@ -60,7 +64,9 @@ def predict(
 
     Of a row (COLUMN=VALUE arguments, a data file, JSON lines on standard input) the task's template makes the source
     text. Other texts are used as they are; `multiprompt show TASK` prints what the source texts of a task look like.
-    One answer is printed on each line, in the order of the inputs.
+    Files are UTF-8, a text ends where its line ends, and a text without a character other than spaces is refused,
+    wherever it comes from. One answer is printed on each line, in the order of the inputs; line ends and control
+    characters in it are written out, such as \\n and \\x1b.
 
     \b
     Example:
@@ -76,6 +82,7 @@ def predict(
         raise ConfigError("texts and --file contradict; give one of them")
     table = file is not None and file.name.endswith(ENDINGS)
     lines = [] if arguments or table else _lines(file)
+    _check_texts(arguments, [f"text {number}" for number in range(1, len(arguments) + 1)])
     chosen = recipes.task_of_run(run, task)
     if file is not None and table:
         given = _of_table(file, chosen)
@@ -86,31 +93,46 @@ def predict(
     _note_texts([each.source for each in given if not each.fields], chosen)
     answers = recipes.predict(run, chosen.name, [each.source for each in given], method=method, seed=seed)
     for each, answer in zip(given, answers, strict=True):
-        typer.echo(_as_json(each, answer, chosen) if as_json else answer)
+        echo(_as_json(each, answer, chosen) if as_json else printable(answer, one_line=True))
 
 
 def _as_json(given: Input, answer: str, task: Task) -> str:
-    plain = {"answer": answer, "valid": task.is_valid(answer), "source": given.source, "input": dict(given.fields)}
-    return json.dumps(plain, ensure_ascii=False, default=str)
+    fields = {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in given.fields.items()
+    }
+    plain = {"answer": answer, "valid": task.is_valid(answer), "source": given.source, "input": fields}
+    return json_text(plain, default=str)
 
 
 def _lines(file: Path | None) -> list[str]:
     """The lines of a file of texts, or of standard input."""
-    if file:
-        try:
-            lines = file.read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError) as error:
-            raise DataError(f"cannot read {file}: {error}") from error
-    else:
+    place, content = _content(file)
+    lines = lines_of(decoded(content, place))
+    if not lines:
+        raise DataError(f"there is no text in {place}; expected one on each line")
+    _check_texts(lines, [f"{place}, line {number}" for number in range(1, len(lines) + 1)])
+    return lines
+
+
+def _content(file: Path | None) -> tuple[str, bytes]:
+    """The name and the content of the file, or of standard input."""
+    if file is None:
         if sys.stdin.isatty():
             raise ConfigError("there is no text; give texts, COLUMN=VALUE, --file FILE, or lines on standard input")
-        lines = sys.stdin.read().splitlines()
-    if not lines:
-        raise DataError(f"there is no text in {file or 'the standard input'}; expected one on each line")
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            raise DataError(f"{file or STANDARD_INPUT}, line {number} is empty; every line needs a text")
-    return lines
+        return STANDARD_INPUT, sys.stdin.buffer.read()
+    try:
+        return str(file), file.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error}") from error
+
+
+def _check_texts(texts: Sequence[str], places: Sequence[str]) -> None:
+    for where, text in zip(places, texts, strict=True):
+        if not text.strip():
+            raise DataError(f"{where} is empty; expected a text")
+        if not is_unicode(text):  # a byte of an argument that is no UTF-8
+            raise DataError(f"{where} is not UTF-8: {text!r}")
 
 
 def _of_lines(lines: Sequence[str], origin: str, task: Task) -> list[Input]:
@@ -167,7 +189,7 @@ def _note_texts(texts: Sequence[str], task: Task) -> None:
     """Say it when texts that are used as they are do not look like those that the prompt has learned from."""
     strange = [text for text in texts if not text.lstrip().startswith(task.opening)]
     if strange:
-        typer.echo(
+        echo(
             f"note: {len(strange)} of {len(texts)} texts do not begin with {task.opening!r}, as every text of "
             f"{task.name} does that was learned from; give {_columns(task)} and the text is made for you",
             err=True,

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from multiprompt.text import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import TaskID
@@ -64,7 +66,7 @@ class LineProgress(AbstractContextManager["LineProgress"]):
         self._say(f"note: {text}")
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class BarProgress(AbstractContextManager["BarProgress"]):
@@ -112,7 +114,7 @@ class BarProgress(AbstractContextManager["BarProgress"]):
     def begin(self, stage: str, total: int) -> None:
         self._remove()
         self._began, self._moved = time.monotonic(), False
-        self._current = self._bars.add_task(stage, total=total, numbers="")
+        self._current = self._bars.add_task(printable(stage), total=total, numbers="")
 
     def step(self, step: int, loss: float, examples_per_second: float) -> None:
         assert self._current is not None, "a stage has begun"
@@ -127,13 +129,14 @@ class BarProgress(AbstractContextManager["BarProgress"]):
         from rich.text import Text
 
         self._remove()
-        line = Text.assemble(("✓ ", "green"), (stage, "bold"), f"  {summary}", (f"  {_since(self._began)}", "dim"))
+        said, taken = printable(summary), _since(self._began)
+        line = Text.assemble(("✓ ", "green"), (printable(stage), "bold"), f"  {said}", (f"  {taken}", "dim"))
         self._console.print(line)
 
     def message(self, text: str) -> None:
         from rich.text import Text
 
-        self._console.print(Text(f"note: {text}", style="dim"))
+        self._console.print(Text(printable(f"note: {text}"), style="dim"))
 
     def _remove(self) -> None:
         if self._current is not None:

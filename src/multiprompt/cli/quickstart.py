@@ -9,6 +9,7 @@ import typer
 
 from multiprompt.cli.arguments import ResumeOption
 from multiprompt.cli.failures import STOPPED_RUN, reports_failures, speaks
+from multiprompt.cli.output import echo
 
 
 def add_to(app: typer.Typer) -> None:
@@ -34,4 +35,4 @@ def quickstart(
 
     run_and_report("quickstart", None, out, resume)
     if speaks():
-        typer.echo("\nnext: multiprompt show mini-rte\n      multiprompt ls recipes")
+        echo("\nnext: multiprompt show mini-rte\n      multiprompt ls recipes")

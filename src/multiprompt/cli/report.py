@@ -9,6 +9,7 @@ import typer
 
 from multiprompt.cli.arguments import RunsArgument
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,4 +37,4 @@ def report(
 
     page = write_report(runs, out)
     print_runs(read_runs(runs, answers=False))
-    typer.echo(f"report: {page}")
+    echo(f"report: {page}")

@@ -12,6 +12,7 @@ import typer
 from multiprompt.cli.arguments import RayOption, ResumeOption, ThreadsOption
 from multiprompt.cli.configuration import OverridesArgument
 from multiprompt.cli.failures import STOPPED_RUN, reports_failures
+from multiprompt.cli.output import echo
 
 if TYPE_CHECKING:
     from multiprompt.studies import Scale
@@ -76,7 +77,7 @@ def reproduce(
         )
     for study in shown:
         print_tables_of(study.tables)
-    typer.echo(f"report: {page}")
+    echo(f"report: {page}")
 
 
 def _print_plan(name: str, scale: Scale, overrides: Sequence[str]) -> None:
@@ -102,9 +103,9 @@ def _print_plan(name: str, scale: Scale, overrides: Sequence[str]) -> None:
             rows.append((f"{study}/{run}", experiment.backbone.name, *(f"{number:,}" for number in numbers), shown))
     heads = ("run", "backbone", "seeds", "stages of a seed", "stages to do", "steps", "GPU-hours")
     print_rows(heads, rows, numbers=(2, 3, 4, 5, 6))
-    typer.echo(f"{stages:,} stages in all; those that runs share are done once")
+    echo(f"{stages:,} stages in all; those that runs share are done once")
     if whole:
-        typer.echo(
+        echo(
             f"{whole:,.0f} GPU-hours in all, by arithmetic: operations / ({PEAK / 1e12:g} TFLOP/s of an A100 x "
             f"{REACHED:g} that is reached), every source as long as its task allows (see docs/study.md)"
         )

@@ -12,6 +12,7 @@ import typer
 from multiprompt.cli.arguments import RayOption, ResumeOption, ReuseOption, RunFolderOption, ThreadsOption
 from multiprompt.cli.configuration import ConfigArgument, OverridesArgument, load_checked
 from multiprompt.cli.failures import STOPPED_RUN, reports_failures
+from multiprompt.cli.output import echo
 from multiprompt.errors import ConfigError
 from multiprompt.parallel import joined_processes
 
@@ -94,7 +95,7 @@ def run_and_report(
             recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse, cluster=cluster, progress=progress)
         page = write_report(folder)
         print_runs([read_run(folder, answers=False)])
-        typer.echo(f"report: {page}")
+        echo(f"report: {page}")
 
 
 def folder_name(experiment: str) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
+from multiprompt.text import printable
 
 if TYPE_CHECKING:
     from multiprompt.data import TaskData
@@ -65,7 +67,7 @@ def show(
     tokenizer = load_tokenizer(backbone)
     loaded = load_task_data(chosen, data)
     examples = getattr(loaded, split.value)
-    typer.echo(f"{chosen.name}: {chosen.family}, reports {chosen.reported}\n")
+    echo(f"{chosen.name}: {chosen.family}, reports {chosen.reported}\n")
     for example in examples[:rows]:
         _print_example(chosen, example, tokenizer)
     _print_splits(loaded, tokenizer)
@@ -87,18 +89,19 @@ def _print_example(task: Task, example: TextExample, tokenizer: Any) -> None:
     from multiprompt.data.tokenise import tokenise
 
     tokens = tokenise([example], tokenizer, task.max_source_length, task.max_target_length)
-    typer.echo(f"row {example.row_id}")
+    echo(f"row {example.row_id}")
     for side, text, kept, cut, limit in (
         ("source", example.source, tokens.sources[0], tokens.truncated_sources, task.max_source_length),
         ("target", example.target, tokens.targets[0], tokens.truncated_targets, task.max_target_length),
     ):
         whole = len(tokenizer(text, verbose=False)["input_ids"])
+        pieces = " ".join(tokenizer.convert_ids_to_tokens(kept.tolist()))
         state = f"cut from {whole} to {len(kept)}" if cut else "not truncated"
-        typer.echo(f"  {side:<10} {text}")
-        typer.echo(f"  {'tokens':<10} {len(kept)} of at most {limit}, {state}")
-        typer.echo(f"  {'pieces':<10} {' '.join(tokenizer.convert_ids_to_tokens(kept.tolist()))}")
-    typer.echo(f"  {'references':<10} {' | '.join(example.references)}")
-    typer.echo(f"  {'masks':<10} attention {len(tokens.sources[0])}, labels {len(tokens.targets[0])}\n")
+        echo(f"  {side:<10} {printable(text, one_line=True)}")
+        echo(f"  {'tokens':<10} {len(kept)} of at most {limit}, {state}")
+        echo(f"  {'pieces':<10} {printable(pieces, one_line=True)}")
+    echo(f"  {'references':<10} {printable(' | '.join(example.references), one_line=True)}")
+    echo(f"  {'masks':<10} attention {len(tokens.sources[0])}, labels {len(tokens.targets[0])}\n")
 
 
 def _print_splits(loaded: TaskData, tokenizer: Any) -> None:
@@ -121,12 +124,12 @@ def _print_splits(loaded: TaskData, tokenizer: Any) -> None:
         )
     print_rows(("split", "rows", "sources cut", "answers"), rows)
     for note in loaded.notes:
-        typer.echo(f"note: {note}")
+        echo(f"note: {note}")
 
 
 def _answers(examples: tuple[TextExample, ...]) -> str:
     counts = Counter(example.target for example in examples)
     if any(len(target) > LONGEST_ANSWER for target in counts):
         return f"{len(counts):,} different texts"
-    shown = ", ".join(f"{target} {count:,}" for target, count in counts.most_common(6))
+    shown = ", ".join(f"{printable(target, one_line=True)} {count:,}" for target, count in counts.most_common(6))
     return shown if len(counts) <= 6 else f"{len(counts):,} different ones; most often: {shown}"

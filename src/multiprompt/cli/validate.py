@@ -6,6 +6,7 @@ import typer
 
 from multiprompt.cli.configuration import ConfigArgument, OverridesArgument, load_checked
 from multiprompt.cli.failures import reports_failures
+from multiprompt.cli.output import echo
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,5 +26,5 @@ def validate(config: ConfigArgument, overrides: OverridesArgument = None) -> Non
     from multiprompt.config import to_yaml
 
     experiment = load_checked(config, overrides)
-    typer.echo(to_yaml(experiment), nl=False)
-    typer.echo("ok", err=True)
+    echo(to_yaml(experiment), nl=False)
+    echo("ok", err=True)

@@ -6,24 +6,21 @@ knows the file and line it comes from, so that an error can say where it is.
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
 import json
 import math
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from multiprompt.data.readers import READERS
 from multiprompt.definition import ENDINGS
 from multiprompt.errors import DataError
 from multiprompt.examples import TextExample
-from multiprompt.metrics import AnswerKind
 from multiprompt.network import hub_trouble
 from multiprompt.tasks import GENERATED_SIZES, PARQUET_BRANCH, HubDataset, Row, Task
 
@@ -325,7 +322,52 @@ def _hub_trouble(task: Task, hub: HubDataset, split: str, what: str, error: Exce
 # --- local files ----------------------------------------------------------------------------------
 
 
-def _folder_rows(task: Task, split: str, location: Path, inside: str, limit: int | None) -> Rows:
+def missing_files(task: Task, location: Path | None) -> list[str]:
+    """What of a task's files is not there, a sentence for each; nothing for tasks of the hub and generated ones.
+
+    Args:
+        task: the task.
+        location: the data folder, as for ``load_rows``.
+    """
+    rule = task.split_rule
+    needed = [split for split in rule.splits if not (rule.carve_without_dev and split == rule.dev)]
+    if task.files:
+        files = [(split, task.files[split]) for split in needed if split in task.files]
+        return [
+            f"task {task.name!r}, split {split!r}: {file} does not exist"
+            for split, file in files
+            if not Path(file).is_file()
+        ]
+    if location is None or task.generator is not None:
+        return []
+    missing = []
+    for split in needed:
+        for inside in task.folders:
+            try:
+                _files_of(task, split, Path(location), inside)
+            except DataError as error:
+                missing.append(str(error))
+    return list(dict.fromkeys(missing))
+
+
+def refuse_missing(missing: Sequence[str]) -> None:
+    """Raise one error for everything that ``missing_files`` gave.
+
+    Raises:
+        DataError: a file is missing; the message lists all.
+    """
+    if len(missing) == 1:
+        raise DataError(missing[0])
+    if missing:
+        raise DataError("\n  - ".join(["data is missing:", *missing]))
+
+
+def _files_of(task: Task, split: str, location: Path, inside: str) -> list[Path]:
+    """The files of a split, of which the first is read.
+
+    Raises:
+        DataError: there is none.
+    """
     folder = location / inside
     paths = [folder / f"{split}.{ending}" for ending in ENDINGS]
     found = [path for path in paths if path.is_file()]
@@ -338,7 +380,12 @@ def _folder_rows(task: Task, split: str, location: Path, inside: str, limit: int
             f".{{{','.join(ENDINGS)}}}; "
             + ("that folder does not exist" if there is None else f"there is {', '.join(there) or 'nothing'}")
         )
-    path, *others = found
+    return found
+
+
+def _folder_rows(task: Task, split: str, location: Path, inside: str, limit: int | None) -> Rows:
+    path, *others = _files_of(task, split, location, inside)
+    folder = location / inside
     notes = tuple(f"{inside}: {path.name} was read, not {other.name}" for other in others)
     return _file_rows(task, split, path, limit, notes, f"{folder.name}/{split}" if task.subfolders else "")
 
@@ -370,7 +417,7 @@ def _file_rows(
     ending = next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
     if ending is None:
         raise DataError(f"{path} is no data file; expected one that ends in {', '.join(ENDINGS)}")
-    reader, place_name = _READERS[ending.removesuffix(".gz")]
+    reader, place_name = READERS[ending.removesuffix(".gz")]
     values: list[Row] = []
     places: list[int] = []
     for place, row in islice(reader(path, task), limit):
@@ -378,131 +425,3 @@ def _file_rows(
         places.append(place)
     complete = limit is None or len(values) < limit
     return Rows(split, str(path), values, places, place_name, complete, notes, row_ids)
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a text file, plain or compressed, with their numbers from 1."""
-    number = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                try:
-                    text = line.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise DataError(
-                        f"{path}, line {number}: not UTF-8 (byte {error.start + 1} is "
-                        f"{line[error.start]:#04x}); convert the file to UTF-8"
-                    ) from None
-                yield number, text.removeprefix("\ufeff") if number == 1 else text
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(
-            f"{path}, after line {number}: the compressed file is damaged or cut short ({error}); copy or "
-            "download it again"
-        ) from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error}") from error
-
-
-def _json_rows(path: Path, task: Task | None) -> Iterator[tuple[int, Row]]:
-    for number, line in _lines(path):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(
-                f"{path}, line {number}: not JSON ({error}): {_shortened(line)}; expected one object per line"
-            ) from None
-        if not isinstance(row, dict):
-            raise DataError(
-                f"{path}, line {number}: holds {_shortened(line)}; expected an object with "
-                + (f"the columns {', '.join(task.columns)}" if task else "columns")
-            )
-        yield number, row
-
-
-def _shortened(text: str) -> str:
-    shown = repr(text.strip())
-    return shown if len(shown) <= 60 else shown[:57] + "..."
-
-
-def _csv_rows(path: Path, task: Task | None) -> Iterator[tuple[int, Row]]:
-    """Comma-separated values with a line of column names; a quoted cell may hold commas and line ends."""
-    return _table_rows(path, task, lambda lines: csv.reader(lines, strict=True))
-
-
-def _tsv_rows(path: Path, task: Task | None) -> Iterator[tuple[int, Row]]:
-    """Tab-separated values as GLUE ships them: a line of column names, and quotes are ordinary characters."""
-    return _table_rows(path, task, lambda lines: csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
-
-
-def _table_rows(
-    path: Path, task: Task | None, make_reader: Callable[[Iterator[str]], Any]
-) -> Iterator[tuple[int, Row]]:
-    reader = make_reader(text for _, text in _lines(path))
-    header: list[str] | None = None
-    start = 1
-    try:
-        for cells in reader:
-            # line_num is the last line of the row, but a quoted cell may span several
-            start, place = reader.line_num + 1, start
-            if header is None:
-                header = cells
-                continue
-            if not cells:
-                continue
-            if len(cells) != len(header):
-                raise DataError(
-                    f"{path}, line {place}: {len(cells)} cells; expected {len(header)}: {', '.join(header)}"
-                )
-            row = dict(zip(header, cells, strict=True))
-            yield place, row if task is None else typed_row(row, task)
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: not a table ({error})") from None
-
-
-def typed_row(row: dict[str, str], task: Task) -> Row:
-    """A row of a text file as the task reads it.
-
-    All cells are text. Where the answer is a number or a list of texts, the cell is read as JSON; so are the columns of
-    the source and of the group that hold no text.
-    """
-    typed: dict[str, Any] = dict(row)
-    for column in (*task.source.structured, *(task.group.structured if task.group else ())):
-        with suppress(ValueError, RecursionError):  # a cell that is no JSON stays text, which the task refuses
-            typed[column] = json.loads(row.get(column, ""))
-    for column in task.answer.columns if task.kind is not AnswerKind.LABEL else ():
-        try:
-            value = json.loads(row.get(column, ""))
-        except (ValueError, RecursionError):
-            continue
-        # an open answer such as 1945 or null is the text itself
-        if task.kind is AnswerKind.NUMBER or isinstance(value, list | dict):
-            typed[column] = value
-    return typed
-
-
-def _parquet_rows(path: Path, task: Task | None) -> Iterator[tuple[int, Row]]:
-    try:
-        from pyarrow import ArrowException, parquet
-    except ImportError:
-        raise DataError(f"reading {path} needs the package 'pyarrow': pip install \"multiprompt[hub]\"") from None
-    number = 0
-    try:
-        with parquet.ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=1000):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    except (ArrowException, OSError) as error:
-        raise DataError(
-            f"{path}, after row {number}: not a Parquet file, or damaged ({error}); copy or download it again"
-        ) from error
-
-
-_READERS: Mapping[str, tuple[Callable[[Path, Task | None], Iterator[tuple[int, Row]]], str]] = {
-    "jsonl": (_json_rows, "line"),
-    "csv": (_csv_rows, "line"),
-    "tsv": (_tsv_rows, "line"),
-    "parquet": (_parquet_rows, "row"),
-}

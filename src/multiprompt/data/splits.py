@@ -12,7 +12,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from multiprompt.data.sources import Generation, LoadedRow, Rows, SplitMissingError, fingerprint, load_rows
+from multiprompt.data.sources import (
+    Generation,
+    LoadedRow,
+    Rows,
+    SplitMissingError,
+    fingerprint,
+    load_rows,
+    missing_files,
+    refuse_missing,
+)
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
 from multiprompt.seeding import derive_seed
@@ -103,6 +112,7 @@ def load_task_data(
     for name, limit in (("max_train", max_train), ("max_dev", max_dev), ("max_test", max_test)):
         if limit is not None and limit < 1:
             raise ConfigError(f"{name} is {limit}; expected 1 or more, or none for all rows")
+    refuse_missing(missing_files(task, location))
     # Rows of one example may stand anywhere, so all are read before examples are counted.
     read_dev, read_test = (None, None) if task.gather else (max_dev, max_test)
     train, dev, test, notes = _split(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from multiprompt.errors import ConfigError, DataError
+from multiprompt.errors import ConfigError, DataError, refuse_one_text
 from multiprompt.registry import Registry
 
 Predictions = Sequence[str]
@@ -75,16 +75,20 @@ def statistics_of(
     Args:
         metric: a metric or its registered name.
         predictions: one decoded text per example.
-        references: for each example the texts that count as right.
+        references: for each example the texts that count as right; one text stands for a list of one.
         labels: the label words of the task, ``None`` for open answers.
         groups: for each example the name of its group; only grouped metrics look at it.
 
     Raises:
         DataError: there are no examples, or not one list of references (or one group) for each prediction.
-        ConfigError: the metric needs label words or groups and there are none.
+        ConfigError: the metric needs label words or groups and there are none, or one text is given where a list is
+            expected.
     """
     chosen = METRICS[metric] if isinstance(metric, str) else metric
     _check_examples(chosen, predictions, references)
+    references = [(texts,) if isinstance(texts, str) else texts for texts in references]
+    for what, given in (("labels", labels), ("groups", groups)):
+        refuse_one_text(given, what)
     if not chosen.grouped:
         return chosen.statistics(predictions, references, labels)
     if groups is None:
@@ -97,6 +101,8 @@ def statistics_of(
 
 
 def _check_examples(metric: Metric, predictions: Predictions, references: References) -> None:
+    for what, given in (("predictions", predictions), ("references", references)):
+        refuse_one_text(given, what)
     if len(predictions) != len(references):
         raise DataError(f"{len(predictions)} predictions but {len(references)} sets of references; expected one each")
     if not len(predictions):
@@ -114,7 +120,7 @@ def score(
     chosen = METRICS[metric] if isinstance(metric, str) else metric
     if chosen.function is not None:
         _check_examples(chosen, predictions, references)
-        return chosen.function(predictions, references)
+        return chosen.function(predictions, [(texts,) if isinstance(texts, str) else texts for texts in references])
     rows = statistics_of(chosen, predictions, references, labels, groups)
     return float(chosen.value(rows.sum(axis=0)))
 
@@ -124,7 +130,9 @@ def majority_target(train_targets: Sequence[str]) -> str:
 
     Raises:
         DataError: there are no targets.
+        ConfigError: the targets are one text.
     """
+    refuse_one_text(train_targets, "the training targets")
     if not train_targets:
         raise DataError("the most frequent target of no examples is not defined; give at least one")
     counts = Counter(train_targets)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from multiprompt.errors import DataError
+from multiprompt.files import decoded
+from multiprompt.text import lines_of
 
 _FUNCTION_WORDS = """
     an the this that these those a
@@ -148,9 +151,9 @@ def _records(file: Path | str, lines_each: int) -> Iterator[tuple[int, tuple[str
     path = Path(file)
     try:
         data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        lines = data.decode("utf-8").splitlines()
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"cannot read the METEOR table {path}: {error}") from None
+    lines = lines_of(decoded(data, str(path)))
     if len(lines) % lines_each:
         raise DataError(f"{path} has {len(lines)} lines; expected records of {lines_each} lines each")
     for start in range(0, len(lines), lines_each):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import StrEnum
 
-from multiprompt.errors import ConfigError
+from multiprompt.errors import ConfigError, refuse_one_text
 from multiprompt.metrics.base import Labels
 from multiprompt.metrics.correlation import parse_number
 
@@ -36,6 +36,7 @@ def is_valid(prediction: str, labels: Labels, kind: AnswerKind | str) -> bool:
     Raises:
         ConfigError: the kind is ``label`` and there are no label words.
     """
+    refuse_one_text(labels, "labels")
     output = prediction.strip()
     match AnswerKind(kind):
         case AnswerKind.LABEL:
@@ -50,6 +51,11 @@ def is_valid(prediction: str, labels: Labels, kind: AnswerKind | str) -> bool:
 
 
 def invalid_share(predictions: Sequence[str], labels: Labels, kind: AnswerKind | str) -> float:
-    """100 times the share of outputs that are not valid; 0 for no outputs."""
+    """100 times the share of outputs that are not valid; 0 for no outputs.
+
+    Raises:
+        ConfigError: as ``is_valid``, or the predictions are one text.
+    """
+    refuse_one_text(predictions, "predictions")
     invalid = sum(not is_valid(prediction, labels, kind) for prediction in predictions)
     return 100 * invalid / len(predictions) if predictions else 0.0

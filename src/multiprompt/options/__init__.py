@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from multiprompt.options.checks import FLOAT16, REASONS
 from multiprompt.options.experiment import (
     BackboneOptions,
     DataOptions,
@@ -16,6 +17,7 @@ from multiprompt.options.experiment import (
     TrainingOptions,
 )
 from multiprompt.options.methods import (
+    LONG_NAMES,
     AdapterOptions,
     AttemptOptions,
     BitFitOptions,
@@ -35,6 +37,9 @@ from multiprompt.options.methods import (
 )
 
 __all__ = [
+    "FLOAT16",
+    "LONG_NAMES",
+    "REASONS",
     "AdapterOptions",
     "AttemptOptions",
     "BackboneOptions",

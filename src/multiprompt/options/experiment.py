@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from multiprompt.definition import TaskDefinition
-from multiprompt.errors import ConfigError
+from multiprompt.errors import ConfigError, option_error
+from multiprompt.options.checks import check_distinct, check_positive, check_values
 from multiprompt.options.methods import Methods, MptOptions
 
 Selection = Literal["full-dev", "last-step"]
@@ -21,21 +21,6 @@ Selection = Literal["full-dev", "last-step"]
 
 EVALUATION_STEPS = 20
 """Fewest steps between the evaluations that ends of epochs ask for: epochs of tiny tasks are shorter."""
-
-
-def _positive(options: Any, section: str, *names: str) -> None:
-    for name in names:
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise ConfigError(f"{section}.{name} is {value}; expected more than 0")
-
-
-def _distinct(name: str, values: Iterable[Any]) -> None:
-    seen: set[Any] = set()
-    for value in values:
-        if value in seen:
-            raise ConfigError(f"{name} has {value!r} twice")
-        seen.add(value)
 
 
 @dataclass(frozen=True)
@@ -53,6 +38,9 @@ class BackboneOptions:
     tensors of every method, the optimiser and the loss are float32 always."""
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     """Attention implementation; "auto" is eager on a CPU, where it was measured to be faster, and sdpa on a GPU."""
+
+    def __post_init__(self) -> None:
+        check_values(self, "backbone")
 
 
 @dataclass(frozen=True)
@@ -81,7 +69,10 @@ class DataOptions:
     """Repeat quirks of published code that change numbers; see docs/tasks.md. Every result says so."""
 
     def __post_init__(self) -> None:
-        _positive(self, "data", "max_train", "max_dev", "max_test", "max_source_length")
+        check_values(self, "data")
+        if not -(2**63) <= self.split_seed < 2**63:
+            raise option_error("data", f"split_seed is {self.split_seed}; expected a whole number of 64 bits")
+        check_positive(self, "data", "max_train", "max_dev", "max_test", "max_source_length")
 
 
 @dataclass(frozen=True)
@@ -108,7 +99,8 @@ class PromptOptions:
     """Standard deviation of "near_one"."""
 
     def __post_init__(self) -> None:
-        _positive(self, "prompt", "length", "rank", "factor_spread")
+        check_values(self, "prompt")
+        check_positive(self, "prompt", "length", "rank", "factor_spread")
         if (self.start == "text") != (self.text is not None):
             raise ConfigError("prompt.text and prompt.start: text go together; give both or neither")
         if (self.start == "saved") != (self.path is not None):
@@ -158,20 +150,24 @@ class TrainingOptions:
     """Steps between lines of the log."""
 
     def __post_init__(self) -> None:
-        _positive(self, "training", "steps", "epochs", "batch_size", "max_micro_batch", "clip")
-        _positive(self, "training", "evaluate_every", "log_every", "patience")
+        check_values(self, "training")
+        check_positive(self, "training", "steps", "epochs", "batch_size", "max_micro_batch", "clip")
+        check_positive(self, "training", "evaluate_every", "log_every", "patience")
         looks = self.select == "best" and (self.evaluate_every is not None or self.evaluate_each_epoch)
         if self.patience is not None and not looks:
-            raise ConfigError(
-                f"training.patience is {self.patience}, but no better tensors are looked for: give evaluate_every (or "
-                "evaluate_each_epoch) and select: best too"
+            raise option_error(
+                "training",
+                f"patience is {self.patience}, but no better tensors are looked for: give evaluate_every (or "
+                "evaluate_each_epoch) and select: best too",
             )
         if self.steps is not None and self.epochs is not None:
-            raise ConfigError(f"training.steps ({self.steps}) and training.epochs ({self.epochs}) contradict; give one")
+            raise option_error(
+                "training", f"steps is {self.steps} and epochs is {self.epochs}: they contradict; give one"
+            )
         if not 0 <= self.warmup_ratio < 1:
-            raise ConfigError(f"training.warmup_ratio is {self.warmup_ratio}; expected a share from 0 to below 1")
+            raise option_error("training", f"warmup_ratio is {self.warmup_ratio}; expected a share from 0 to below 1")
         if self.weight_decay < 0:
-            raise ConfigError(f"training.weight_decay is {self.weight_decay}; expected 0 or more")
+            raise option_error("training", f"weight_decay is {self.weight_decay}; expected 0 or more")
 
     def steps_for(self, examples: int, default_epochs: float) -> int:
         """Number of optimiser steps for a training set of this size."""
@@ -219,7 +215,8 @@ class TeacherOptions:
     """10 epochs unless steps or epochs are given."""
 
     def __post_init__(self) -> None:
-        _positive(self, "teachers", "learning_rate")
+        check_values(self, "teachers")
+        check_positive(self, "teachers", "learning_rate")
 
 
 @dataclass(frozen=True)
@@ -240,9 +237,10 @@ class DistillationOptions:
     """Compare the last states of encoder and decoder, or those of all layers, each normalised."""
 
     def __post_init__(self) -> None:
-        _positive(self, "distillation", "temperature")
+        check_values(self, "distillation")
+        check_positive(self, "distillation", "temperature")
         if self.weight < 0:
-            raise ConfigError(f"distillation.weight is {self.weight}; expected 0 or more (the paper uses 0.9)")
+            raise option_error("distillation", f"weight is {self.weight}; expected 0 or more (the paper uses 0.9)")
 
 
 @dataclass(frozen=True)
@@ -261,7 +259,8 @@ class MixingOptions:
     """Kappa: most tasks that a batch draws from; None for all."""
 
     def __post_init__(self) -> None:
-        _positive(self, "mixing", "size_cap", "max_tasks")
+        check_values(self, "mixing")
+        check_positive(self, "mixing", "size_cap", "max_tasks")
 
 
 @dataclass(frozen=True)
@@ -288,8 +287,11 @@ class SourceOptions:
     """5 epochs over the mixture unless steps or epochs are given."""
 
     def __post_init__(self) -> None:
-        _positive(self, "source", "learning_rate", "factor_learning_rate")
-        _distinct("source.tasks", self.tasks)
+        check_values(self, "source")
+        check_positive(self, "source", "learning_rate", "factor_learning_rate")
+        check_distinct("source.tasks", self.tasks)
+        if not self.tasks:
+            raise ConfigError("source.tasks is empty; name the source tasks, or leave out the section source")
         if len(self.tasks) < 2 and self.mixing.mode != "iid":
             raise ConfigError("source.tasks needs two tasks or more (source.mixing.mode: iid allows one)")
 
@@ -324,15 +326,19 @@ class TargetOptions:
     """With k examples."""
 
     def __post_init__(self) -> None:
-        _positive(self, "targets", "draws")
-        _distinct("targets.tasks", self.tasks)
+        check_values(self, "targets")
+        check_positive(self, "targets", "draws")
+        check_distinct("targets.tasks", self.tasks)
         if not self.tasks:
             raise ConfigError("targets.tasks is empty; name at least one task, or leave out the section targets")
         if not self.methods.chosen():
             raise ConfigError("targets.methods is empty; name at least one method, such as mpt")
+        check_distinct("targets.shots", self.shots)
+        if not self.shots:
+            raise ConfigError("targets.shots is empty; give numbers of training examples, or 'all'")
         for shots in self.shots:
-            if shots != "all" and shots < 1:
-                raise ConfigError(f"targets.shots has {shots}; expected 'all' or numbers of 1 or more")
+            if shots != "all" and not (isinstance(shots, int) and shots >= 1):
+                raise ConfigError(f"targets.shots has {shots!r}; expected 'all' or numbers of 1 or more")
         if self.group and len(self.tasks) < 2:
             raise ConfigError("targets.group adapts several tasks together; name at least two in targets.tasks")
 
@@ -368,7 +374,7 @@ class Experiment:
     """Target adaptation; None for none."""
 
     def __post_init__(self) -> None:
-        _distinct("seeds", self.seeds)
+        check_distinct("seeds", self.seeds)
         if not self.seeds:
             raise ConfigError("seeds is empty; give at least one number")
         if self.source is None and self.targets is None:

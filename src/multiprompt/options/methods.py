@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from multiprompt.errors import ConfigError
+from multiprompt.errors import ConfigError, option_error
+from multiprompt.options.checks import check_positive, check_values
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,12 @@ class MethodOptions:
     """Raised when the method would train other tensors from the same options; its stages get new identities."""
 
     def __post_init__(self) -> None:
+        section = f"targets.methods.{self.method}"
+        check_values(self, section)
         for option in dataclasses.fields(self):
             value = getattr(self, option.name)
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if number and not value > 0:
-                raise ConfigError(f"targets.methods.{self.method}.{option.name} is {value}; expected more than 0")
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                check_positive(self, section, option.name)
         self._check_source_tasks(getattr(self, "source_tasks", ()), getattr(self, "nearest", {}))
 
     def _check_source_tasks(self, source_tasks: tuple[str, ...], nearest: Mapping[str, str]) -> None:
@@ -242,7 +244,7 @@ class DeptOptions(MethodOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.length_share < 1:
-            raise ConfigError(f"targets.methods.dept.length_share is {self.length_share}; expected a share below 1")
+            raise option_error("targets.methods.dept", f"length_share is {self.length_share}; expected a share below 1")
 
 
 @dataclass(frozen=True)
@@ -330,3 +332,35 @@ class Methods:
         """Name and options of those that take part."""
         named = ((method.name, getattr(self, method.name)) for method in dataclasses.fields(self))
         return {name: options for name, options in named if options is not None}
+
+
+LONG_NAMES: Mapping[str, str] = {
+    "multitask_prompt_tuning": "mpt",
+    "multi_task_prompt_tuning": "mpt",
+    "pt": "prompt_tuning",
+    "prompt": "prompt_tuning",
+    "soft_prompt": "prompt_tuning",
+    "soft_prompt_tuning": "prompt_tuning",
+    "ft": "fine_tuning",
+    "full": "fine_tuning",
+    "finetuning": "fine_tuning",
+    "full_fine_tuning": "fine_tuning",
+    "full_finetuning": "fine_tuning",
+    "soft_prompt_transfer": "spot",
+    "attentional_mixtures_of_soft_prompt_tuning": "attempt",
+    "bottleneck_adapters": "adapters",
+    "houlsby_adapters": "adapters",
+    "bias_tuning": "bitfit",
+    "bias_only_fine_tuning": "bitfit",
+    "hyperformer++": "hyperformer",
+    "hyper_former": "hyperformer",
+    "hyper_decoder": "hyperdecoder",
+    "hyperdecoders": "hyperdecoder",
+    "dpt": "decomposed_prompt_tuning",
+    "low_rank_adaptation": "lora",
+    "(ia)3": "ia3",
+    "(ia)^3": "ia3",
+    "infused_adapter": "ia3",
+    "prefix": "prefix_tuning",
+}
+"""Other names of methods, as papers and people write them -> the name here."""

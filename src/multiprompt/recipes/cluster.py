@@ -253,9 +253,9 @@ def _report(task: Any, chosen: Sequence[Node]) -> Report:
     except known.RayTaskError as error:
         if "failed to import on the worker" not in str(error):
             raise
+        last = str(error).strip().rpartition("\n")[-1]
         raise ConfigError(
-            f"a worker of the cluster cannot load multiprompt: {str(error).strip().splitlines()[-1]}\nInstall the same "
-            "release on every machine"
+            f"a worker of the cluster cannot load multiprompt: {last}\nInstall the same release on every machine"
         ) from error
 
 

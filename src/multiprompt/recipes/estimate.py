@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from multiprompt.backbone import FrozenT5
+from multiprompt.errors import refuse_one_text
 from multiprompt.files import existing_folder
 from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
@@ -143,6 +144,7 @@ def estimate_run(
     Raises:
         MultipromptError: any that a run would raise before its first stage, but for the folder being in use.
     """
+    refuse_one_text(reuse, "reuse")
     began = clock()
     stages = plan_stages(experiment)
     check_packages(stage.method for stage in stages)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from multiprompt.errors import CheckpointError, ConfigError
+from multiprompt.errors import CheckpointError, ConfigError, refuse_one_text
 from multiprompt.evaluation.results import Score, write_results
 from multiprompt.options import Experiment
 from multiprompt.parallel import joined_processes, workers
@@ -63,6 +63,7 @@ def run_experiment(
     Raises:
         MultipromptError: any of its kinds; what is in the folder stays as it is, and ``resume`` goes on from there.
     """
+    refuse_one_text(reuse, "reuse")
     with joined_processes() as joined:
         if cluster is not None and joined.count > 1:
             raise ConfigError(

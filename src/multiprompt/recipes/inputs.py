@@ -8,11 +8,12 @@ from pathlib import Path
 
 from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.config import to_plain
+from multiprompt.data.sources import missing_files, refuse_missing
 from multiprompt.errors import CheckpointError
 from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import Prompt, StoredPrompt, load_prompt
-from multiprompt.recipes.prepare import PreparedTask, load_task
+from multiprompt.recipes.prepare import PreparedTask, choose_task, load_task
 from multiprompt.seeding import derive_seed
 from multiprompt.training import Progress
 
@@ -70,8 +71,11 @@ def load_inputs(
         loaded: inputs of other stages of the same experiment, which get the tasks that they lack.
 
     Raises:
+        DataError: files of tasks are not there; the message lists all of them.
         MultipromptError: the backbone, a task or a stored prompt cannot be loaded, or do not fit each other.
     """
+    names = list(dict.fromkeys(name for stage in stages for name in stage.tasks))
+    refuse_missing([line for name in names for line in _missing(name, experiment)])
     if loaded is None:
         backbone = load_backbone(**to_plain(experiment.backbone))
         digest = backbone.fingerprint()
@@ -83,12 +87,19 @@ def load_inputs(
             if stranger := each.stranger(backbone.name, digest):
                 progress.message(f"the prompt in {path}: {stranger}")
         loaded = Inputs(experiment, backbone, digest, {}, None if source is None else stored[source].prompt)
-    for name in dict.fromkeys(name for stage in stages for name in stage.tasks):
+    for name in names:
         if name not in loaded.tasks:
             task = loaded.tasks[name] = load_task(name, loaded.backbone, experiment.data, experiment.tasks)
             for note in task.notes():
                 progress.message(note)
     return loaded
+
+
+def _missing(name: str, experiment: Experiment) -> list[str]:
+    """What of a task's files is not there; all tasks are asked before anything is loaded."""
+    task, _ = choose_task(name, experiment.data, experiment.tasks)
+    location = experiment.data.location
+    return missing_files(task, Path(location) if location else None)
 
 
 def _check_width(path: str, stored: StoredPrompt, backbone: FrozenT5) -> None:

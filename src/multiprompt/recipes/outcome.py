@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from multiprompt.prompts import DecomposedPrompt, StoredPrompt, save_plain_promp
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage import Place
 from multiprompt.recipes.use import evaluate_method
+from multiprompt.text import json_text
 from multiprompt.training import TrainingReport
 from multiprompt.training.log import JsonLog
 from multiprompt.training.watch import Watch
@@ -170,11 +170,10 @@ def prediction_lines(task: PreparedTask, predictions: Sequence[str]) -> str:
         predictions: for its test examples, in their order.
     """
     lines = [
-        json.dumps(
+        json_text(
             {"row": example.row_id}
             | ({} if example.group is None else {"group": example.group})
-            | {"prediction": prediction, "references": example.references},
-            ensure_ascii=False,
+            | {"prediction": prediction, "references": example.references}
         )
         for example, prediction in zip(task.data.test, predictions, strict=True)
     ]

@@ -15,6 +15,7 @@ from multiprompt.methods import Method, PromptTuning
 from multiprompt.methods.dept import matrix_rank
 from multiprompt.methods.hyperformer import PLACES
 from multiprompt.options import (
+    LONG_NAMES,
     AdapterOptions,
     AttemptOptions,
     BitFitOptions,
@@ -121,7 +122,7 @@ def count_parameters(
         BackboneError: the configuration of the backbone cannot be read.
     """
     if method not in _METHODS:
-        raise unknown_name("method", method, _METHODS)
+        raise unknown_name("method", method, _METHODS, LONG_NAMES)
     if group < 1:
         raise ConfigError(f"the group is of {group} tasks; expected 1 or more")
     tasks = group if method in (*GROUPED, SOURCE) else 1

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from multiprompt.backbone import FrozenT5, load_backbone
 from multiprompt.config import task_name, to_plain
-from multiprompt.errors import CheckpointError, unknown_name
+from multiprompt.errors import CheckpointError, refuse_one_text, unknown_name
 from multiprompt.evaluation.results import Score, with_selection
 from multiprompt.files import read_json
 from multiprompt.methods import Method, PromptTuning, load_method
-from multiprompt.options import Experiment, Methods
+from multiprompt.options import LONG_NAMES, Experiment, Methods
 from multiprompt.plan import SOURCE_METHODS, options_of, plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes.build import Start, build_method, load_learned
@@ -22,7 +22,7 @@ from multiprompt.recipes.graph import STAGE_VERSION, node_key
 from multiprompt.recipes.prepare import choose_task, load_task
 from multiprompt.recipes.run_folder import read_run_config
 from multiprompt.recipes.stage_folder import STAGE, check_whole, read_result
-from multiprompt.recipes.use import answer_with, evaluate_method
+from multiprompt.recipes.use import answer_with, check_sources, evaluate_method
 from multiprompt.tasks import Row, Task
 from multiprompt.training import SILENT, Progress
 
@@ -126,10 +126,12 @@ def evaluate_run(
         progress: told about every stage.
 
     Raises:
+        ConfigError: the tasks are one text.
         UnknownNameError: the run has not trained one of the tasks.
         CheckpointError: the folder holds no run, or a file is damaged.
     """
     folder = Path(folder)
+    refuse_one_text(tasks, "tasks")
     experiment = read_run_config(folder)
     stored = _chosen(_stored(experiment, folder), tasks)
     backbone = load_backbone(**to_plain(experiment.backbone))
@@ -209,11 +211,14 @@ def predict(
         seed: of the run; None for the first.
 
     Raises:
+        ConfigError: the sources are one text.
+        DataError: there is no source, one holds half of a character, or a row lacks a column or holds something that
+            the task cannot use.
         UnknownNameError: the run has not trained the task, or not with this method.
-        DataError: a row lacks a column, or holds something that the task cannot use.
         CheckpointError: the folder holds no run, or has not trained the task with this seed.
     """
     folder, task = Path(folder), task_name(task)
+    check_sources(sources)
     experiment = read_run_config(folder)
     stored = _chosen(_stored(experiment, folder), [task])
     seed = experiment.seeds[0] if seed is None else seed
@@ -230,7 +235,7 @@ def predict(
         order = (*(field.name for field in dataclasses.fields(Methods)), *SOURCE_METHODS)
         method = next(name for name in order if name in by_method)
     if method not in by_method:
-        raise unknown_name(f"method for {task!r} in this run", method, by_method)
+        raise unknown_name(f"method for {task!r} in this run", method, by_method, LONG_NAMES)
     value, _ = choose_task(task, experiment.data, experiment.tasks)
     texts = [
         source if isinstance(source, str) else value.source_text(source, where=f"input {number}")

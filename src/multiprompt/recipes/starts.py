@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from multiprompt.backbone import FrozenT5
-from multiprompt.errors import ConfigError
+from multiprompt.errors import ConfigError, unknown_name
 from multiprompt.options import PromptOptions
 from multiprompt.prompts import (
     DecomposedPrompt,
@@ -71,7 +71,10 @@ def start_target_prompt(source: Prompt, num_tasks: int, adapt: str = "both") -> 
 
     Raises:
         ConfigError: a source without a shared prompt.
+        UnknownNameError: ``adapt`` is none of the three.
     """
+    if adapt not in ("both", "shared_only", "task_only"):
+        raise unknown_name("adapt", adapt, ("both", "shared_only", "task_only"))
     if isinstance(source, DecomposedPrompt) and adapt != "shared_only":
         prompt = DecomposedPrompt(source.shared, [source.mean_factors()] * num_tasks)
         prompt.shared.requires_grad_(adapt != "task_only")

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 
 from multiprompt.backbone import FrozenT5
 from multiprompt.data import tokenise
+from multiprompt.errors import DataError, refuse_one_text, shortened
 from multiprompt.evaluation.generate import generate_answers
 from multiprompt.evaluation.scoring import Evaluation, evaluate_task
 from multiprompt.examples import TextExample
 from multiprompt.methods import Method, PromptTuning
 from multiprompt.prompts import Prompt
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.tasks import Task
+from multiprompt.tasks import Row, Task
+from multiprompt.text import is_unicode
 
 
 def evaluate_method(method: Method, task: PreparedTask, task_id: int = 0) -> Evaluation:
@@ -21,8 +23,24 @@ def evaluate_method(method: Method, task: PreparedTask, task_id: int = 0) -> Eva
     return evaluate_task(method, task.task, task.data.test, task.test, task_id, targets)
 
 
+def check_sources(sources: Sequence[str | Row]) -> None:
+    """Check source texts that a person gives; rows among them are checked when texts are made of them.
+
+    Raises:
+        ConfigError: they are one text, not a list.
+        DataError: there is none, or one holds half of a character.
+    """
+    refuse_one_text(sources, "the source texts")
+    if not len(sources):
+        raise DataError("there is no source text; expected one or more")
+    for number, source in enumerate(sources, start=1):
+        if isinstance(source, str) and not is_unicode(source):
+            raise DataError(f"source text {number} holds half of a character: {shortened(source)}")
+
+
 def answer_with(method: Method, task: Task, sources: Sequence[str], task_id: int = 0) -> list[str]:
-    """Answers of a trained method to source texts."""
+    """Answers of a trained method to source texts; errors as of ``check_sources``."""
+    check_sources(sources)
     examples = [TextExample(source, "", (), str(row)) for row, source in enumerate(sources)]
     tokens = tokenise(examples, method.backbone.tokenizer, task.max_source_length, task.max_target_length)
     return generate_answers(method, tokens, task_id, task.generation_length, task.beams)
@@ -62,6 +80,8 @@ def answer(
         An answer to each of them, in their order.
 
     Raises:
+        ConfigError: the sources are one text.
+        DataError: there is none, or one holds half of a character.
         IndexError: the prompt has no such task.
     """
     return answer_with(PromptTuning(backbone, prompt), task.task, sources, task_id)

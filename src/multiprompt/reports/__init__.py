@@ -52,10 +52,12 @@ def write_report(folders: Path | str | Sequence[Path | str], out: Path | str | N
         The page.
 
     Raises:
-        ConfigError: the page would not be an .html file, or a folder is named twice.
+        ConfigError: the page would not be an .html file, a folder is named twice, or there is none.
         CheckpointError: a folder holds no run, a file in it is damaged, or the report cannot be written.
     """
     chosen = [Path(folder) for folder in ([folders] if isinstance(folders, Path | str) else folders)]
+    if not chosen:
+        raise ConfigError("there is no run folder to report on; name at least one")
     out = (chosen[0] if len(chosen) == 1 else Path()) / "report.html" if out is None else Path(out)
     if out.suffix != ".html":
         raise ConfigError(f"the report is a page: expected a name that ends in .html, not {out}")

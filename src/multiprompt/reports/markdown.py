@@ -9,6 +9,7 @@ from multiprompt.reports.html import flatten, how_to_read, lead
 from multiprompt.reports.opening import comparison_table, opening
 from multiprompt.reports.run import Run, notes_of
 from multiprompt.reports.tables import escape_markdown, headline_tables, score_table, seed_table, to_markdown
+from multiprompt.text import lines_of, printable
 
 
 def render_markdown(runs: Sequence[Run]) -> str:
@@ -40,10 +41,10 @@ def render_markdown(runs: Sequence[Run]) -> str:
     for run in runs:
         parts.append(f"Resolved configuration of {escape_markdown(run.label)}:")
         # Indented rather than fenced: no text inside can end the block.
-        parts.append("\n".join(f"    {line}".rstrip() for line in run.configuration.splitlines()))
+        parts.append("\n".join(f"    {line}".rstrip() for line in lines_of(run.configuration)))
         if run.environment:
             parts += ["Environment:", _list(f"{name}: {value}" for name, value in flatten(run.environment))]
-    return "\n\n".join(parts) + "\n"
+    return printable("\n\n".join(parts)) + "\n"
 
 
 def _learning(runs: Sequence[Run]) -> list[str]:

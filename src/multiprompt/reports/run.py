@@ -15,6 +15,7 @@ from multiprompt.files import read_json
 from multiprompt.health import Answers
 from multiprompt.options import Experiment
 from multiprompt.plan import Shots, plan_stages
+from multiprompt.text import lines_of
 
 Points = tuple[tuple[int, float], ...]
 """Pairs of a step and a value."""
@@ -157,7 +158,7 @@ def _read_log(path: Path) -> tuple[tuple[Mapping[str, Any], ...], Points]:
     Findings are passed over: they are worked out again from the other lines.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = lines_of(path.read_text(encoding="utf-8", errors="replace"))
     except FileNotFoundError:
         return (), ()
     except (OSError, ValueError) as error:
@@ -186,8 +187,7 @@ def _read_answers(folder: Path, tasks: Sequence[str]) -> dict[str, Answers]:
     for task in tasks:
         path = folder / f"predictions-{task}.jsonl"
         try:
-            with path.open(encoding="utf-8") as file:
-                rows = [json.loads(line) for line in file]
+            rows = [json.loads(line) for line in lines_of(path.read_text(encoding="utf-8"))]
             counted = Answers.of((row["prediction"], row["references"]) for row in rows)
         except FileNotFoundError:
             continue

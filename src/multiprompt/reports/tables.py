@@ -12,6 +12,7 @@ from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Average, Summary, average_over_tasks, summarise
 from multiprompt.health import INVALID_LIMIT
 from multiprompt.plan import SOURCE_METHODS, Shots
+from multiprompt.text import printable
 
 if TYPE_CHECKING:
     import rich.table
@@ -318,7 +319,7 @@ def to_rich(table: Table) -> rich.table.Table:
 
     legend = "; ".join(f"{mark} {LEGEND[mark]}" for mark in table.marks)
     shown = RichTable(
-        title=Text(table.caption, style="bold"),
+        title=Text(printable(table.caption), style="bold"),
         caption=Text(legend) if legend else None,
         title_justify="left",
         caption_justify="left",
@@ -326,11 +327,13 @@ def to_rich(table: Table) -> rich.table.Table:
         pad_edge=False,
     )
     for position, head in enumerate(table.columns):
-        shown.add_column(Text(head), justify="left" if position < table.text_columns else "right")
+        shown.add_column(Text(printable(head)), justify="left" if position < table.text_columns else "right")
     for row in table.rows:
-        shown.add_row(*(Text(str(cell), style="yellow" if cell.marks else "") for cell in row))
+        shown.add_row(*(Text(printable(str(cell)), style="yellow" if cell.marks else "") for cell in row))
     if table.footer:
         shown.add_section()
     for row in table.footer:
-        shown.add_row(*(Text(str(cell), style="bold" if row[0].text == "average" else "dim") for cell in row))
+        shown.add_row(
+            *(Text(printable(str(cell)), style="bold" if row[0].text == "average" else "dim") for cell in row)
+        )
     return shown

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from multiprompt.config import build_experiment, build_options, override, read_values, take_in_task_files
-from multiprompt.errors import ConfigError, unknown_name
+from multiprompt.errors import ConfigError, problem_list, refuse_one_text, unknown_name
 from multiprompt.options import Experiment
 from multiprompt.plan import Shots
 
@@ -168,6 +168,8 @@ class Study:
 
 def study_names(scale: Scale) -> list[str]:
     """The studies of a scale, in the order of the paper: tables, figures, ablations."""
+    if scale not in SCALES:
+        raise unknown_name("scale", scale, SCALES)
     names = [path.stem for path in (_FOLDER / scale).glob("*.yaml") if path.stem != "base"]
     return sorted(names, key=lambda name: ("table figure ablations".index(name.rstrip("0123456789")), name))
 
@@ -198,6 +200,7 @@ def experiments_of(name: str, study: Study, scale: Scale, overrides: Iterable[st
     Raises:
         ConfigError: an experiment has errors, or a run is like one that does not exist.
     """
+    refuse_one_text(overrides, "the overrides")
     base = read_values(_FOLDER / scale / "base.yaml", "backbone, source and targets")
     made: dict[str, dict[str, Any]] = {}
     for run, difference in study.runs.items():
@@ -211,7 +214,8 @@ def experiments_of(name: str, study: Study, scale: Scale, overrides: Iterable[st
         values = deepcopy({"name": f"{name} {run}"} | values)
         for change in overrides:
             override(values, change)
-        take_in_task_files(values, Path())
+        if problems := take_in_task_files(values, Path()):
+            raise problem_list(f"{name}, run {run}", problems)
         experiments[run] = build_experiment(values, f"{name}, run {run}")
     return experiments
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
@@ -13,6 +14,7 @@ from multiprompt.metrics import METRICS, AnswerKind, Metric
 from multiprompt.registry import Registry
 from multiprompt.tasks.answers import AnswerRule
 from multiprompt.tasks.text import FieldError, Row, SourceRule, Template
+from multiprompt.text import is_unicode
 
 PARQUET_BRANCH = "refs/convert/parquet"
 """The revision into which the hub converts every dataset by itself: CONFIG/SPLIT/0000.parquet and no card."""
@@ -91,6 +93,9 @@ class SplitRule:
     carve_without_dev: bool = False
 
     def __post_init__(self) -> None:
+        kinds = get_args(get_type_hints(SplitRule)["kind"])
+        if self.kind not in kinds:
+            raise ConfigError(f"the split rule {self.name!r} has kind={self.kind!r}; expected one of {kinds}")
         if (self.dev is None) == (self.kind in ("official", "generated")):
             raise ConfigError(
                 f"the split rule {self.name!r} has dev={self.dev!r}; expected an official split for kinds "
@@ -333,6 +338,7 @@ class Task:
             group = group_rule(row) if group_rule else None
         except FieldError as error:
             raise DataError(f"{where}: {error} (task {self.name!r})") from None
+        self._check_characters((source, *references, group or ""), row, self.columns, where)
         subset = self.subset(row) if self.subset else ""
         return TextExample(source, references[0], references, row_id, group, subset)
 
@@ -348,9 +354,11 @@ class Task:
         """
         self._check_columns(row, self.source.columns, where)
         try:
-            return self._prefixed(self.source(row))
+            source = self._prefixed(self.source(row))
         except FieldError as error:
             raise DataError(f"{where}: {error} (task {self.name!r})") from None
+        self._check_characters((source,), row, self.source.columns, where)
+        return source
 
     @property
     def opening(self) -> str:
@@ -359,6 +367,14 @@ class Task:
 
     def _prefixed(self, source: str) -> str:
         return f"{self.prefix} {source}" if self.prefix else source
+
+    def _check_characters(self, texts: Sequence[str], row: Row, columns: Sequence[str], where: str) -> None:
+        if all(map(is_unicode, texts)):
+            return
+        written = {name: json.dumps(row[name], ensure_ascii=False, default=str) for name in columns}
+        column = next((name for name, text in written.items() if not is_unicode(text)), columns[0])
+        error = FieldError(column, row[column], "whole characters: this holds half of one")
+        raise DataError(f"{where}: {error} (task {self.name!r})")
 
     def _check_columns(self, row: Row, columns: Sequence[str], where: str) -> None:
         missing = [column for column in columns if column not in row]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from multiprompt.errors import unknown_name
 from multiprompt.tasks.answers import ScoreAnswer
 from multiprompt.tasks.base import SMALL, Task
 from multiprompt.tasks.text import Template
@@ -20,7 +21,12 @@ def compat_variant(task: Task, compat: Compat) -> tuple[Task, tuple[str, ...]]:
     ``"attempt"``: STS-B rounded to 0.1, the first option of WinoGrande in both places, SciTail with halves of its dev
     set and other field names, and no answer beyond 20 tokens. Generated rows, and tasks of writing text, have no
     published form.
+
+    Raises:
+        UnknownNameError: there is no such kind.
     """
+    if compat not in get_args(Compat):
+        raise unknown_name("kind of compat", compat, get_args(Compat))
     if compat == "none" or task.generator is not None or task.family == "generation":
         return task, ()
     changes: dict[str, Any] = {}

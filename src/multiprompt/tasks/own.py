@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -159,6 +160,9 @@ def _answer(definition: TaskDefinition) -> AnswerRule:
 
 
 def _score_answer(score: ScoreDefinition) -> ScoreAnswer:
+    for key, value in (("low", score.low), ("high", score.high), ("step", score.step)):
+        if not math.isfinite(value):
+            raise ConfigError(f"{key} is {value}; expected a finite number")
     per_unit = round(1 / score.step) if score.step > 0 else 0
     if per_unit not in (1, 2, 5, 10) or abs(per_unit * score.step - 1) > 1e-9:
         raise ConfigError(f"step is {score.step}; expected 0.1, 0.2, 0.5 or 1")

@@ -8,6 +8,7 @@ from typing import Any
 
 from multiprompt.errors import CheckpointError
 from multiprompt.files import cannot_write, make_folder, sync, write_text
+from multiprompt.text import json_text, lines_of
 
 Record = dict[str, Any]
 """One line."""
@@ -38,7 +39,7 @@ class JsonLog:
             text = self.path.read_text(encoding="utf-8", errors="replace")
         except OSError as error:
             raise CheckpointError(f"{self.path} cannot be read: {error}") from error
-        for line in text.splitlines():
+        for line in lines_of(text):
             try:
                 record = json.loads(line)
             except ValueError:
@@ -58,7 +59,7 @@ class JsonLog:
         try:
             make_folder(self.path.parent)
             with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                file.write(json_text(record) + "\n")
         except OSError as error:
             raise cannot_write(self.path, error) from error
 

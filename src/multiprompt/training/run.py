@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -142,6 +143,7 @@ class Run:
             self.state, trained = load_checkpoint(training.checkpoint, training.identity, self.optimiser)
             training.method.load(trained)
             training.stream.restore(self.state.stream)
+            self._diverged()
         _check_same((training.identity, self.state.step), training.title)
         kept, dropped = self.log.cut(self.state.step)
         self.watch = Watch(self.log, training.steps, kept, dropped)
@@ -181,6 +183,16 @@ class Run:
         advice = "nothing was updated. Try a lower learning rate, or check the backbone and the data"
         self.error = TrainingError(f"{what} in {where}; {advice}")
 
+    def _diverged(self) -> bool:
+        """Whether the norm of a trained tensor is not finite, which ends the training: such tensors are never kept."""
+        if bool(torch.stack(torch._foreach_norm([*self.parameters])).isfinite().all()):
+            return False
+        self.error = TrainingError(
+            f"{self.training.title} has diverged: after step {self.state.step} the trained numbers are not finite, or "
+            "too large to compute with; they are no result. Try a lower learning rate"
+        )
+        return True
+
     def set_rates(self) -> None:
         """The learning rates of the step that comes."""
         options = self.training.options
@@ -202,9 +214,12 @@ class Run:
             state.task_examples[task] = state.task_examples.get(task, 0) + count
         state.seconds += seconds
         last = state.step == training.steps
-        findings = self._write(result, last) if logs else []
         every = training.options.evaluate_every or training.steps
-        if training.evaluate is not None and (state.step % every == 0 or last):
+        looks = state.step % every == 0 or last
+        if looks and self._diverged():  # in other steps the next loss tells
+            return []
+        findings = self._write(result, last) if logs else []
+        if training.evaluate is not None and looks:
             began = time.monotonic()
             value = training.evaluate()
             state.seconds += time.monotonic() - began
@@ -217,7 +232,8 @@ class Run:
     def _write(self, result: StepResult, last: bool) -> list[Finding]:
         """Write a line of the log, and look at what the log says."""
         record = _log_record(result, self.state, self.optimiser, self.training, self.speed)
-        if last and (moved := _largest_change(self.start, self.parameters)) is not None:
+        moved = _largest_change(self.start, self.parameters) if last else None
+        if moved is not None and math.isfinite(moved):  # the norm of huge numbers is beyond float32
             record["moved"] = float(f"{moved:.4g}")
         if self.training.mixing and not self.watch.records:
             record["mixing"] = _by_name(dict(enumerate(self.training.mixing)), self.training.task_names, 5)
@@ -240,9 +256,9 @@ class Run:
         return sum(each.numel() * each.element_size() for each in (*tensors, *moments) if isinstance(each, Tensor))
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint, unless the training has failed: it goes on from the one before."""
         training, state = self.training, self.state
-        if training.checkpoint is not None and workers().is_main:
+        if self.error is None and training.checkpoint is not None and workers().is_main:
             state.stream = training.stream.state()
             self.log.sync()  # so that no checkpoint is on the disk without the lines that lead to it
             save_checkpoint(training.checkpoint, training.identity, state, training.method.tensors(), self.optimiser)

@@ -94,16 +94,20 @@ def _read(tensors: Sequence[Tensor]) -> list[Float[np.ndarray, " _"]]:
 
 def _note(passes: Sequence[_Pass], numbers: Sequence[Float[np.ndarray, " _"]], sums: Mapping[Run, _Sums]) -> None:
     """Count the losses of all passes; a run that has one which is not finite ends here."""
-    broken: dict[Run, list[str]] = {}
+    broken: dict[Run, tuple[list[str], set[int]]] = {}
     for each, values in zip(passes, numbers, strict=True):
         ends = np.cumsum([size for *_, size in each.parts])[:-1]
         for (run, batch, term, _), of_examples in zip(each.parts, np.split(values, ends), strict=True):
             if np.isfinite(of_examples).all():
                 sums[run].add(batch, term, of_examples)
             else:
-                broken.setdefault(run, []).append(term)
-    for run, terms in broken.items():
-        run.fail(f"the loss is not finite (terms: {', '.join(dict.fromkeys(terms))})")
+                terms, tasks = broken.setdefault(run, ([], set()))
+                terms.append(term)
+                tasks.update(batch.known.tasks[~np.isfinite(of_examples)].tolist())
+    for run, (terms, tasks) in broken.items():
+        names = run.training.task_names
+        of = " of " + ", ".join(names[task] for task in sorted(tasks)) if names else ""
+        run.fail(f"the loss{of} is not finite (terms: {', '.join(dict.fromkeys(terms))})")
 
 
 def _look(
@@ -143,8 +147,13 @@ def _update(norms: Mapping[Run, float]) -> list[Run]:
     if factors:
         torch._foreach_mul_(gradients, factors)
     for run in updated:
-        run.optimiser.step()
-    return updated
+        try:
+            run.optimiser.step()
+        except RuntimeError as error:
+            if "overflow" not in str(error):
+                raise
+            run.fail(f"the update is beyond float32 ({error})")  # torch cannot even write the learning rate
+    return [run for run in updated if run.error is None]
 
 
 def _gradients(run: Run) -> list[Tensor]:
