@@ -6,7 +6,7 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Average, Summary, average_over_tasks, summarise
@@ -310,8 +310,13 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)  # an underscore inside a word is no markup
 
 
-def to_rich(table: Table) -> rich.table.Table:
-    """A table for the terminal, legend included."""
+def to_rich(table: Table, widths: Sequence[int] | None = None) -> rich.table.Table:
+    """A table for the terminal, legend included.
+
+    Args:
+        table: what is shown.
+        widths: of the columns; None leaves them to the terminal.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -326,7 +331,9 @@ def to_rich(table: Table) -> rich.table.Table:
         pad_edge=False,
     )
     for position, head in enumerate(table.columns):
-        shown.add_column(Text(head), justify="left" if position < table.text_columns else "right")
+        side: Literal["left", "right"] = "left" if position < table.text_columns else "right"
+        width = None if widths is None else widths[position]
+        shown.add_column(Text(head), justify=side, width=width, overflow="fold")
     for row in table.rows:
         shown.add_row(*(Text(str(cell), style="yellow" if cell.marks else "") for cell in row))
     if table.footer:
