@@ -13,6 +13,7 @@ from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import Prompt, load_prompt
 from multiprompt.recipes.prepare import PreparedTask, load_task
+from multiprompt.recipes.rates import notes_on_setup
 from multiprompt.seeding import derive_seed
 from multiprompt.training import Progress
 
@@ -66,13 +67,15 @@ def load_inputs(
     Args:
         experiment: the options.
         stages: those that will be run, with all that they start from.
-        progress: told what a reader of results should know about the data.
+        progress: told what a reader of results should know about backbone, rates and data.
         loaded: inputs of other stages of the same experiment, which get the tasks that they lack.
 
     Raises:
         MultipromptError: the backbone, a task or the stored source prompt cannot be loaded.
     """
     if loaded is None:
+        for note in notes_on_setup(experiment):
+            progress.message(note)
         backbone = load_backbone(**to_plain(experiment.backbone))
         loaded = Inputs(experiment, backbone, backbone.fingerprint(), {}, _source_prompt(experiment, backbone))
     for name in dict.fromkeys(name for stage in stages for name in stage.tasks):
