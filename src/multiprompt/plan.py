@@ -32,6 +32,9 @@ GROUPED = ("mpt", "fine_tuning", "attempt", "adapters", "hyperformer", "hyperdec
 JOINED = ("teacher", "attention", "mpt", "prompt_tuning", "spot", "attempt", "dept", "decomposed_prompt_tuning")
 """What stages train that can go through the backbone together: all that they add is in front of its inputs."""
 
+PROMPTED = (*JOINED, "student", "mixture")
+"""What stages train that puts a prompt before the source."""
+
 
 @dataclass(frozen=True)
 class PlannedStage:

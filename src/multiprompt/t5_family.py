@@ -74,3 +74,15 @@ _FULL_NAMES = {f"google-t5/{name}": name for name in PUBLISHED if "/" not in nam
 def published_model(name: str) -> PublishedModel | None:
     """The published model of this name, "t5-base" or in full "google-t5/t5-base"; ``None`` for any other."""
     return PUBLISHED.get(_FULL_NAMES.get(name, name))
+
+
+def note_on_model(name: str) -> str | None:
+    """What should be known before a prompt is trained for a model of this name or folder; None for nothing."""
+    last = name.rstrip("/").rpartition("/")[2]
+    if "t5-v1_1" not in last or "lm-adapt" in last:
+        return None
+    adapted = f"google/t5-{last.rpartition('-')[2]}-lm-adapt"
+    return (
+        f"the backbone {name} is T5 v1.1 as it was pretrained, which has only filled gaps: prompts alone hardly teach "
+        f"it to answer. Take the LM-adapted one ({adapted}), t5-base or flan-t5-base"
+    )

@@ -23,7 +23,7 @@ def test_similarity_prints_a_matrix_and_writes_numbers_and_a_heatmap(finished, t
     done = call("similarity", finished, "--stage", "teacher-*", "--out", files[0], "--svg", files[1])
     assert done.exit_code == 0, done.output
     assert "Cosines of mean rows, ± deviation over 2 seeds" in words_of(done.stdout)
-    assert "cluster: mean cosine" in done.stdout
+    assert "cluster: " in words_of(done.stdout)
     numbers = read_json(files[0])
     assert sorted(numbers["labels"]) == ["mini-qqp", "mini-squad", "mini-sst2"]
     for row in numbers["mean"]:
@@ -34,7 +34,7 @@ def test_similarity_prints_a_matrix_and_writes_numbers_and_a_heatmap(finished, t
 def test_similarity_by_rows_warns_of_other_starts(finished):
     done = call("similarity", finished, "--stage", "teacher-*", "--row-wise")
     assert "Means of row-wise cosines" in words_of(done.stdout)
-    assert "note: some of these prompts start from different rows" in done.stderr
+    assert "note: some of these prompts start from different rows" in words_of(done.stderr)
 
 
 def test_former_names_of_options_work_and_say_so(finished, tmp_path):
@@ -57,7 +57,7 @@ def test_transfer_prints_scores_and_advice(own_run, tmp_path):
     numbers = read_json(tmp_path / "t.json")
     assert len(numbers["cells"]) == 8
     assert set(numbers["spearman"]) == {"0", "1"}
-    assert all(line in done.stdout for line in numbers["advice"])
+    assert all(line in words_of(done.stdout) for line in numbers["advice"])
 
 
 def test_prompt_prints_neighbours_norms_and_factors(finished, tmp_path):
@@ -65,7 +65,7 @@ def test_prompt_prints_neighbours_norms_and_factors(finished, tmp_path):
     assert done.exit_code == 0, done.output
     for words in ("nearest vocabulary entries (Euclidean distance)", "shared prompt", "fixed gauge", "mean(u) mean(v)"):
         assert words in words_of(done.stdout)
-    assert "choose with --task" in done.stderr
+    assert "choose with --task" in words_of(done.stderr)
     assert len(read_json(tmp_path / "p.json")["rows"][0]["nearest"]) == 2
 
 

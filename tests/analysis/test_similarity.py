@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from conftest import build_tiny_model, build_tiny_tokenizer
-from multiprompt.analysis.similarity import prompt_cosine, prompt_similarity
+from multiprompt.analysis.clustering import average_linkage
+from multiprompt.analysis.similarity import Similarity, _clusters, prompt_cosine, prompt_similarity
 from multiprompt.config import load_experiment, to_yaml
 from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
 from multiprompt.recipes import run_experiment
@@ -88,6 +89,45 @@ def test_matrices_are_symmetric_in_the_order_of_the_clustering(finished):
         pairs = [similarity.mean[i, j] for i in places for j in places if i < j]
         assert cluster.within == pytest.approx(np.mean(pairs))
     assert any(f"in {similarity.clusters[0].agreeing} of 2 seeds" in line for line in similarity.sentences())
+
+
+def clustered(within: float, outside: float, *spread: float):
+    """The clusters of two alike and one apart, and what is said; a repeat for every number that is added within."""
+    matrices = []
+    for more in spread or (0.0,):
+        matrix = np.full((3, 3), outside)
+        matrix[0, 1] = matrix[1, 0] = within + more
+        np.fill_diagonal(matrix, 1.0)
+        matrices.append(matrix)
+    return list(_clusters(average_linkage(np.mean(matrices, axis=0)), ["a", "b", "c"], np.stack(matrices)))
+
+
+@pytest.mark.parametrize(
+    ("cosines", "told"),
+    [
+        ((0.985, 0.978), False),
+        ((0.9, 0.84), True),
+        ((0.9, 0.86), False),
+        ((0.9, 0.8, -0.02, 0.02), True),
+        ((0.9, 0.8, -0.2, 0.2), False),  # a standard error of 0.2
+    ],
+)
+def test_a_cluster_is_told_where_it_stands_out_and_seeds_agree(cosines, told):
+    (cluster,) = clustered(*cosines)
+    assert cluster.stands_out == told
+    assert (cluster.error is None) == (len(cosines) < 4)
+    matrix = np.eye(3)[None]
+    similarity = Similarity(("a", "b", "c"), ((1, 0),), matrix, False, (), (), cluster)
+    (said,) = similarity.sentences()
+    assert said.startswith("No tasks cluster: the closest, a and b, have a mean cosine of")
+    assert "A cluster is told from a difference of 0.05 on" in said
+
+
+def test_repeats_are_named_for_what_they_are():
+    named = {}
+    for repeats in (((1, 0), (2, 0)), ((1, 0), (1, 1)), ((1, 0), (1, 1), (2, 0))):
+        named[repeats] = Similarity(("a",), repeats, np.ones((1, 1, 1)), False, (), ()).repeated
+    assert list(named.values()) == ["seeds", "draws", "draws of 2 seeds"]
 
 
 def test_runs_that_differ_in_seeds_alone_are_one_run_with_more_seeds(finished, tmp_path):

@@ -45,6 +45,9 @@ VERBS = [
 
 SMALL = "name: a small one\ntargets: {tasks: [mini-rte], methods: {prompt_tuning: {}}}\n"
 
+WIDE = {"COLUMNS": "160"}
+"""A terminal in which tables are not printed in parts."""
+
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
@@ -177,11 +180,57 @@ def test_mistakes_are_one_message_without_traceback(arguments, message):
 def test_validate_prints_every_default(tmp_path):
     result = call("validate", "small.yaml", "prompt.length=20", "seeds=[3, 4]")
     assert result.exit_code == 0
-    assert result.stderr == "ok\n"
+    assert result.stderr.endswith("ok\n")
     (tmp_path / "resolved.yaml").write_text(result.stdout, encoding="utf-8")
     experiment = load_experiment(tmp_path / "resolved.yaml")
     assert (experiment.prompt.length, experiment.seeds) == (20, (3, 4))
     assert experiment == load_experiment(tmp_path / "small.yaml", ["prompt.length=20", "seeds=[3, 4]"])
+
+
+def write_own_task(folder, **rows):
+    """A task whose test rows stand in train too, and the experiment that names it."""
+    parts = {"train": range(20), "validation": range(20, 30), "test": range(5), **rows}
+    for name, numbers in parts.items():
+        lines = (json.dumps({"text": f"number {i}", "label": i % 2}) + "\n" for i in numbers)
+        (folder / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    files = ", ".join(f"{name}: {name}.jsonl" for name in parts)
+    (folder / "own.yaml").write_text(
+        f"name: own\nsource: '{{text}}'\nlabel: {{column: label, words: [bad, good]}}\nsplit: official\n"
+        f"files: {{{files}}}\n",
+        encoding="utf-8",
+    )
+    (folder / "experiment.yaml").write_text(SMALL.replace("mini-rte", "./own.yaml"), encoding="utf-8")
+
+
+IN_BOTH = "own: 5 of 5 (100 %) test rows have a source that stands in train too"
+
+
+def test_what_the_rows_have_is_said_before_a_training(tmp_path):
+    """By validate, show and plan, in the same words."""
+    write_own_task(tmp_path)
+    validated = call("validate", "experiment.yaml", "targets.methods.prompt_tuning.learning_rate=0.1")
+    planned = call("plan", "experiment.yaml", "prompt.length=4", "--no-measure")
+    assert (validated.exit_code, planned.exit_code) == (0, 0), validated.stderr + planned.stderr
+    shown = call("show", "./own.yaml", "--rows", "0").stdout
+    for said in (validated.stderr, planned.stderr, shown):
+        assert IN_BOTH in " ".join(said.split())
+        assert "test.jsonl, line 1 and" in " ".join(said.split())
+    assert "learning_rate is 0.3, found was 0.1" in " ".join(planned.stderr.split())
+    assert "found was" not in validated.stderr
+    assert validated.stderr.endswith("ok\n")
+    write_own_task(tmp_path, test=range(30, 35))
+    assert call("validate", "experiment.yaml", "targets.methods.prompt_tuning.learning_rate=0.1").stderr == "ok\n"
+
+
+def test_validate_looks_at_rows_as_texts_where_there_is_no_tokenizer(tmp_path):
+    write_own_task(tmp_path)
+    said = " ".join(call("validate", "experiment.yaml", "backbone.name=./nowhere").stderr.split())
+    assert "rows are looked at as texts only, not as tokens" in said
+    assert IN_BOTH in said
+    (tmp_path / "train.jsonl").write_text('{"text": 3, "label": 1}\n', encoding="utf-8")
+    wrong = call("validate", "experiment.yaml")
+    assert wrong.exit_code == 1
+    assert "train.jsonl, line 1: column 'text' is 3" in wrong.stderr
 
 
 def test_validate_lists_all_problems_together(tmp_path):
@@ -274,7 +323,7 @@ def test_params_prints_the_arithmetic():
     assert lines[1].endswith(("9,600", "9,600   "))
     assert "100 · 768 / 8" in lines[1]
     assert "10,468" in lines[3]
-    assert lines[4] == (
+    assert " ".join(lines[4:]) == (
         "mpt on t5-base: 0.0047 % of its 222,903,552 parameters for each task; 83,744 in all for 8 tasks"
     )
 
@@ -332,14 +381,14 @@ def test_run_on_a_cluster(monkeypatch):
 
 def test_plan_prints_the_stages_and_the_estimates(tmp_path):
     targets = ["targets.tasks=[mini-rte, mini-wsc, mini-mrpc, mini-yelp]", "data.max_test=20", "data.max_train=40"]
-    result = call("plan", "small.yaml", *targets, "targets.shots=[8, all]", "seeds=[0, 1]", "--no-measure")
+    result = call("plan", "small.yaml", *targets, "targets.shots=[8, all]", "seeds=[0, 1]", "--no-measure", env=WIDE)
     assert result.exit_code == 0, result.stderr
     rows = [line.split() for line in result.stdout.splitlines()]
-    heads = "stage method shots tasks seeds stages steps x examples trained each in all left state"
+    heads = "stage method shots stages state each in all left tasks seeds steps x examples trained"
     assert " ".join(rows[0]) == heads
     trained = f"{100 * 96:,}"
-    assert " ".join(rows[1]) == f"target prompt_tuning 8 4 tasks 0, 1 8 1,000 x 8 {trained} 8 new"
-    assert " ".join(rows[2]) == f"target prompt_tuning all 4 tasks 0, 1 8 25 x 32 {trained} 8 new"
+    assert " ".join(rows[1]) == f"target prompt_tuning 8 8 8 new 4 tasks 0, 1 1,000 x 8 {trained}"
+    assert " ".join(rows[2]) == f"target prompt_tuning all 8 8 new 4 tasks 0, 1 25 x 32 {trained}"
     together = [
         "4 x prompt_tuning 8, 3 x prompt_tuning all",
         "3 x prompt_tuning all, 4 x prompt_tuning 8",

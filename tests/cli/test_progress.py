@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -59,6 +60,38 @@ def test_bars_leave_one_line_for_each_stage():
     assert "✓ teacher-[a]  accuracy 71.2  0 s" in text
     assert "✓ source" in text
     assert "note: a note" in text
+
+
+LONG = "32 together, seed 0, target-mini-boolq-prompt_tuning-4-draw19 and others"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_narrow_bar_keeps_steps_loss_and_the_time_left(width):
+    out = io.StringIO()
+    with BarProgress(Console(file=out, force_terminal=True, width=width, color_system=None)) as bars:
+        bars.begin(LONG, 12_345)
+        bars.step(1, 0.5, 10.0)
+        bars.step(1234, 12.3456, 12_345.0)
+        bars._bars.refresh()
+        bars.end("seed 0, target-mini-boolq-prompt_tuning-4-draw19", "mini-boolq accuracy 71.2")
+    lines = re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "\n", out.getvalue()).splitlines()
+    assert max(map(len, lines)) <= width
+    (bar, *_) = [line for line in lines if "1234/12345" in line]
+    assert re.search(r"32 toget.*[━╸].* 1234/12345 loss 12\.3456 .*left [-\d]+:[-\d]+:[-\d]+", bar)
+    assert ("12,345 examples/s" in bar) == (width == 120)
+    assert "mini-boolq accuracy 71.2  0 s" in " ".join(lines)
+
+
+def test_lines_in_a_pipe_are_no_wider_than_a_terminal(clock):
+    out = io.StringIO()
+    with LineProgress(Console(file=out, width=80)) as lines:
+        lines.message("own: " + "a long note " * 20)
+        lines.begin(LONG, 12_345)
+        clock[0] += 11
+        lines.step(1234, 12.3456, 12_345.0)
+    said = out.getvalue().splitlines()
+    assert max(map(len, said)) <= 80
+    assert f"{LONG}: step 1,234 of 12,345, loss 12.3456, 12,345 examples/s" in " ".join(said[-2:]).replace("   ", " ")
 
 
 def test_a_stage_that_never_ended_is_replaced():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from multiprompt.data import tokenise
+from multiprompt.evaluation.generate import Generated, generate
 from multiprompt.evaluation.results import bootstrap_interval
 from multiprompt.evaluation.scoring import dev_value, evaluate_task, groups_of
 from multiprompt.examples import TextExample
@@ -22,7 +23,9 @@ EXAMPLES = [TextExample(f"s {n}", str(n % 2), (str(n % 2),), f"validation:{n}", 
 
 def test_a_grouped_metric_is_computed_with_its_groups(tiny_backbone, monkeypatch):
     answers = ["0", "1", "0", "1", "0", "1", "0", "0", "0"]  # two questions right, one wrong
-    monkeypatch.setattr("multiprompt.evaluation.scoring.generate_answers", lambda *_, **__: list(answers))
+    decoded = Generated(list(answers), unended=3)
+    monkeypatch.setattr("multiprompt.evaluation.scoring.generate", lambda *_, **__: decoded)
+    monkeypatch.setattr("multiprompt.evaluation.scoring.generate_answers", lambda *_, **__: decoded.texts)
     method = PromptTuning(tiny_backbone, SoftPrompt([torch.zeros(2, 16)]))
     tokens = tokenise(EXAMPLES, tiny_backbone.tokenizer, 8, 4)
     evaluation = evaluate_task(method, QUESTION, EXAMPLES, tokens, 0, ["1", "0", "0"])
@@ -32,7 +35,17 @@ def test_a_grouped_metric_is_computed_with_its_groups(tiny_backbone, monkeypatch
     assert evaluation.majority == 0  # the constant answer 0 is right for no whole question
     rows = statistics_of("question_exact_match", answers, references, QUESTION.labels, groups)
     assert evaluation.interval == bootstrap_interval(METRICS["question_exact_match"], rows)
+    assert evaluation.unended == pytest.approx(1 / 3)
     assert dev_value(method, QUESTION, EXAMPLES, tokens, 0) == evaluation.value
+
+
+def test_answers_without_an_end_are_counted(tiny_backbone, monkeypatch):
+    ids = torch.tensor([[0, 5, 1, 0], [0, 5, 6, 7], [0, 1, 0, 0]])  # 1 ends a sequence
+    method = PromptTuning(tiny_backbone, SoftPrompt([torch.zeros(2, 16)]))
+    monkeypatch.setattr(method, "generate", lambda *_: ids)
+    decoded = generate(method, tokenise(EXAMPLES[:3], tiny_backbone.tokenizer, 8, 4), 0, 3)
+    assert [len(text) for text in decoded.texts] == [1, 3, 0]
+    assert decoded.unended == 1
 
 
 def test_groups_are_of_all_examples_or_of_none():

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from multiprompt.evaluation.health import finished_findings
-from multiprompt.health import Answers, Rule, constant_predictions, invalid_answers, majority_collapse
+from multiprompt.health import (
+    Answers,
+    Rule,
+    constant_predictions,
+    invalid_answers,
+    no_better_than_majority,
+    short_answers,
+    unended_answers,
+)
 from reports.fake_runs import fake_score
 
 
@@ -43,12 +51,12 @@ def test_constant_predictions():
         (((50, "yes", "yes"), (45, "yes", "no"), (5, "no", "no")), 55.0, "without reading"),
         (((40, "yes", "yes"), (25, "yes", "no"), (20, "no", "yes"), (15, "no", "no")), 55.0, "not with the sources"),
         (((50, "yes", "yes"), (45, "yes", "no"), (5, "no", "no")), 55.1, None),
-        (((60, "no", "yes"), (40, "yes", "no")), 0.0, None),  # worse than constant, and no collapse
+        (((60, "no", "yes"), (40, "yes", "no")), 0.0, "label words are right"),  # worse than constant, and no collapse
         (((60, "maybe", "yes"), (40, "maybe", "no")), 0.0, "without reading"),
     ],
 )
 def test_no_better_than_the_majority(counts, value, told):
-    finding = majority_collapse("", answers(*counts), "accuracy", value, 55.0)
+    finding = no_better_than_majority("", answers(*counts), "accuracy", value, 55.0)
     assert (finding is not None) == (told is not None)
     if finding:
         assert finding.rule is Rule.MAJORITY
@@ -70,6 +78,49 @@ def test_invalid_answers():
     assert len({few.advice, many.advice, empty.advice}) == 3, "advice for what was seen"
 
 
+def test_a_value_is_compared_with_the_majority_without_answers_too():
+    finding = no_better_than_majority("rte", None, "accuracy", 50.0, 50.0)
+    assert finding is not None
+    assert finding.what == "accuracy 50.0 is not above the 50.0 of the most frequent training answer"
+
+
+def test_answers_that_end_at_the_limit():
+    assert unended_answers("", None) is unended_answers("", 0.05) is None
+    finding = unended_answers("rte", 0.3)
+    assert finding is not None
+    assert (finding.rule, finding.where) == (Rule.UNENDED, "rte")
+    assert "30 % of the outputs ended at the generation limit" in finding.what
+    assert "generation_length" in finding.advice
+
+
+def test_answers_that_are_too_short_for_bleu():
+    few = answers((9, "a short one", "x"), (1, "one", "x"))
+    finding = short_answers("", "bleu_e2e", 0.0, few)
+    assert finding is not None
+    assert finding.rule is Rule.SHORT
+    assert "no answer has more than 3 words; bleu_e2e counts sequences of 4" in finding.what
+    assert short_answers("", "rouge_l", 0.0, few) is None
+    assert short_answers("", "bleu", 0.1, few) is None
+    assert short_answers("", "bleu", 0.0, answers((1, "a b c d", "x"))) is None
+
+
+def test_advice_about_prompts_is_for_methods_that_have_one():
+    collapse = answers((50, "yes", "yes"), (50, "yes", "no"))
+    varied = answers((50, "yes", "no"), (50, "no", "yes"))
+    flat = [{"step": step, "loss": 0.7} for step in range(20)]
+    said = {}
+    for method in ("prompt_tuning", "lora"):
+        lost = fake_score(method=method, value=40.0, majority=50.0, interval=(35.0, 45.0), invalid=0.06)
+        much = fake_score(method=method, value=40.0, majority=50.0, interval=(35.0, 45.0), invalid=0.6)
+        cases = ((lost, collapse), (lost, varied), (much, varied))
+        findings = [f for score, own in cases for f in finished_findings([score], {"mini-rte": own}, flat)]
+        said[method] = " ".join(f"{finding.rule} {finding.what} {finding.advice}" for finding in findings)
+    assert "prompt.start" in said["prompt_tuning"]
+    assert "source prompt" in said["prompt_tuning"]
+    assert "prompt" not in said["lora"].replace("multiprompt show", "")
+    assert "has not taught the form of an answer" in said["lora"]
+
+
 def test_long_answers_are_cut():
     finding = constant_predictions("", answers((9, "word " * 40, "a"), (9, "word " * 40, "b")))
     assert finding is not None
@@ -86,7 +137,7 @@ def test_a_finished_stage():
         Rule.INVALID,
         Rule.DEAD,
     ]
-    assert [finding.rule for finding in finished_findings([lost], {}, flat)] == [Rule.INVALID, Rule.DEAD]
+    assert [finding.rule for finding in finished_findings([lost], {}, flat)] == [Rule.MAJORITY, Rule.INVALID, Rule.DEAD]
     good = fake_score(task="mini-cola")
     both = finished_findings([lost, good], {"mini-rte": bad}, flat)
     assert {finding.where for finding in both if finding.rule is not Rule.DEAD} == {"mini-rte"}

@@ -46,6 +46,23 @@ def test_a_gradient_that_stays_at_zero():
     assert rules(log(gradient_norm=lambda i: small if i else 0.1)) == [], "a training that is done has no gradient left"
 
 
+def test_a_loss_of_exactly_zero():
+    nothing = log(FEWEST_LINES, loss=0.0, gradient_norm=0.0)
+    (finding,) = running_findings(nothing, TOTAL)
+    assert finding.rule is Rule.NOTHING, "and not a dead training, whose advice would not help"
+    assert "exactly 0 in all of 5 logged lines" in finding.what
+    assert "max_target_length" in finding.advice
+    assert rules(nothing[:-1]) == []
+    assert rules(nothing[:1], total=10) == [Rule.NOTHING], "a short training is asked at its end"
+    assert rules(log(loss=lambda i: 0.0 if i else 0.1, gradient_norm=0.0)) == [Rule.DEAD], "it was learned"
+
+
+def test_advice_about_a_gradient_fits_the_method():
+    (finding,) = running_findings(log(gradient_norm=0.0), TOTAL, prompt=False)
+    assert "prompt" not in finding.advice
+    assert "rank" in finding.advice
+
+
 def test_tensors_that_have_not_moved():
     records = log()
     records[-1]["moved"] = LEAST_MOVED * 0.9

@@ -15,6 +15,8 @@ from recipes.small import KillAt, Killed, Listener, small_experiment
 
 COLLAPSED, STILL = "target-mini-rte-fine_tuning-all", "target-mini-rte-prompt_tuning-all"
 OF_ANSWERS = ["constant predictions", "no better than the majority", "invalid answers"]
+ENDLESS = "answers without an end"
+"""Of the prompt that stays where it is: the random model never stops."""
 
 
 def failing(backbone: Path):
@@ -38,8 +40,8 @@ def test_a_target_that_collapses_is_noticed_everywhere(tiny_folder, tmp_path):
     listener, folder = Listener(), tmp_path / "run"
     run_experiment(failing(tiny_folder), folder, progress=listener)
     assert rules(folder, COLLAPSED) == told(listener, COLLAPSED) == OF_ANSWERS
-    assert rules(folder, STILL)[0] == told(listener, STILL)[0] == "dead prompt"
-    assert list(noticed([read_run(folder)])) == [*OF_ANSWERS[:2], "dead prompt", OF_ANSWERS[2]]
+    assert rules(folder, STILL)[0] == told(listener, STILL)[0] == "dead training"
+    assert list(noticed([read_run(folder)])) == [*OF_ANSWERS[:2], "dead training", OF_ANSWERS[2], ENDLESS]
     write_report(folder)
     for name in ("report.html", "report.md"):
         text = (folder / name).read_text(encoding="utf-8")
@@ -58,7 +60,7 @@ def test_it_is_told_once_by_a_run_that_goes_on(tiny_folder, tmp_path, kill):
     written = rules(folder, COLLAPSED)
     assert written == told(second, COLLAPSED) == OF_ANSWERS
     # The first eight steps are those of the prompt, which were told about before they were counted.
-    assert (told(second, STILL).count("dead prompt"), rules(folder, STILL).count("dead prompt")) == (kill < 8, 1)
+    assert (told(second, STILL).count("dead training"), rules(folder, STILL).count("dead training")) == (kill < 8, 1)
 
 
 def test_what_was_said_before_the_result_is_not_said_again(tiny_folder, tmp_path, monkeypatch):
@@ -73,7 +75,7 @@ def test_what_was_said_before_the_result_is_not_said_again(tiny_folder, tmp_path
             run_experiment(failing(tiny_folder), folder, progress=first)
     run_experiment(failing(tiny_folder), folder, resume=True, progress=second)
     assert told(first, STILL) + told(second, STILL) == rules(folder, STILL)
-    assert "dead prompt" in told(first, STILL)
+    assert "dead training" in told(first, STILL)
     assert "invalid answers" in told(first, STILL)
 
 
@@ -102,7 +104,7 @@ def test_a_training_that_learns_gives_no_finding(tmp_path):
     )
     assert not listener.said("try")
     page = write_report(folder).read_text(encoding="utf-8")
-    assert "Nothing noticed. Checked: constant predictions, no better than the majority, dead prompt, invalid" in page
+    assert "Nothing noticed. Checked: constant predictions, no better than the majority, nothing to learn, dead" in page
 
 
 def test_a_training_on_several_tasks_logs_their_shares(tiny_folder, tmp_path):

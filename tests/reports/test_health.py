@@ -13,10 +13,13 @@ from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import write_results
 from multiprompt.files import write_text
 from multiprompt.health import Rule
-from multiprompt.reports import read_run, read_runs, write_report
+from multiprompt.reports import headline_tables, read_run, read_runs, write_report
 from multiprompt.reports.health import checked, noticed, share_table
 from multiprompt.reports.shares import term_chart, term_shares
 from reports.fake_runs import fake_score, fake_scores, write_fake_run
+
+CHECKED = "no better than the majority, nothing to learn, dead training, invalid answers"
+"""What the files of the runs here are enough for."""
 
 STAGE = "target-mini-rte-mpt-all"
 
@@ -50,9 +53,9 @@ def source_log(run: Path, seed: int, **changes) -> None:
 
 
 def test_logs_of_earlier_releases_are_asked_what_they_can_tell(run):
-    assert checked([read_run(run)]) == [Rule.DEAD, Rule.INVALID]
+    assert checked([read_run(run)]) == [Rule.MAJORITY, Rule.NOTHING, Rule.DEAD, Rule.INVALID]
     found = noticed([read_run(run)])
-    assert list(found) == [Rule.INVALID]
+    assert list(found) == [Rule.MAJORITY, Rule.INVALID]
     assert found[Rule.INVALID][0].line.startswith(
         "target-mini-cola-prompt_tuning-16 (seeds 1, 2): 8.1 % of the outputs"
     )
@@ -60,9 +63,9 @@ def test_logs_of_earlier_releases_are_asked_what_they_can_tell(run):
 
 def test_nothing_noticed(run):
     write_results(run / "results.json", "x", [s for s in fake_scores() if s.task != "mini-cola"])
-    assert "Nothing noticed. Checked: dead prompt, invalid answers." in section(run)
+    assert f"Nothing noticed. Checked: {CHECKED}." in section(run)
     markdown = (run / "report.md").read_text(encoding="utf-8")
-    assert "## Is it learning?\n\nNothing noticed. Checked: dead prompt, invalid answers.\n" in markdown
+    assert f"## Is it learning?\n\nNothing noticed. Checked: {CHECKED}.\n" in markdown
 
 
 def test_seeds_are_put_together_and_advice_is_given_once(run):
@@ -71,7 +74,7 @@ def test_seeds_are_put_together_and_advice_is_given_once(run):
     found = noticed([read_run(run)])
     (one,) = found[Rule.CONSTANT]
     assert one.line == f"{STAGE} (seeds 1, 2): 100 % of the answers are “1” (in seed 1)"
-    assert Rule.MAJORITY not in found, "the value of these scores is above it"
+    assert STAGE not in {each.where for each in found[Rule.MAJORITY]}, "the value of these scores is above it"
     shown = section(run)
     assert f"<summary>constant predictions: {STAGE}</summary>" in shown
     assert shown.count(one.advice) == 1
@@ -98,7 +101,14 @@ def test_a_value_that_is_not_above_the_majority(run):
     scores = [s for s in fake_scores() if (s.task, s.method, s.seed, s.shots) != ("mini-rte", "mpt", 1, "all")]
     write_results(run / "results.json", "x", [*scores, fake_score(value=50.0, majority=50.0, interval=(45, 55))])
     found = noticed([read_run(run)])
-    assert [each.where for each in found[Rule.MAJORITY]] == [STAGE]
+    assert [each.where for each in found[Rule.MAJORITY]] == ["target-mini-cola-prompt_tuning-16", STAGE]
+
+
+def test_what_a_table_marks_is_noticed_too(run):
+    """Whether answers are constant or not, and at hand or not."""
+    (table, *_) = [t for t in headline_tables({"x": read_run(run).scores}) if "†" in t.marks]
+    assert any("†" in cell.marks for row in table.rows for cell in row)
+    assert "<summary>no better than the majority: target-mini-cola-prompt_tuning-16</summary>" in section(run)
 
 
 def test_findings_in_the_log_are_passed_over_and_worked_out_again(run):
@@ -123,8 +133,10 @@ def test_several_runs_are_named(run, tmp_path):
 
 def test_an_unfinished_stage_is_asked_about_its_log_alone(tmp_path):
     folder = write_fake_run(tmp_path / "begun", finished=False)
-    assert checked([read_run(folder)]) == [Rule.DEAD]
-    assert "Nothing noticed. Checked: dead prompt." in write_report(folder).read_text(encoding="utf-8")
+    assert checked([read_run(folder)]) == [Rule.NOTHING, Rule.DEAD]
+    assert "Nothing noticed. Checked: nothing to learn, dead training." in write_report(folder).read_text(
+        encoding="utf-8"
+    )
     records = [{"step": 10 * i, "loss": 1.0, "gradient_norm": 0.0} for i in range(1, 9)]
     path = folder / "seed-1" / "teacher-mini-sst2" / "log.jsonl"
     write_text(path, "".join(json.dumps(record) + "\n" for record in records))

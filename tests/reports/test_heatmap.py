@@ -56,7 +56,8 @@ def test_cells_are_wide_enough_for_their_numbers_at_400_pixels(things):
     labels = [f"mini-t{i}" for i in range(things)]
     tree = ElementTree.fromstring(heatmap_chart("t", labels, np.full((things, things), -0.5)))
     width = float(tree.get("viewBox").split()[2])
-    shown = max(width, 400) if tree.get("style") else 400
+    shown = float(tree.get("width") or 400)
+    assert ("least" in tree.get("class").split()) == (shown > 400)
     side = float(tree.find("rect").get("width")) * shown / width
     numbers = [text.text for text in tree.iter("text") if text.get("class") == "value"]
     assert side >= 5.6 * max(map(len, numbers))  # characters of ten pixels

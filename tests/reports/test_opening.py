@@ -134,12 +134,13 @@ def test_prompt_tuning_and_few_examples_come_first_and_the_page_has_the_rest(tmp
     assert "with 16 training" in opening([read_run(run)]).results[0].lower()
     assert "with prompt_tuning" in opening([read_run(run)]).results[0]
     table = comparison_table([read_run(run)])
-    assert [[str(cell) for cell in row[:2]] for row in table.rows] == [
-        ["prompt_tuning", "16"],
-        ["prompt_tuning", "all"],
-        ["spot", "16"],
+    assert [str(row[0]) for row in table.rows] == [
+        "prompt_tuning (16 examples)",
+        "prompt_tuning (all examples)",
+        "spot (16 examples)",
     ]
-    assert [str(cell) for cell in table.rows[1]][2:] == ["70.0", "75.0", "-5.0", "–", "1 draw", "1"]
+    assert [str(cell) for cell in table.rows[1]][1:] == ["-5.0", "–", "1 training", "70.0", "75.0", "1"]
+    assert table.columns[1] == "difference", "on a phone it is seen beside the name"
     page = Page(write_report(run).read_text(encoding="utf-8"))
     assert table.caption in page.text
     assert table.caption in (run / "report.md").read_text(encoding="utf-8")

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import html.parser
 import json
 import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 
@@ -17,6 +20,8 @@ from multiprompt.files import write_text
 from multiprompt.plan import plan_stages
 from multiprompt.reports import read_run, write_report
 from multiprompt.reports.charts import MOST_POINTS, score_chart, thin
+from multiprompt.reports.html import duration, how_to_read, lead
+from multiprompt.studies import write_study_report
 from multiprompt.text import printable
 from multiprompt.training.log import JsonLog
 from reports.fake_runs import CONFIGURATION, fake_log, fake_score, write_fake_run
@@ -79,6 +84,53 @@ def test_the_page_needs_no_network_and_no_script(run):
     assert "url(" not in text
     assert "@import" not in text
     assert "prefers-color-scheme: dark" in text
+
+
+def test_the_policy_of_a_page_allows_its_style_and_nothing_else(run, tmp_path):
+    write_study_report(["figure5", "table6"], "mini", tmp_path, tmp_path / "study.html")
+    for path in (write_report(run), tmp_path / "study.html"):
+        text = path.read_text(encoding="utf-8")
+        page = Page(text)
+        (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', text)
+        (style,) = re.findall(r"<style>(.*?)</style>", text, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+        assert text.index("Content-Security-Policy") < text.index("<style>")
+        # Attributes with a style, scripts, and what loads something would be refused.
+        assert "style" not in dict(page.attributes)
+        assert not [name for name, _ in page.attributes if name.startswith("on")]
+        assert not {"script", "link", "img", "iframe", "form", "base", "object"} & set(page.tags)
+
+
+def test_runs_seeds_and_draws_are_counted_apart(tmp_path):
+    one = read_run(write_fake_run(tmp_path / "one", seeds=[1]))
+    two = read_run(write_fake_run(tmp_path / "two", name="two", seeds=[2]))
+    more = read_run(write_fake_run(tmp_path / "more", name="more", seeds=[1, 2, 3]))
+    assert lead([one])[2] == "1 seed"
+    assert lead([more])[2] == "3 seeds"
+    assert lead([one, two])[2] == "2 runs of 1 seed each"
+    assert lead([one, more])[2] == "2 runs of 1 to 3 seeds each"
+    drawn = replace(two, scores=tuple(fake_score(shots=16, seed=2, draw=draw) for draw in range(4)))
+    assert lead([drawn])[3] == "4 draws of few examples for each seed"
+    assert lead([one, drawn])[3] == "1 to 4 draws of few examples for each seed"
+
+
+def test_the_time_is_that_of_all_stages(run):
+    """Two teachers that were trained together have taken the same time each."""
+    shown = read_run(run)
+    stages = {(score.seed, score.method, score.shots, score.task) for score in shown.scores}
+    students = {(score.seed, score.method) for score in shown.scores if score.method == "student"}
+    trained = len(stages) - sum(score.method == "student" for score in shown.scores) + len(students)
+    assert lead([shown])[-1] == f"{duration(61.5 * trained)} of training"
+
+
+def test_both_kinds_of_intervals_are_explained(run):
+    text = how_to_read([read_run(run)])
+    assert "in the charts and under “Every score”, is a bootstrap over the test examples" in text
+    assert "paired difference" in text
+    assert "Student's t over the seeds" in text
+    alone = read_run(write_fake_run(run.parent / "alone", seeds=[1]))
+    assert "Student" not in how_to_read([alone]), "one training of each has no interval"
 
 
 def test_every_chart_is_drawn_and_described(run):

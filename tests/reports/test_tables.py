@@ -92,16 +92,19 @@ def test_several_runs_stand_side_by_side():
     tables = headline_tables({"a": fake_scores(), "b": fake_scores((1,))})
     assert tables[0].columns[2:] == ("mpt · a", "prompt_tuning · a", "mpt · b", "prompt_tuning · b")
     assert find(tables[0], "mini-rte")[2:] == ["76.5 ± 0.7", "70.5 ± 0.7", "76.0", "70.0"]
-    assert score_table({"a": fake_scores(), "b": fake_scores()}).columns[0] == "run"
+    both = score_table({"a": fake_scores(), "b": fake_scores()})
+    assert str(both.rows[-1][0]) == "mini-mnli (student, all examples, b)"
 
 
 def test_every_score_has_what_is_needed_to_judge_it():
     table = score_table({"x": fake_scores()})
     assert len(table.rows) == 12
     assert [str(cell) for cell in table.rows[0]] == [
-        *("mini-rte", "mpt", "all", "–", "accuracy", "76.5 ± 0.7", "72.0 to 80.5", "52.5", "0.0 %", "400", "2"),
+        *("mini-rte (mpt, all examples)", "76.5 ± 0.7", "72.0 to 80.5", "52.5"),
+        *("accuracy", "–", "0.0 %", "400", "2"),
     ]
-    assert table.rows[-1][1].text == "student"
+    assert table.columns[1] == "value", "on a phone it is seen beside the name"
+    assert table.rows[-1][0].note == "student, all examples"
 
 
 def few_shot_scores(selection="last-step", draws=3):
@@ -122,15 +125,14 @@ def test_tables_say_how_many_draws_there_were_and_how_tensors_were_chosen():
     ]
     assert find(tables[1], "mini-rte")[-1] == "63.5 ± 1.9"
     table = score_table(scores)
-    assert table.columns[3] == "selection"
+    assert table.columns[5] == "selection"
     assert table.columns[-2:] == ("seeds", "repeats")
-    shown = [[str(row[i]) for i in (1, 2, 3, -2, -1)] for row in table.rows]
-    assert shown[0] == ["mpt", "all", "full-dev", "1", "1"]
-    assert shown[1] == ["mpt", "16", "last-step", "2", "6"]
+    shown = [[row[0].note, *(str(row[i]) for i in (5, -2, -1))] for row in table.rows]
+    assert shown[0] == ["mpt, all examples", "full-dev", "1", "1"]
+    assert shown[1] == ["mpt, 16 examples", "last-step", "2", "6"]
     seeds = seed_table(scores)
-    assert seeds.columns[3:5] == ("seed", "draw")
-    assert [str(cell) for cell in seeds.rows[4][3:6]] == ["1", "2", "accuracy 71.2"]
-    assert str(seeds.rows[-1][4]) == "–", "all examples are not drawn"
+    assert [str(cell) for cell in seeds.rows[4][:2]] == ["mini-rte (mpt, 16 examples, seed 1, draw 2)", "accuracy 71.2"]
+    assert seeds.rows[-1][0].note == "mpt, all examples, seed 1", "all examples are not drawn"
 
 
 def test_without_draws_and_few_examples_no_column_is_added():
@@ -150,7 +152,7 @@ def test_runs_of_both_protocols_are_told_apart():
 
 def test_every_seed_has_all_metrics():
     row = next(r for r in seed_table({"x": fake_scores()}).rows if r[0].text == "mini-cola")
-    assert row[4].text == "matthews 33.0, accuracy 80.0"
+    assert row[1].text == "matthews 33.0, accuracy 80.0"
 
 
 def test_no_scores_make_no_tables():

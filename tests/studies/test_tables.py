@@ -105,6 +105,8 @@ def test_findings_are_told_with_their_interval():
         *("MPT is better", "does not hold", "-1.0", "-1.0 to -1.0", "3 seeds", "+4.6"),
     ]
     assert [str(cell) for cell in table.rows[1]][1:] == ["–"] * 5
+    alone = claims_table(judge_claims(claims, {run: scores[:2] for run, scores in paper_scores().items()}))
+    assert "1 draws" not in {str(cell) for row in alone.rows for cell in row}
 
 
 def test_metrics_of_a_small_scale_show_more_digits():
@@ -126,7 +128,8 @@ def test_metrics_of_a_small_scale_show_more_digits():
     cells = cells_of(generated, scores, "mini")
     assert [str(cell) for cell in shown_table(generated, cells).rows[0]] == ["MPT", "66.5 ± 0.7", "0.442 ± 0.001"]
     detail = detail_table("x", cells).rows[1]
-    assert [cell.text for cell in detail[2:6]] == ["meteor_e2e", "0.442 ± 0.001", "0.402 to 0.482", "–"]
+    assert [cell.text for cell in detail[1:5]] == ["0.442 ± 0.001", "0.402 to 0.482", "meteor_e2e", "–"]
+    assert str(detail[0]) == "MPT (METEOR)"
     records = [dict(zip(HEADS, record, strict=True)) for record in records_of(cells)]
     assert (records[1]["metrics"], records[1]["majority"]) == ("meteor_e2e", None)
     claim = Claim("METEOR", Choice(method="mpt"), Choice(method="mpt"), Choice("large", tasks=("e2e",)), 0.0214, 3)
@@ -156,7 +159,7 @@ def test_a_curve_puts_every_mean_at_its_place_and_says_it():
     described = drawn.find("desc").text
     assert "MPT, 20: 71.0 ± 1.0" in described
     assert "PT, 80: 56.0 ± 1.0" in described
-    assert {each.text for each in drawn.iter("text")} >= {"5", "20", "80", "rows"}
+    assert {each.text for each in drawn.iter("text")} >= {"5", "20", "80", "rows (log scale)"}
 
 
 def test_a_scatter_is_logarithmic_and_its_names_do_not_overlap():
@@ -172,6 +175,7 @@ def test_a_scatter_is_logarithmic_and_its_names_do_not_overlap():
     heights = sorted(float(names[label].get("y")) for label in ("MPT", "PT", "SPoT"))
     assert all(high - low >= 12 for low, high in itertools.pairwise(heights))
     assert names["Finetuning"].get("text-anchor") == "end"  # no room on the right
+    assert "trained numbers per task (log scale)" in chart
     assert "Finetuning: 843,520 trained numbers, 70.3" in drawn.find("desc").text
     places = [float(place) for place in re.findall(r'<circle class="dot method0" cx="([\d.]+)"', chart)]
     assert max(places) > 2 * min(places)

@@ -120,10 +120,10 @@ def test_a_finding_is_told_and_written_once_when_a_training_goes_on(tiny_backbon
     said = first.said + second.said
     assert len(said) == 1
     assert said[0].startswith(
-        "it: dead prompt: the norm of the gradient has stayed below 1e-05 in all of 5 logged lines"
+        "it: dead training: the norm of the gradient has stayed below 1e-05 in all of 5 logged lines"
     )
     findings = [record for record in lines(tmp_path) if "finding" in record]
-    assert [(record["step"], record["finding"]["rule"]) for record in findings] == [(5, "dead prompt")]
+    assert [(record["step"], record["finding"]["rule"]) for record in findings] == [(5, "dead training")]
 
 
 def test_tensors_that_do_not_move_are_noticed_at_the_end(tiny_backbone, tmp_path):

@@ -15,6 +15,13 @@ from multiprompt.analysis.gather import FoundPrompt, find_prompts
 from multiprompt.errors import CheckpointError, ConfigError, refuse_one_text
 from multiprompt.evaluation.summaries import Repeat
 
+LEAST_APART = 0.05
+"""Difference of mean cosines, among the prompts of a cluster and with the others, below which there is no cluster: a
+tree always has a widest fall, and where all prompts are much alike it is nothing."""
+
+LEAST_ERRORS = 2.0
+"""The same in standard errors of this difference over the repeats, where there are several."""
+
 MOST_NAMED = 12
 """Prompts of a cluster that a sentence names; the table and the JSON file have all."""
 
@@ -28,12 +35,20 @@ class Cluster:
         within: mean cosine among them.
         outside: mean cosine of them with the others.
         agreeing: repeats in whose own clustering exactly these are joined before any other joins them.
+        error: standard error of the difference of the two means over the repeats; None with fewer than two.
     """
 
     labels: tuple[str, ...]
     within: float
     outside: float
     agreeing: int
+    error: float | None = None
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether its prompts are so much more alike that it is worth telling."""
+        apart = self.within - self.outside
+        return apart >= LEAST_APART and apart > LEAST_ERRORS * (self.error or 0.0)
 
 
 @dataclass(frozen=True)
@@ -45,8 +60,9 @@ class Similarity:
         repeats: seeds and draws that the cosines are of.
         cosines: one matrix for each repeat; NaN where a pair is not to be had.
         by_rows: means of row-wise cosines, instead of cosines of mean rows.
-        clusters: those of the mean.
+        clusters: those of the mean that stand out.
         notes: what a reader should know.
+        closest: the cluster that comes nearest to standing out, where none does.
     """
 
     labels: tuple[str, ...]
@@ -55,6 +71,7 @@ class Similarity:
     by_rows: bool
     clusters: tuple[Cluster, ...]
     notes: tuple[str, ...]
+    closest: Cluster | None = None
 
     @property
     def mean(self) -> Float[np.ndarray, "K K"]:
@@ -71,7 +88,10 @@ class Similarity:
     @property
     def repeated(self) -> str:
         """What the repeats are, in words."""
-        return "draws of seeds" if any(draw for _, draw in self.repeats) else "seeds"
+        if not any(draw for _, draw in self.repeats):
+            return "seeds"
+        seeds = len({seed for seed, _ in self.repeats})
+        return "draws" if seeds == 1 else f"draws of {seeds} seeds"
 
     def sentences(self) -> list[str]:
         """Which tasks cluster."""
@@ -86,7 +106,15 @@ class Similarity:
         apart = [label for label in self.labels if not any(label in cluster.labels for cluster in self.clusters)]
         if self.clusters and apart:
             said.append(f"Apart from these: {', '.join(apart)}.")
-        if not self.clusters and len(self.labels) > 2:
+        if self.closest is not None:
+            near = self.closest
+            spread = "" if near.error is None else f" (standard error of the difference {near.error:.3f})"
+            said.append(
+                f"No tasks cluster: the closest, {_listed(near.labels)}, have a mean cosine of {near.within:.3f} among "
+                f"them and of {near.outside:.3f} with the others{spread}. A cluster is told from a difference of "
+                f"{LEAST_APART:g} on, and of {LEAST_ERRORS:g} standard errors over {self.repeated}."
+            )
+        elif not self.clusters and len(self.labels) > 2:
             said.append("No tasks cluster: all are equally alike.")
         return said
 
@@ -171,13 +199,16 @@ def prompt_similarity(runs: Sequence[Path], patterns: Sequence[str] | None = Non
         )
     merges = average_linkage(np.nanmean(cosines, axis=0))
     order = list(merges[-1].members)
+    clusters = list(_clusters(merges, labels, cosines))
+    told = tuple(cluster for cluster in clusters if cluster.stands_out)
     return Similarity(
         labels=tuple(labels[position] for position in order),
         repeats=repeats,
         cosines=cosines[:, order][:, :, order],
         by_rows=by_rows,
-        clusters=tuple(_clusters(merges, labels, cosines)),
+        clusters=told,
         notes=(*left_out, *_warnings(found, by_rows)),
+        closest=None if told else max(clusters, key=lambda c: c.within - c.outside, default=None),
     )
 
 
@@ -233,11 +264,20 @@ def _matrix(
 
 def _clusters(merges: Sequence[Merge], labels: Sequence[str], cosines: np.ndarray) -> Iterator[Cluster]:
     mean = np.nanmean(cosines, axis=0)
-    own = [average_linkage(matrix) for matrix in cosines if not np.isnan(matrix).any()]
+    complete = [matrix for matrix in cosines if not np.isnan(matrix).any()]
+    own = [average_linkage(matrix) for matrix in complete]
     for merge in distinct_clusters(merges):
         inside = list(merge.members)
         others = [position for position in range(len(labels)) if position not in inside]
-        pairs = mean[np.ix_(inside, inside)][np.triu_indices(len(inside), 1)]
+        within, outside = _two_means(mean, inside, others)
+        apart = [np.subtract(*_two_means(matrix, inside, others)) for matrix in complete]
+        error = float(np.std(apart, ddof=1) / len(apart) ** 0.5) if len(apart) > 1 else None
         agreeing = sum(any(set(m.members) == set(inside) for m in tree) for tree in own)
         names = tuple(labels[position] for position in inside)
-        yield Cluster(names, float(pairs.mean()), float(mean[np.ix_(inside, others)].mean()), agreeing)
+        yield Cluster(names, within, outside, agreeing, error)
+
+
+def _two_means(cosines: Float[np.ndarray, "K K"], inside: list[int], others: list[int]) -> tuple[float, float]:
+    """Mean cosine among some prompts, and of them with the others."""
+    pairs = cosines[np.ix_(inside, inside)][np.triu_indices(len(inside), 1)]
+    return float(pairs.mean()), float(cosines[np.ix_(inside, others)].mean())

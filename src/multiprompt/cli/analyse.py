@@ -167,14 +167,14 @@ def _show(
     tables: Iterable[Any], sentences: Iterable[str], notes: Iterable[str], plain: Mapping[str, Any], out: Path | None
 ) -> None:
     """Print tables and sentences, notes to standard error, and write the numbers."""
-    from multiprompt.cli.output import print_tables_of
+    from multiprompt.cli.output import print_note, print_tables_of, print_text
     from multiprompt.files import write_json
 
     print_tables_of(tables)
     for sentence in sentences:
-        echo(sentence)
+        print_text(sentence)
     for note in notes:
-        echo(f"note: {note}", err=True)
+        print_note(note)
     if out is not None:
         write_json(out, plain)
         echo(f"numbers: {out}")

@@ -57,7 +57,7 @@ def show() -> None:
     files = list_token_files(folder)
     if files:
         heads = ("task", "split", "examples", "size", "made", "last used")
-        print_rows(heads, map(_row, files))
+        print_rows(heads, map(_row, files), numbers=(2, 3), keys=2)
     echo(f"{_count(files)} in {folder}")
 
 

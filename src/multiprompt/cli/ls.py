@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from multiprompt.cli.failures import reports_failures
-from multiprompt.cli.output import echo
 
 if TYPE_CHECKING:
     from multiprompt.tasks import Task
@@ -92,24 +91,24 @@ def ls(kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=F
         multiprompt ls tasks
         multiprompt ls recipes
     """
-    from multiprompt.cli.output import print_rows
+    from multiprompt.cli.output import print_rows, print_text
 
     match kind:
         case Kind.TASKS:
             print_rows(("task", "train", "dev", "test", "reported", "answers"), _tasks(), numbers=(1, 2, 3))
-            echo(
+            print_text(
                 "Sizes are those of the whole official data after the split rule. A task of your own is a file: see "
                 "docs/your-own-task.md."
             )
         case Kind.METHODS:
             print_rows(("method", "parameters per task", "what is trained"), ((n, f, w) for n, w, f in METHODS))
-            echo("l: rows of the prompt (100), d: width of the backbone, r: rank, b: width of a bottleneck")
-            echo("K: tasks of a group, which share what is divided by K; see docs/methods.md")
+            print_text("l: rows of the prompt (100), d: width of the backbone, r: rank, b: width of a bottleneck")
+            print_text("K: tasks of a group, which share what is divided by K; see docs/methods.md")
         case Kind.RECIPES:
             print_rows(("recipe", "what it does"), _recipes())
         case Kind.BACKBONES:
             print_rows(("backbone", "width", "parameters", "where"), _backbones())
-            echo("Any other T5, v1.1, LM-adapted or Flan model works too: its name on the hub, or a folder.")
+            print_text("Any other T5, v1.1, LM-adapted or Flan model works too: its name on the hub, or a folder.")
 
 
 def _tasks() -> Iterable[tuple[str, ...]]:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from multiprompt.cli.failures import reports_failures
-from multiprompt.cli.output import echo
 
 if TYPE_CHECKING:
     from multiprompt.recipes.parameters import ParameterCount
@@ -52,7 +51,7 @@ def params(
         multiprompt params adapters --backbone t5-large
         multiprompt params source --group 6 --length 300
     """
-    from multiprompt.cli.output import print_rows
+    from multiprompt.cli.output import print_rows, print_text
     from multiprompt.errors import ConfigError
     from multiprompt.recipes.parameters import count_parameters, countable_methods
 
@@ -60,14 +59,14 @@ def params(
         if rank is not None:
             raise ConfigError("--rank is of one method; name it, such as `multiprompt params lora --rank 4`")
         counts = (count_parameters(name, backbone, group, length) for name in countable_methods())
-        print_rows(("method", "tasks", "per task", "of the backbone"), map(_row, counts))
+        print_rows(("method", "tasks", "per task", "of the backbone"), map(_row, counts), numbers=(1, 2, 3))
         return
     count = count_parameters(method, backbone, group, length, rank)
-    print_rows(("item", "formula", "per task"), _items(count))
+    print_rows(("item", "formula", "per task"), _items(count), numbers=(2,))
     together = f"; {count.trained:,} in all for {count.tasks} tasks" if count.tasks > 1 else ""
-    echo(f"{method} on {backbone}: {_share(count)} of its {count.frozen:,} parameters for each task{together}")
+    print_text(f"{method} on {backbone}: {_share(count)} of its {count.frozen:,} parameters for each task{together}")
     if count.tasks < group:
-        echo(f"{method} shares nothing among the tasks of a group: each of the {group} has as many")
+        print_text(f"{method} shares nothing among the tasks of a group: each of the {group} has as many")
 
 
 def _items(count: ParameterCount) -> Iterable[tuple[str, str, str]]:

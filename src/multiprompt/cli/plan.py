@@ -76,18 +76,20 @@ def group_stages(stages: Sequence[StageEstimate]) -> list[list[StageEstimate]]:
 
 
 def _print(estimate: Estimate, folder: Path, started: float, resume: bool) -> None:
-    from multiprompt.cli.output import print_rows
+    from multiprompt.cli.output import print_rows, print_text
 
-    heads = ("stage", "method", "shots", "tasks", "seeds", "stages", "steps x examples", "trained", "each", "in all")
+    # What a reader looks for first stands first: in a narrow terminal the table is printed in parts.
+    heads = ("stage", "method", "shots", "stages", "state", "each", "in all", "left")
+    more = ("tasks", "seeds", "steps x examples", "trained")
     rows = map(_row, group_stages(estimate.stages))
-    print_rows((*heads, "left", "state"), rows, numbers=(5, 6, 7, 8, 9, 10))
+    print_rows((*heads, *more), rows, numbers=(3, 5, 6, 7, 10, 11), keys=3)
     joint = _together(estimate)
     if joint:
         echo("")
         print_rows(("times", "trained together"), joint, numbers=(0,))
     echo("")
     for line in (*_changes(estimate, folder, resume), *_totals(estimate, started)):
-        echo(line)
+        print_text(line, 2)
 
 
 def _row(group: Sequence[StageEstimate]) -> tuple[str, ...]:
@@ -103,15 +105,15 @@ def _row(group: Sequence[StageEstimate]) -> tuple[str, ...]:
         stage.kind,
         stage.method,
         str(stage.shots) if stage.kind == "target" else "",
-        _named(names, "tasks"),
-        _named([str(seed) for seed in dict.fromkeys(each.job.node.seed for each in group)], "seeds"),
         f"{len(group):,}",
-        f"{_range(steps)} x {_range(sizes)}",
-        _range([each.job.mould.trained for each in group]),
+        ", ".join(f"{n:,} {state}" + f" ({begun:,} steps)" * (state == "begun") for state, n in states.items()),
         _span(_sum(whole) / len(whole)) if whole else "",
         _span(_sum(whole)) if whole else "",
         _span(_sum(left)) if left else "",
-        ", ".join(f"{n:,} {state}" + f" ({begun:,} steps)" * (state == "begun") for state, n in states.items()),
+        _named(names, "tasks"),
+        _named([str(seed) for seed in dict.fromkeys(each.job.node.seed for each in group)], "seeds"),
+        f"{_range(steps)} x {_range(sizes)}",
+        _range([each.job.mould.trained for each in group]),
     )
 
 

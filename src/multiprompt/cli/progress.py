@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from multiprompt.text import printable
+from multiprompt.cli.output import wrapped
+from multiprompt.text import lines_of, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
 
 PLAIN_SECONDS = 10.0
 """Time between two plain lines about a running stage."""
+
+SPEED_WIDTH, ELAPSED_WIDTH = 110, 76
+"""Columns of a terminal from which a bar has room for the speed, and for the elapsed time."""
 
 
 def terminal_progress(console: Console | None = None) -> BarProgress | LineProgress:
@@ -66,11 +70,16 @@ class LineProgress(AbstractContextManager["LineProgress"]):
         self._say(f"note: {text}")
 
     def _say(self, text: str) -> None:
-        self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        for line in lines_of(printable(text)):
+            shown = wrapped(line, self._console.width, 2)
+            self._console.print(shown, markup=False, highlight=False, soft_wrap=True)
 
 
 class BarProgress(AbstractContextManager["BarProgress"]):
     """A bar with step, loss, speed, elapsed and remaining time; a finished stage stays as one line.
+
+    A narrow terminal shows less of the name, then no speed, then no elapsed time: bar, steps and the time that is left
+    stay whole.
 
     Args:
         console: a terminal.
@@ -85,18 +94,23 @@ class BarProgress(AbstractContextManager["BarProgress"]):
             TimeElapsedColumn,
             TimeRemainingColumn,
         )
+        from rich.table import Column
 
         self._console = console
+        self._speaks_of_speed = console.width >= SPEED_WIDTH
+        name = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+        whole = Column(no_wrap=True)
         self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[numbers]}", markup=False),
-            TimeElapsedColumn(),
-            TextColumn("left", style="dim"),
-            TimeRemainingColumn(),
+            TextColumn("{task.description}", markup=False, table_column=name),
+            BarColumn(bar_width=20 if self._speaks_of_speed else 10, table_column=whole.copy()),
+            MofNCompleteColumn(table_column=whole.copy()),
+            TextColumn("{task.fields[numbers]}", markup=False, table_column=whole.copy()),
+            *([TimeElapsedColumn(table_column=whole.copy())] if console.width >= ELAPSED_WIDTH else []),
+            TextColumn("left", style="dim", table_column=whole.copy()),
+            TimeRemainingColumn(table_column=whole.copy()),
             console=console,
             transient=True,
+            expand=True,
         )
         self._began: float | None = None
         self._moved = False
@@ -118,7 +132,7 @@ class BarProgress(AbstractContextManager["BarProgress"]):
 
     def step(self, step: int, loss: float, examples_per_second: float) -> None:
         assert self._current is not None, "a stage has begun"
-        numbers = f"loss {loss:.4f}  {examples_per_second:,.0f} examples/s"
+        numbers = f"loss {loss:.4f}" + f"  {examples_per_second:,.0f} examples/s" * self._speaks_of_speed
         if not self._moved and step > 1:
             # A resumed stage: the steps of earlier sittings must not count as speed of this one.
             self._bars.reset(self._current, completed=step, numbers=numbers)
@@ -129,9 +143,14 @@ class BarProgress(AbstractContextManager["BarProgress"]):
         from rich.text import Text
 
         self._remove()
-        said, taken = printable(summary), _since(self._began)
-        line = Text.assemble(("✓ ", "green"), (printable(stage), "bold"), f"  {said}", (f"  {taken}", "dim"))
-        self._console.print(line)
+        done, took = Text.assemble(("✓ ", "green"), (printable(stage), "bold")), _since(self._began)
+        said = printable(summary)
+        line = Text.assemble(done, f"  {said}", (f"  {took}", "dim"))
+        if line.cell_len <= self._console.width:
+            self._console.print(line)
+        else:
+            self._console.print(done)
+            self._console.print(Text(wrapped(f"  {said}  {took}", self._console.width)))
 
     def message(self, text: str) -> None:
         from rich.text import Text

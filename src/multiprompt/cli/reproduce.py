@@ -83,7 +83,7 @@ def reproduce(
 def _print_plan(name: str, scale: Scale, overrides: Sequence[str]) -> None:
     """Every run with its stages, steps and cost; what several runs share counts once."""
     from multiprompt import studies
-    from multiprompt.cli.output import print_rows
+    from multiprompt.cli.output import print_rows, print_text
     from multiprompt.studies.cost import PEAK, REACHED, costs_of
 
     known: set[tuple[int, str]] = set()
@@ -99,13 +99,13 @@ def _print_plan(name: str, scale: Scale, overrides: Sequence[str]) -> None:
             whole, stages = whole + sum(hours), stages + len(new)
             shown = f"{sum(hours):,.1f}" if hours else ""
             steps = sum(each.steps for _, each in new)
-            numbers = (len(experiment.seeds), len(costs), len(new), steps)
-            rows.append((f"{study}/{run}", experiment.backbone.name, *(f"{number:,}" for number in numbers), shown))
-    heads = ("run", "backbone", "seeds", "stages of a seed", "stages to do", "steps", "GPU-hours")
-    print_rows(heads, rows, numbers=(2, 3, 4, 5, 6))
-    echo(f"{stages:,} stages in all; those that runs share are done once")
+            numbers = (len(new), steps, len(experiment.seeds), len(costs))
+            rows.append((f"{study}/{run}", shown, *(f"{number:,}" for number in numbers), experiment.backbone.name))
+    heads = ("run", "GPU-hours", "stages to do", "steps", "seeds", "stages of a seed", "backbone")
+    print_rows(heads, rows, numbers=(1, 2, 3, 4, 5))
+    print_text(f"{stages:,} stages in all; those that runs share are done once")
     if whole:
-        echo(
+        print_text(
             f"{whole:,.0f} GPU-hours in all, by arithmetic: operations / ({PEAK / 1e12:g} TFLOP/s of an A100 x "
             f"{REACHED:g} that is reached), every source as long as its task allows (see docs/study.md)"
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from multiprompt.tasks import Task
 
 COUNTED_ROWS = 1000
-"""Rows of a split that are tokenised to say how many are cut."""
+"""Rows of a split that are tokenised to say how many are cut, and what else is to be noticed in tokens."""
 
 LONGEST_ANSWER = 60
 """Characters beyond which answers are counted, not listed."""
@@ -105,15 +105,17 @@ def _print_example(task: Task, example: TextExample, tokenizer: Any) -> None:
 
 
 def _print_splits(loaded: TaskData, tokenizer: Any) -> None:
-    from multiprompt.cli.output import print_rows
+    from multiprompt.cli.output import print_rows, print_text
+    from multiprompt.data import look_at_texts, look_at_tokens
     from multiprompt.data.tokenise import tokenise
 
     task = loaded.task
-    rows = []
+    rows, looked_at = [], {}
     for split in Split:
         examples = getattr(loaded, split.value)
         first = examples[:COUNTED_ROWS]
         tokens = tokenise(first, tokenizer, task.max_source_length, task.max_target_length)
+        looked_at[split.value] = first, tokens
         rows.append(
             (
                 split.value,
@@ -122,9 +124,10 @@ def _print_splits(loaded: TaskData, tokenizer: Any) -> None:
                 _answers(examples),
             )
         )
-    print_rows(("split", "rows", "sources cut", "answers"), rows)
-    for note in loaded.notes:
-        echo(f"note: {note}")
+    print_rows(("split", "rows", "sources cut", "answers"), rows, numbers=(1,))
+    noticed = (*look_at_texts(loaded), *look_at_tokens(loaded, looked_at, tokenizer.unk_token_id))
+    for note in (*loaded.notes, *noticed):
+        print_text(f"note: {note}", 2)
 
 
 def _answers(examples: tuple[TextExample, ...]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from multiprompt.data.batching import BatchStream, collate, cut_by_length
+from multiprompt.data.look import look_at_texts, look_at_tokens
 from multiprompt.data.mixing import EpochSampler, Sampler, TaskSampler, mixing_rates
 from multiprompt.data.readers import typed_row
 from multiprompt.data.sources import Generation, LoadedRow, Rows, fingerprint, load_rows, read_rows
@@ -27,6 +28,8 @@ __all__ = [
     "fingerprint",
     "load_rows",
     "load_task_data",
+    "look_at_texts",
+    "look_at_tokens",
     "mixing_rates",
     "read_rows",
     "tokenise",

@@ -40,6 +40,24 @@ class Generation:
     label_coding: str = "glue"
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the rows of a file are.
+
+    Attributes:
+        origin: the file, hub dataset or generator.
+        name: "line" or "row".
+        numbers: for each row its number, as a person counts.
+    """
+
+    origin: str
+    name: str
+    numbers: Sequence[int]
+
+    def __getitem__(self, row: int) -> str:
+        return f"{self.origin}, {self.name} {self.numbers[row]}"
+
+
 class LoadedRow(NamedTuple):
     """A row, its id ("train:16"), and where it is ("path, line 17")."""
 
@@ -85,11 +103,20 @@ class Rows:
             if number < len(part):
                 return part[number]
             number -= len(part)
-        where = f"{self.origin}, {self.place_name} {self.places[number]}"
+        where = Places(self.origin, self.place_name, self.places)[number]
         return LoadedRow(f"{self.name or self.split}:{number}", where, self.values[number])
 
     def __iter__(self) -> Iterator[LoadedRow]:
         return (self[number] for number in range(len(self.values)))
+
+    def places_by_name(self) -> dict[str, Places]:
+        """What the ids of rows begin with -> where these rows are, without their values."""
+        if self.parts:
+            return {name: places for part in self.parts for name, places in part.places_by_name().items()}
+        numbers = self.places
+        if len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1:  # they rise, so there is no gap
+            numbers = range(numbers[0], numbers[-1] + 1)
+        return {self.name or self.split: Places(self.origin, self.place_name, numbers)}
 
 
 class SplitMissingError(DataError):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from multiprompt.data.sources import (
     Generation,
     LoadedRow,
+    Places,
     Rows,
     SplitMissingError,
     fingerprint,
@@ -25,7 +26,7 @@ from multiprompt.data.sources import (
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
 from multiprompt.seeding import derive_seed
-from multiprompt.tasks import Row, Task
+from multiprompt.tasks import OWN, Row, Task
 
 SPLIT_SEED = 42
 """Seed of the permutations in the study's code family; apart from the seed of a run."""
@@ -44,6 +45,10 @@ class TaskData:
         notes: departures from the official data that a reader of results should know.
         counts: "train", "dev" and "test" -> number of examples; "empty text" -> number of rows with an empty text
             column.
+        places: what the ids of rows begin with -> where these rows are.
+        empty: where the rows with an empty text column are.
+        unused: columns of a user's own task that hold text and that neither source nor answer uses -> such a text, and
+            where it is.
     """
 
     task: Task
@@ -53,6 +58,15 @@ class TaskData:
     fingerprint: str
     notes: tuple[str, ...]
     counts: dict[str, int]
+    places: Mapping[str, Places] = field(default_factory=dict)
+    empty: tuple[str, ...] = ()
+    unused: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def where(self, example: TextExample) -> str:
+        """The file and line of an example, in words; its row id where that is not known."""
+        name, _, number = example.row_id.rpartition(":")
+        places = self.places.get(name)
+        return f"row {example.row_id}" if places is None else places[int(number.partition(".")[0])]
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(getattr(self, part)):,} {part}" for part in ("train", "dev", "test"))
@@ -124,16 +138,15 @@ def load_task_data(
         "test": (test, _held_out_examples(task, test, max_test)),
     }
     canonical: list[Row] = []
-    empty = 0
     for name, (part, made) in parts.items():
         if not made.examples:
             raise DataError(f"task {task.name!r} has no {name} rows; {part.rows.origin} holds too few rows")
         # the name of the part is in the fingerprint, so that a row cannot move from dev to test unseen
         canonical.append({"part": name})
         canonical += [_canonical(task, row, scored=name != "train") for row in made.rows]
-        empty += sum(map(task.has_empty_text, made.rows))
     examples = {name: tuple(made.examples) for name, (_, made) in parts.items()}
-    counts = {name: len(made) for name, made in examples.items()} | {"empty text": empty}
+    empty = tuple(where for _, made in parts.values() for where in made.empty)
+    counts = {name: len(made) for name, made in examples.items()} | {"empty text": len(empty)}
     notes += _example_notes(task, examples["test"], max_test)
     return TaskData(
         task,
@@ -141,7 +154,37 @@ def load_task_data(
         fingerprint=fingerprint(canonical),
         notes=tuple(dict.fromkeys(notes)),
         counts=counts,
+        places=_places(train.rows, dev.rows, test.rows),
+        empty=empty,
+        unused=_unused_columns(task, train) if task.family == OWN else {},
     )
+
+
+def _places(*read: Rows) -> dict[str, Places]:
+    """Where rows are; of a split that was read twice, to different lengths, the longer reading counts."""
+    places: dict[str, Places] = {}
+    for rows in read:
+        for name, of_name in rows.places_by_name().items():
+            if name not in places or len(of_name.numbers) > len(places[name].numbers):
+                places[name] = of_name
+    return places
+
+
+_SAMPLE = 100
+"""Rows that stand for all when columns are looked at."""
+
+
+def _unused_columns(task: Task, part: _Part) -> dict[str, tuple[str, str]]:
+    """Columns that hold text of several words in most rows, and that the task does not read."""
+    rows = [part.rows[number] for number in part.numbers[:_SAMPLE]]
+    read = {*task.columns, *(task.group.columns if task.group else ())}
+    unused = {}
+    for column in rows[0].values.keys() - read:
+        texts = [(row.values.get(column), row.where) for row in rows]
+        of_words = [(text, where) for text, where in texts if isinstance(text, str) and len(text.split()) > 1]
+        if 2 * len(of_words) > len(rows):
+            unused[str(column)] = of_words[0]
+    return dict(sorted(unused.items()))
 
 
 def _canonical(task: Task, row: Row, scored: bool) -> Row:
@@ -151,15 +194,16 @@ def _canonical(task: Task, row: Row, scored: bool) -> Row:
 
 @dataclass(frozen=True)
 class _Made:
-    """Examples, and the rows that they were made of."""
+    """Examples, the rows that they were made of, and where those with an empty text are."""
 
     examples: list[TextExample]
     rows: list[Row]
+    empty: list[str]
 
 
 def _training_examples(task: Task, part: _Part) -> _Made:
     """One example or several of every row."""
-    made = _Made([], [])
+    made = _Made([], [], [])
     for row_id, where, values in _kept(task, part):
         example = task.example(values, row_id, where=where)  # says what is wrong with a row before it is taken apart
         if task.expand is None:
@@ -168,6 +212,8 @@ def _training_examples(task: Task, part: _Part) -> _Made:
             for n, row in enumerate(task.expand(values), start=1):
                 made.examples.append(task.example(row, row_id if n == 1 else f"{row_id}.{n}", where=where))
         made.rows.append(values)
+        if task.has_empty_text(values):
+            made.empty.append(where)
     return made
 
 
@@ -176,20 +222,24 @@ def _held_out_examples(task: Task, part: _Part, limit: int | None) -> _Made:
     if not task.gather:
         rows = list(_kept(task, part.first(limit)))
         examples = [task.example(row.values, row.row_id, where=row.where, scored=True) for row in rows]
-        return _Made(examples, [row.values for row in rows])
+        empty = [row.where for row in rows if task.has_empty_text(row.values)]
+        return _Made(examples, [row.values for row in rows], empty)
     by_source: dict[str, _Made] = {}
     for row_id, where, values in _kept(task, part):
         example = task.example(values, row_id, where=where, scored=True)
-        same = by_source.setdefault(example.source, _Made([], []))
+        same = by_source.setdefault(example.source, _Made([], [], []))
         same.examples.append(example)
         same.rows.append(values)
+        if task.has_empty_text(values):
+            same.empty.append(where)
     kept = list(by_source.values())[:limit]
     # A reference that several rows have counts as often: means over references, as in CIDEr, depend on it.
     gathered = [
         replace(same.examples[0], references=tuple(text for e in same.examples for text in e.references))
         for same in kept
     ]
-    return _Made(gathered, [row for same in kept for row in same.rows])
+    of_rows = [row for same in kept for row in same.rows]
+    return _Made(gathered, of_rows, [where for same in kept for where in same.empty])
 
 
 def check_rows(task: Task, rows: Rows) -> None:

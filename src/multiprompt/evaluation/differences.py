@@ -37,6 +37,11 @@ class Difference:
     what: Repeats
 
     @property
+    def over(self) -> str:
+        """What it is over, in words: "3 seeds", "20 draws"; a single value is of one training of each side."""
+        return f"{len(self.values)} {self.what}" if len(self.values) > 1 else "1 training"
+
+    @property
     def verdict(self) -> Literal["holds", "does not hold", "open"]:
         """Whether the difference is above zero."""
         if self.interval is None:

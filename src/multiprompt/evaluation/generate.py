@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,19 @@ PADDED_TOKENS = 16_384
 """Most source tokens of a batch, prompt and padding counted, for every beam: enough to keep a processor busy."""
 
 
+@dataclass(frozen=True)
+class Generated:
+    """Answers as they were decoded.
+
+    Attributes:
+        texts: of every example, without special tokens and outer white space.
+        unended: how many have no end-of-sequence token: they ended at the limit.
+    """
+
+    texts: list[str]
+    unended: int
+
+
 def generate_answers(
     method: Method,
     examples: TokenisedExamples,
@@ -26,7 +39,20 @@ def generate_answers(
     *,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
-    """Decode an answer for every example, in their order.
+    """Decode an answer for every example, in their order; see ``generate``."""
+    return generate(method, examples, task_id, max_new_tokens, beams, on_batch=on_batch).texts
+
+
+def generate(
+    method: Method,
+    examples: TokenisedExamples,
+    task_id: int,
+    max_new_tokens: int,
+    beams: int = 1,
+    *,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> Generated:
+    """Decode an answer for every example, in their order, and count those that do not come to an end.
 
     Examples of similar length are decoded together; padding does not change an answer. Processes that work together
     decode each a part of them, and all have all answers.
@@ -39,16 +65,17 @@ def generate_answers(
         beams: width of the beam search; 1 is greedy decoding.
         on_batch: told how many examples this process has done.
     """
-    own: dict[int, str] = {}
+    own: dict[int, tuple[str, bool]] = {}
     done = 0
     order = by_length(examples)[workers().rank :: workers().count]
     for positions in answer_batches(examples, order, method.prompt_length, beams):
-        texts = answer_batch(method, examples, positions, task_id, max_new_tokens, beams)
-        own |= dict(zip(positions.tolist(), texts, strict=True))
+        decoded = answer_batch(method, examples, positions, task_id, max_new_tokens, beams)
+        own |= dict(zip(positions.tolist(), decoded, strict=True))
         done += len(positions)
         on_batch(done)
-    answers = {position: text for part in workers().gather(own) for position, text in part.items()}
-    return [answers[position] for position in range(len(examples))]
+    answers = {position: answer for part in workers().gather(own) for position, answer in part.items()}
+    texts = [answers[position][0] for position in range(len(examples))]
+    return Generated(texts, sum(not ended for _, ended in answers.values()))
 
 
 def answer_batch(
@@ -58,14 +85,19 @@ def answer_batch(
     task_id: int,
     max_new_tokens: int,
     beams: int = 1,
-) -> list[str]:
-    """The answers to some of the examples, decoded as one batch; the arguments are those of ``generate_answers``."""
+) -> list[tuple[str, bool]]:
+    """The answers to some of the examples, decoded as one batch, and whether each came to its end.
+
+    The arguments are those of ``generate``.
+    """
     backbone = method.backbone
     tasks = np.zeros(len(positions), dtype=np.int64)
     batch = collate([examples], tasks, positions, int(backbone.tokenizer.pad_token_id))
     batch = replace(batch, task_ids=torch.full_like(batch.task_ids, task_id)).to(backbone.device)
     ids = method.generate(batch, max_new_tokens, beams)
-    return [text.strip() for text in backbone.tokenizer.batch_decode(ids, skip_special_tokens=True)]
+    texts = backbone.tokenizer.batch_decode(ids, skip_special_tokens=True)
+    ended = (ids == backbone.tokenizer.eos_token_id).any(dim=1).tolist()
+    return [(text.strip(), end) for text, end in zip(texts, ended, strict=True)]
 
 
 def by_length(examples: TokenisedExamples) -> Integer[np.ndarray, " n"]:

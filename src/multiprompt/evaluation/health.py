@@ -5,8 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from multiprompt.evaluation.results import Score
-from multiprompt.health import Answers, Finding, constant_predictions, flat_loss, invalid_answers, majority_collapse
-from multiprompt.health.logs import Records
+from multiprompt.health import (
+    Answers,
+    Finding,
+    constant_predictions,
+    flat_loss,
+    invalid_answers,
+    no_better_than_majority,
+    short_answers,
+    unended_answers,
+)
+from multiprompt.health.logs import Records, zero_loss
+from multiprompt.plan import PROMPTED
 
 
 def finished_findings(scores: Sequence[Score], answers: Mapping[str, Answers], records: Records) -> list[Finding]:
@@ -20,10 +30,14 @@ def finished_findings(scores: Sequence[Score], answers: Mapping[str, Answers], r
     findings: list[Finding | None] = []
     for score in scores:
         where, own = score.task if len(scores) > 1 else "", answers.get(score.task)
+        prompt = score.method in PROMPTED
         if own is not None:
-            findings.append(constant_predictions(where, own))
-            findings.append(majority_collapse(where, own, score.metric, score.value, score.majority))
-        findings.append(invalid_answers(where, score.invalid, own))
-    if scores:
-        findings.append(flat_loss(records, all(score.interval[0] > score.majority for score in scores)))
+            findings.append(constant_predictions(where, own, prompt))
+            findings.append(short_answers(where, score.metric, score.value, own))
+        findings.append(no_better_than_majority(where, own, score.metric, score.value, score.majority, prompt))
+        findings.append(invalid_answers(where, score.invalid, own, prompt))
+        findings.append(unended_answers(where, score.unended))
+    if scores and not zero_loss(records, None):
+        learned = all(score.interval[0] > score.majority for score in scores)
+        findings.append(flat_loss(records, learned, scores[0].method in PROMPTED))
     return [finding for finding in findings if finding]

@@ -58,6 +58,8 @@ class Score:
             ``with_selection``.
         intervals: the same as ``interval`` for every metric of the task; empty in a record of a release that did not
             keep them.
+        unended: share (0 to 1) of outputs without an end-of-sequence token, which ended at the generation limit; None
+            in a record of a release that did not count them.
     """
 
     task: str
@@ -84,6 +86,7 @@ class Score:
     draw: int = 0
     selection: Selection | None = None
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    unended: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -126,7 +129,7 @@ class Score:
         return Score(**values | {"interval": (low, high), "notes": tuple(values["notes"]), "intervals": intervals})
 
 
-_LATER: dict[str, Any] = {"draw": 0, "selection": None, "intervals": {}}
+_LATER: dict[str, Any] = {"draw": 0, "selection": None, "intervals": {}, "unended": None}
 """Fields that records of earlier releases of this version do not have, and what their absence means."""
 
 _NUMBER = (int, float)
@@ -155,6 +158,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "draw": (int,),
     "selection": (str, type(None)),
     "intervals": (dict,),
+    "unended": (int, float, type(None)),
 }
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from multiprompt.data import TokenisedExamples
-from multiprompt.evaluation.generate import generate_answers
+from multiprompt.evaluation.generate import generate, generate_answers
 from multiprompt.evaluation.results import value_and_interval
 from multiprompt.examples import TextExample
 from multiprompt.methods import Method
@@ -27,6 +27,7 @@ class Evaluation:
         invalid: share (0 to 1) of answers that are no answer of the task, such as an unknown label.
         interval: bootstrap 95 % interval of ``value`` over the examples.
         intervals: the same for every metric of the task.
+        unended: share (0 to 1) of answers without an end-of-sequence token; None where only texts are at hand.
     """
 
     predictions: list[str]
@@ -36,6 +37,7 @@ class Evaluation:
     invalid: float
     interval: tuple[float, float]
     intervals: dict[str, tuple[float, float]]
+    unended: float | None = None
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {value:.1f}" for name, value in self.metrics.items())
@@ -81,8 +83,9 @@ def evaluate_task(
         train_targets: targets of the training examples, for the majority baseline.
         on_batch: told how many examples are decoded.
     """
-    predictions = generate_answers(method, tokens, task_id, task.generation_length, task.beams, on_batch=on_batch)
-    return evaluate_answers(task, examples, predictions, train_targets)
+    decoded = generate(method, tokens, task_id, task.generation_length, task.beams, on_batch=on_batch)
+    evaluation = evaluate_answers(task, examples, decoded.texts, train_targets)
+    return replace(evaluation, unended=decoded.unended / len(decoded.texts))
 
 
 def evaluate_answers(

@@ -4,11 +4,15 @@ See docs/is-it-learning.md.
 """
 
 from multiprompt.health.answers import (
+    BLEU_WORDS,
     INVALID_LIMIT,
     Answers,
     constant_predictions,
     invalid_answers,
-    majority_collapse,
+    no_better_than_majority,
+    short_answers,
+    shown,
+    unended_answers,
 )
 from multiprompt.health.finding import Finding, Rule, key_of, percent
 from multiprompt.health.logs import (
@@ -20,6 +24,7 @@ from multiprompt.health.logs import (
 )
 
 __all__ = [
+    "BLEU_WORDS",
     "INVALID_LIMIT",
     "Answers",
     "Finding",
@@ -31,7 +36,10 @@ __all__ = [
     "invalid_answers",
     "key_of",
     "loss_shares",
-    "majority_collapse",
+    "no_better_than_majority",
     "percent",
     "running_findings",
+    "short_answers",
+    "shown",
+    "unended_answers",
 ]

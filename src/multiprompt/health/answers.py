@@ -18,6 +18,9 @@ INVALID_LIMIT = 0.05
 """Share of outputs that are no answer beyond which a value is marked: about what the interval of a few hundred test
 examples leaves open, so less of it cannot decide a comparison."""
 
+BLEU_WORDS = 4
+"""Longest word sequence that BLEU counts."""
+
 _SHOWN = 40
 """Characters of an answer that a line shows."""
 
@@ -72,64 +75,112 @@ def shown(answer: str) -> str:
     return f"“{answer}”" if len(answer) <= _SHOWN else f"“{answer[:_SHOWN]}…”"
 
 
-def constant_predictions(where: str, answers: Answers) -> Finding | None:
-    """All answers, or nearly all, are the same although the references differ."""
+def constant_predictions(where: str, answers: Answers, prompt: bool = True) -> Finding | None:
+    """All answers, or nearly all, are the same although the references differ.
+
+    Args:
+        where: the task, if the stage has several.
+        answers: to the test examples.
+        prompt: whether a prompt was trained, for which there are other starts.
+    """
     answer, share = answers.top
     if share <= CONSTANT_SHARE or _top(answers.references)[1] > CONSTANT_SHARE:
         return None
     if answer in answers.known:
         advice = (
             "The training has found one answer for all: try a higher learning rate if the loss hardly moves, a lower "
-            "one if it jumps, more steps, or a start from a prompt that was trained on a related task."
+            "one if it jumps, or more steps"
+            + (", or a start from a prompt that was trained on a related task." if prompt else ".")
         )
     else:
         advice = (
             "It is no reference of any example: look at a few test sources and label words with multiprompt show, "
-            "then try a lower learning rate (the prompt may have left the range that the model understands)."
+            "then try a lower learning rate (what is trained may have left the range that the model understands)."
         )
     return Finding(Rule.CONSTANT, where, f"{percent(share)} of the answers are {shown(answer)}", advice)
 
 
-def majority_collapse(where: str, answers: Answers, metric: str, value: float, majority: float) -> Finding | None:
-    """The value is not above what a constant gets, and the answers look like such a constant.
-
-    The majority answer is taken from the test references, which is what the files of a run tell.
+def no_better_than_majority(
+    where: str, answers: Answers | None, metric: str, value: float, majority: float, prompt: bool = True
+) -> Finding | None:
+    """The value is not above what a constant gets: just what tables mark.
 
     Args:
         where: the task, if the stage has several.
-        answers: to the test examples.
+        answers: to the test examples, if they are at hand.
         metric: name of the reported metric.
         value: of the metric.
         majority: value of the most frequent training answer.
+        prompt: whether a prompt was trained, for which there are other starts.
     """
-    answer, share = answers.top
-    common = max(answers.references.values())
-    if value > majority or not (answers.references.get(answer) == common or share > CONSTANT_SHARE):
+    if value > majority:
         return None
-    what = (
-        f"{metric} {value:.1f} is not above the {majority:.1f} of the most frequent training answer; "
-        f"{percent(share)} of the answers are {shown(answer)}"
-    )
+    what = f"{metric} {value:.1f} is not above the {majority:.1f} of the most frequent training answer"
+    answer, share = answers.top if answers else ("", 0.0)
+    if answers:
+        what += f"; {percent(share)} of the answers are {shown(answer)}"
     if share >= MOSTLY:
         advice = (
-            "It answers without reading: try another learning rate, more steps, or another start. With few or uneven "
-            "training examples, draw as many of every label (targets.balanced)."
+            f"It answers without reading: try another learning rate, more steps{', or another start' * prompt}. With "
+            "few or uneven training examples, draw as many of every label (targets.balanced)."
         )
     else:
         advice = (
-            "The answers vary, but not with the sources: try more steps first, then a lower learning rate or a start "
-            "from a source prompt."
+            "The answers vary, but not with the sources: check with multiprompt show that targets and label words are "
+            "right, try more steps, then a lower learning rate"
+            + (" or a start from a source prompt." if prompt else ".")
         )
     return Finding(Rule.MAJORITY, where, what, advice)
 
 
-def invalid_answers(where: str, invalid: float, answers: Answers | None) -> Finding | None:
+def unended_answers(where: str, unended: float | None) -> Finding | None:
+    """Many outputs have no end-of-sequence token.
+
+    Args:
+        where: the task, if the stage has several.
+        unended: share (0 to 1) of such outputs; None if it is not known.
+    """
+    if unended is None or unended <= INVALID_LIMIT:
+        return None
+    return Finding(
+        Rule.UNENDED,
+        where,
+        f"{percent(unended)} of the outputs ended at the generation limit, without an end-of-sequence token",
+        "If references are as long as the limit, raise generation_length of the task; if not, the training has not "
+        "taught where an answer ends: try more steps or a higher learning rate.",
+    )
+
+
+def short_answers(where: str, metric: str, value: float, answers: Answers) -> Finding | None:
+    """BLEU is 0 because no answer has a sequence of words that it counts.
+
+    Args:
+        where: the task, if the stage has several.
+        metric: name of the reported metric.
+        value: of the metric.
+        answers: to the test examples.
+    """
+    longest = max(len(answer.split()) for answer in answers.predictions)
+    if not metric.startswith("bleu") or value > 0 or longest >= BLEU_WORDS:
+        return None
+    return Finding(
+        Rule.SHORT,
+        where,
+        f"no answer has more than {longest} words; {metric} counts sequences of {BLEU_WORDS} words and is 0 without "
+        "any",
+        "If the references are as short, report another metric, such as rouge_l or exact_match; if not, try more "
+        "steps, and look at a few answers (predictions-TASK.jsonl).",
+    )
+
+
+def invalid_answers(where: str, invalid: float, answers: Answers | None, prompt: bool = True) -> Finding | None:
     """Many outputs are no answer of the task.
 
     Args:
         where: the task, if the stage has several.
         invalid: share (0 to 1) of such outputs.
         answers: for an example of them, if they are at hand.
+        prompt: whether a prompt was trained, for which there are other starts.
     """
     if invalid <= INVALID_LIMIT:
         return None
@@ -141,9 +192,10 @@ def invalid_answers(where: str, invalid: float, answers: Answers | None) -> Find
         advice = "The model ends its answer at once: try more steps, or label words that it knows."
     elif invalid > 0.5:
         advice = (
-            "The prompt has not taught the form of an answer: try more steps or a higher learning rate, and check that "
-            "the label words are texts that the model can write (multiprompt show)."
+            "The training has not taught the form of an answer: try more steps or a higher learning rate, and check "
+            "that the label words are texts that the model can write (multiprompt show)."
         )
     else:
-        advice = "Try more steps, or a start from the label words (prompt.start: text), before comparing the value."
+        start = ", or a start from the label words (prompt.start: text)," if prompt else ""
+        advice = f"Try more steps{start} before comparing the value."
     return Finding(Rule.INVALID, where, what, advice)

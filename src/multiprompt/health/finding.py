@@ -13,9 +13,12 @@ class Rule(StrEnum):
 
     CONSTANT = "constant predictions"
     MAJORITY = "no better than the majority"
-    DEAD = "dead prompt"
+    NOTHING = "nothing to learn"
+    DEAD = "dead training"
     STARVED = "starved task"
     INVALID = "invalid answers"
+    UNENDED = "answers without an end"
+    SHORT = "answers too short for BLEU"
     LOSS_SHARES = "shares of the loss"
     GRADIENT_SHARES = "shares of the gradient"
 

@@ -60,8 +60,28 @@ WINDOW = 50
 """Last lines that shares of the gradient are averaged over: it differs by far from batch to batch."""
 
 
-def small_gradient(records: Records) -> Finding | None:
-    """The gradient has been next to zero since the beginning."""
+def zero_loss(records: Records, total: int | None) -> Finding | None:
+    """The loss has been exactly zero since the beginning, and so has the gradient: nothing is asked of the training."""
+    if not records or not all(record["loss"] == 0 and not record.get("gradient_norm", 0.0) for record in records):
+        return None
+    if len(records) < FEWEST_LINES and records[-1]["step"] != total:
+        return None
+    return Finding(
+        Rule.NOTHING,
+        "",
+        f"the loss is exactly 0 in all of {len(records)} logged line{'s' * (len(records) > 1)}",
+        "No target token counts, or all are known before: look at targets and their tokens with multiprompt show, and "
+        "check max_target_length and the column of the answer.",
+    )
+
+
+def small_gradient(records: Records, prompt: bool = True) -> Finding | None:
+    """The gradient has been next to zero since the beginning.
+
+    Args:
+        records: of the training so far.
+        prompt: whether a prompt is trained, for which there are other starts.
+    """
     norms = (record.get("gradient_norm", 1.0) for record in records)
     if len(records) < FEWEST_LINES or not all(norm < SMALL_GRADIENT for norm in norms):
         return None
@@ -70,7 +90,10 @@ def small_gradient(records: Records) -> Finding | None:
         "",
         f"the norm of the gradient has stayed below {SMALL_GRADIENT:g} in all of {len(records)} logged lines",
         "Nothing reaches what is trained: take another start (prompt.start, or prompt.factor_start: near_one, "
-        "since factors near zero have no gradient), and check the precision of the backbone.",
+        "since factors near zero have no gradient), and check the precision of the backbone."
+        if prompt
+        else "Nothing reaches what is trained: check the sizes of the method (rank, alpha, bottleneck) and the "
+        "precision of the backbone.",
     )
 
 
@@ -87,13 +110,14 @@ def unmoved(records: Records) -> Finding | None:
     )
 
 
-def flat_loss(records: Records, learned: bool) -> Finding | None:
+def flat_loss(records: Records, learned: bool, prompt: bool = True) -> Finding | None:
     """The loss is not lower at the end than at the beginning, by what its noise can tell.
 
     Args:
         records: of the whole training.
         learned: whether its scores are safely above the majority baseline: then the start was good already, as that of
             a target adaptation should be, and the loss had no need to fall.
+        prompt: whether a prompt was trained, for which there are other starts.
     """
     losses = [float(record["loss"]) for record in records]
     if learned or len(losses) < FEWEST_FOR_FALL:
@@ -115,7 +139,8 @@ def flat_loss(records: Records, learned: bool) -> Finding | None:
     if last - first > error or moved > FAR:
         advice = "Lower the learning rate by a factor of three or more, or lengthen the warm-up."
     else:
-        advice = "Raise the learning rate by a factor of three, take more steps, or try another start (prompt.start)."
+        start = ", or try another start (prompt.start)" if prompt else ""
+        advice = f"Raise the learning rate by a factor of three or take more steps{start}."
     return Finding(Rule.DEAD, "", what, advice)
 
 
@@ -254,7 +279,9 @@ def one_sided_gradient(records: Records) -> Finding | None:
     )
 
 
-def running_findings(records: Records, total: int | None, known: Collection[Rule] = ()) -> list[Finding]:
+def running_findings(
+    records: Records, total: int | None, known: Collection[Rule] = (), prompt: bool = True
+) -> list[Finding]:
     """What the rules say about a training as far as it has come.
 
     Rules that have nothing to say look at a few lines only, so that a check costs the same however long the log is.
@@ -263,9 +290,11 @@ def running_findings(records: Records, total: int | None, known: Collection[Rule
         records: the lines so far, in their order.
         total: steps of the whole training.
         known: rules that need not be checked.
+        prompt: whether a prompt is trained, for which there are other starts.
     """
     rules: dict[Rule, Callable[[], Finding | None]] = {
-        Rule.DEAD: lambda: small_gradient(records) or unmoved(records),
+        Rule.NOTHING: lambda: zero_loss(records, total),
+        Rule.DEAD: lambda: None if zero_loss(records, total) else small_gradient(records, prompt) or unmoved(records),
         Rule.STARVED: lambda: starved_tasks(records, total),
         Rule.LOSS_SHARES: lambda: one_sided_loss(records, total),
         Rule.GRADIENT_SHARES: lambda: one_sided_gradient(records),

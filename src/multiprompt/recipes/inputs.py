@@ -14,6 +14,7 @@ from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import Prompt, StoredPrompt, load_prompt
 from multiprompt.recipes.prepare import PreparedTask, choose_task, load_task
+from multiprompt.recipes.rates import notes_on_setup
 from multiprompt.seeding import derive_seed
 from multiprompt.training import Progress
 
@@ -67,7 +68,7 @@ def load_inputs(
     Args:
         experiment: the options.
         stages: those that will be run, with all that they start from.
-        progress: told what a reader of results should know about the data.
+        progress: told what a reader of results should know about backbone, rates and data.
         loaded: inputs of other stages of the same experiment, which get the tasks that they lack.
 
     Raises:
@@ -77,6 +78,8 @@ def load_inputs(
     names = list(dict.fromkeys(name for stage in stages for name in stage.tasks))
     refuse_missing([line for name in names for line in _missing(name, experiment)])
     if loaded is None:
+        for note in notes_on_setup(experiment):
+            progress.message(note)
         backbone = load_backbone(**to_plain(experiment.backbone))
         digest = backbone.fingerprint()
         source = None if experiment.targets is None else experiment.targets.source_prompt

@@ -93,6 +93,7 @@ def _score(
             invalid=evaluation.invalid,
             interval=evaluation.interval,
             intervals=evaluation.intervals,
+            unended=evaluation.unended,
             parameters=parameters,
             steps=report.steps,
             best_step=report.best_step,

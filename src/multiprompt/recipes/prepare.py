@@ -5,10 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from multiprompt.backbone import FrozenT5
 from multiprompt.config import load_task_file
-from multiprompt.data import TaskData, TokenisedExamples, draw_few_shot, load_task_data, tokenise, tokenise_cached
+from multiprompt.data import (
+    TaskData,
+    TokenisedExamples,
+    draw_few_shot,
+    load_task_data,
+    look_at_texts,
+    look_at_tokens,
+    tokenise,
+    tokenise_cached,
+)
 from multiprompt.data.sources import Generation
 from multiprompt.definition import TaskDefinition, is_task_file
 from multiprompt.errors import problem_list
@@ -25,12 +35,14 @@ class PreparedTask:
     Attributes:
         data: the examples as text.
         train: training examples as tokens; so ``dev`` and ``test``.
+        noticed: what the data has that a training should not begin with, of the whole task in a few-shot draw too.
     """
 
     data: TaskData
     train: TokenisedExamples
     dev: TokenisedExamples
     test: TokenisedExamples
+    noticed: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return repr(self.data).replace("TaskData", "PreparedTask", 1)
@@ -47,7 +59,7 @@ class PreparedTask:
 
     def notes(self) -> tuple[str, ...]:
         """What a reader of results should know about the data, truncation included."""
-        notes = list(self.data.notes)
+        notes = [*self.data.notes, *self.noticed]
         for part in ("train", "dev", "test"):
             tokens: TokenisedExamples = getattr(self, part)
             for side, cut, limit in (
@@ -120,7 +132,24 @@ def load_task(
         ConfigError: the file of a task is wrong; the message lists all its problems.
         DataError: rows are missing or wrong; the message says which.
     """
-    options = options or DataOptions()
+    return prepare_task(name, backbone.tokenizer, options or DataOptions(), own)
+
+
+def prepare_task(
+    name: str, tokenizer: Any, options: DataOptions, own: Mapping[str, TaskDefinition] | None = None
+) -> PreparedTask:
+    """The same without a backbone: its tokenizer is enough."""
+    data = read_task(name, options, own)
+    task = data.task
+    parts = {"train": data.train, "dev": data.dev, "test": data.test}
+    tokens = {part: tokenise_cached(examples, task, part, tokenizer) for part, examples in parts.items()}
+    looked_at = {part: (examples, tokens[part]) for part, examples in parts.items()}
+    noticed = (*look_at_texts(data), *look_at_tokens(data, looked_at, tokenizer.unk_token_id))
+    return PreparedTask(data, **tokens, noticed=noticed)
+
+
+def read_task(name: str, options: DataOptions, own: Mapping[str, TaskDefinition] | None = None) -> TaskData:
+    """The rows of a task as texts, as the options want them."""
     task, notes = choose_task(name, options, own)
     if problems := own_metric_problems(task):  # before anything is trained
         raise problem_list(f"the task {task.name!r}", problems)
@@ -133,9 +162,4 @@ def load_task(
         max_test=options.max_test,
         generation=Generation(label_coding=options.label_coding),
     )
-    return PreparedTask(
-        replace(data, notes=(*notes, *data.notes)),
-        train=tokenise_cached(data.train, task, "train", backbone.tokenizer),
-        dev=tokenise_cached(data.dev, task, "dev", backbone.tokenizer),
-        test=tokenise_cached(data.test, task, "test", backbone.tokenizer),
-    )
+    return replace(data, notes=(*notes, *data.notes))

@@ -155,6 +155,7 @@ def evaluate_run(
                 invalid=evaluation.invalid,
                 interval=evaluation.interval,
                 intervals=evaluation.intervals,
+                unended=evaluation.unended,
                 fingerprint=task.data.fingerprint,
             )
         )

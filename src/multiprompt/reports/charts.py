@@ -24,26 +24,26 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 12.0, 20.0, 34.0
 def loss_chart(name: str, stages: Sequence[Stage]) -> str:
     """Loss and dev metric of one stage over its steps, a curve for every seed and draw.
 
-    The loss has a logarithmic axis where half of the losses would else lie in its lowest tenth. The dev metric has an
-    axis of its own on the right.
+    The loss has a logarithmic axis where half of the losses would else lie in its lowest tenth; the axis says which it
+    is. The dev metric has an axis of its own on the right, which is linear.
     """
     losses = [thin(stage.losses) for stage in stages]
     last = max((points[-1][0] for points in losses if points), default=1)
     dev = [stage.dev for stage in stages if len(stage.dev) > 1]
     right = _RIGHT + (24.0 if dev else 0.0)
-    across = Axis(0.0, float(last), _LEFT, _WIDTH - right)
+    across = Axis(0.0, float(last), _LEFT, _WIDTH - right, ends=True)
     up = _loss_axis([value for points in losses for _, value in points])
     parts = [_grid(across, up, right)]
     for position, points in enumerate(losses):
         parts.append(_curve(points, across, up, f"loss seed{min(position, 3)}"))
     if dev:
         values = [value for points in dev for _, value in points]
-        second = Axis(min(values), max(values), _HEIGHT - _BOTTOM, _TOP)
+        second = Axis(min(values), max(values), _HEIGHT - _BOTTOM, _TOP, about=3)
         parts += [_curve(points, across, second, "dev") for points in dev]
-        for tick in second.ticks(3):
+        for tick in second.ticks():
             parts.append(text(_WIDTH - right + 5, second(tick) + 3, short(tick), "tick dev-text"))
         parts.append(text(_WIDTH - right + 5, 9.0, "dev", "label dev-text"))
-    parts.append(text(_LEFT - 5, 9.0, "loss", "label", "end"))
+    parts.append(text(2.0, 9.0, f"loss ({up.name} scale)", "label"))
     parts.append(text((_LEFT + _WIDTH - right) / 2, _HEIGHT - 4, "step", "label", "middle"))
     described = "; ".join(_describe(stage) for stage in stages)
     return svg(f"{name}: training loss", described, _WIDTH, _HEIGHT, parts, kind="chart losses")
@@ -81,10 +81,10 @@ def score_chart(title: str, tasks: Mapping[str, Sequence[tuple[str, Summary]]]) 
     summaries = [summary for entries in tasks.values() for _, summary in entries]
     low = min(min(s.interval[0], s.mean, s.majority) for s in summaries)
     high = max(max(s.interval[1], s.mean, s.majority) for s in summaries)
-    across = Axis(low, high, left, width - 16)
+    across = Axis(low, high, left, width - 16, about=6)
     height = 26.0 + sum(row * len(entries) + gap for entries in tasks.values())
     parts = []
-    for tick in across.ticks(6):
+    for tick in across.ticks():
         x = across(tick)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{height - 20:.1f}"/>')
         parts.append(text(x, height - 6, short(tick), "tick", "middle"))
@@ -126,11 +126,11 @@ def thin(points: Points) -> Points:
 
 def _grid(across: Axis, up: Axis | LogAxis, right: float) -> str:
     parts = []
-    for tick in up.ticks(4):
+    for tick in up.ticks():
         y = up(tick)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - right}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(text(_LEFT - 5, y + 3, short(tick), "tick", "end"))
-    for tick in across.ticks(4):
+    for tick in across.ticks():
         parts.append(text(across(tick), _HEIGHT - _BOTTOM + 13, short(tick), "tick", "middle"))
     return "".join(parts)
 

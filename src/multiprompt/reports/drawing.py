@@ -8,43 +8,61 @@ from html import escape, unescape
 
 
 class Axis:
-    """Values to places. Both ends are moved outwards to round numbers, and are never equal."""
+    """Values to places. Both ends are moved outwards to ticks, so that all values lie between two of them.
 
-    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+    Args:
+        low: the smallest value.
+        high: the largest one; where it is not larger, the axis goes beyond both.
+        start: place of the low end.
+        end: place of the high end.
+        about: how many steps there are between the values, or fewer; at the ends there may be one more each.
+        ends: whether the axis ends at the largest value itself, as the steps of a training do.
+    """
+
+    name = "linear"
+
+    def __init__(self, low: float, high: float, start: float, end: float, about: int = 4, ends: bool = False) -> None:
         if not high > low:
             low, high = low - 0.5 * (low != 0), high + (0.5 if high else 1.0)
-        self.step = _round_step((high - low) / 4)
-        # Steps of a training end where they end; only values deserve round limits.
-        self.low, self.high = math.floor(low / self.step) * self.step, high
-        if start > end or low:
-            self.high = math.ceil(high / self.step) * self.step
+        self.step = _round_step((high - low) / about)
+        self.low = math.floor(low / self.step + 1e-9) * self.step
+        self.high = high if ends else math.ceil(high / self.step - 1e-9) * self.step
         self.start, self.end = start, end
 
     def __call__(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
-    def ticks(self, about: int) -> list[float]:
-        """Round values, so many or fewer."""
-        step = _round_step((self.high - self.low) / about)
-        first = math.ceil(self.low / step - 1e-9)
-        count = math.floor((self.high - first * step) / step + 1e-9)
-        return [(first + i) * step for i in range(count + 1)]
+    def ticks(self) -> list[float]:
+        """Round values, from end to end."""
+        first = round(self.low / self.step)
+        count = math.floor((self.high - self.low) / self.step + 1e-9)
+        return [(first + i) * self.step for i in range(count + 1)]
 
 
 class LogAxis:
-    """Positive values to places by their logarithm, between powers of ten."""
+    """Positive values to places by their logarithm, between powers of ten.
 
-    def __init__(self, low: float, high: float, start: float, end: float) -> None:
+    Args:
+        low: the smallest value.
+        high: the largest one.
+        start: place of the low end.
+        end: place of the high end.
+        about: most ticks.
+    """
+
+    name = "log"
+
+    def __init__(self, low: float, high: float, start: float, end: float, about: int = 4) -> None:
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
         self.first, self.powers = first, max(last - first, 1)
-        self.start, self.end = start, end
+        self.start, self.end, self.about = start, end, about
 
     def __call__(self, value: float) -> float:
         return self.start + (math.log10(value) - self.first) / self.powers * (self.end - self.start)
 
-    def ticks(self, about: int) -> list[float]:
-        """Powers of ten, so many or fewer."""
-        every = math.ceil((self.powers + 1) / about)
+    def ticks(self) -> list[float]:
+        """Powers of ten."""
+        every = math.ceil((self.powers + 1) / self.about)
         return [10.0**power for power in range(self.first, self.first + self.powers + 1, every)]
 
 
@@ -83,10 +101,11 @@ def svg(
         width: of the drawing, in its own units; on a page it fills the width that there is.
         height: of the drawing.
         parts: the drawing.
-        least_width: pixels that it is not shrunk below; put it into an element that scrolls.
+        least_width: pixels that it has whatever the page's width; put it into an element that scrolls.
         kind: class of the chart, for the style sheet.
     """
-    least = f' style="min-width:{least_width:g}px"' if least_width else ""
+    least = f' width="{least_width:g}"' if least_width else ""
+    kind += " least" * bool(least_width)
     return (
         f'<svg class="{kind}" viewBox="0 0 {width:g} {height:g}" role="img"{least}><title>{escape(title)}</title>'
         f"<desc>{escape(description)}</desc>{''.join(parts)}</svg>"

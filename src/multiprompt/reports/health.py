@@ -15,6 +15,7 @@ from multiprompt.health import (
     percent,
     running_findings,
 )
+from multiprompt.plan import PROMPTED
 from multiprompt.reports.run import Run, Stage
 from multiprompt.reports.tables import EMPTY, Cell, Table
 
@@ -51,7 +52,7 @@ class Noticed:
 def stage_findings(stage: Stage) -> list[Finding]:
     """All that the rules say about a stage."""
     total = int(stage.records[-1]["step"]) if stage.finished and stage.records else None
-    findings = running_findings(stage.records, total)
+    findings = running_findings(stage.records, total, prompt=stage.method in PROMPTED)
     if stage.finished:
         findings += finished_findings(stage.scores, stage.answers, stage.records)
     return list({finding.key: finding for finding in reversed(findings)}.values())[::-1]
@@ -112,12 +113,16 @@ def checked(runs: Sequence[Run]) -> list[Rule]:
     """The rules that the files of some stage were enough for; logs of earlier releases lack what some need."""
     stages = [stage for run in runs for stage in run.stages]
     records = [record for stage in stages for record in stage.records[:20]]
+    scores = [score for stage in stages for score in stage.scores]
     can = {
         Rule.CONSTANT: any(stage.answers for stage in stages),
-        Rule.MAJORITY: any(stage.answers and stage.scores for stage in stages),
+        Rule.MAJORITY: any(stage.scores for stage in stages),
+        Rule.NOTHING: bool(records),
         Rule.DEAD: bool(records),
         Rule.STARVED: any("mixing" in record for record in records),
         Rule.INVALID: any(stage.scores for stage in stages),
+        Rule.UNENDED: any(score.unended is not None for score in scores),
+        Rule.SHORT: any(stage.answers and any(s.metric.startswith("bleu") for s in stage.scores) for stage in stages),
         Rule.LOSS_SHARES: any(loss_shares(record) for record in records),
         Rule.GRADIENT_SHARES: any("gradients" in record for record in records),
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +17,7 @@ from multiprompt.evaluation.summaries import Summary, summarise
 from multiprompt.plan import SOURCE_METHODS, Shots
 from multiprompt.reports.charts import COLOURS, loss_chart, score_chart
 from multiprompt.reports.health import TITLE, by_advice, checked, headline, noticed, several_tasks, share_table
-from multiprompt.reports.opening import comparison_table, opening
+from multiprompt.reports.opening import comparison_table, opening, run_comparisons
 from multiprompt.reports.run import Run, Stage, notes_of
 from multiprompt.reports.shares import term_chart, term_shares
 from multiprompt.reports.tables import (
@@ -32,8 +34,14 @@ from multiprompt.reports.tables import (
 
 HOW_TO_READ = (
     "Values are test metrics on a scale of 100: the mean over the seeds, ± the sample standard deviation where there "
-    "are several. The 95 % interval is a bootstrap over the test examples; with several seeds its bounds are means of "
-    "the seeds' bounds, so it tells what the size of the test set leaves open, not how far seeds differ."
+    "are several. The 95 % interval of a value, in the charts and under “Every score”, is a bootstrap over the test "
+    "examples; with several seeds its bounds are means of the seeds' bounds, so it tells what the size of the test set "
+    "leaves open, not how far seeds differ."
+)
+
+HOW_TO_READ_DIFFERENCES = (
+    "The 95 % interval of a paired difference, at the top of the page and in the table of differences, is another one: "
+    "Student's t over the {over}. It tells how far these differ on the same test examples, and no bootstrap is in it."
 )
 
 HOW_TO_READ_FEW_SHOT = (
@@ -69,7 +77,7 @@ def render_html(runs: Sequence[Run]) -> str:
             parts.append(f'<div class="pair"><div>{table_html(table)}</div>{charts.get(table.caption, "")}</div>')
         if compared := comparison_table(runs):
             parts.append(details(compared.caption, table_html(compared)))
-        parts.append(f"<p>{escape(how_to_read(scores))}</p></section><section><h2>Every score</h2>")
+        parts.append(f"<p>{escape(how_to_read(runs))}</p></section><section><h2>Every score</h2>")
         seeds = seed_table(scores)
         parts += [table_html(score_table(scores)), details(seeds.caption, table_html(seeds))]
         parts.append("</section>")
@@ -90,41 +98,59 @@ def render_html(runs: Sequence[Run]) -> str:
 
 
 def page(title: str, parts: Iterable[str]) -> str:
-    """A page of its own: style included, nothing to load."""
+    """A page of its own: style included, nothing to load, and a policy that allows the browser nothing else."""
     style = resources.files("multiprompt.reports").joinpath("assets/report.css").read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_policy(style)}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(parts)
         + "\n</main>\n</body>\n</html>\n"
     )
+
+
+def _policy(style: str) -> str:
+    """Content security policy of a page that has this style and nothing else: no script, image, frame, form or load."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 def lead(runs: Sequence[Run]) -> list[str]:
     """What was run, in a few words each."""
     scores = [score for run in runs for score in run.scores]
     tasks = {score.task for score in scores if score.method not in SOURCE_METHODS}
-    seeds = {seed for run in runs for seed in run.experiment.seeds}
     names = dict.fromkeys(
         str(run.environment.get("backbone", {}).get("name", run.experiment.backbone.name)) for run in runs
     )
-    parts = [f"backbone {', '.join(names)}", f"{len(seeds)} seed{'s' * (len(seeds) != 1)}"]
+    seeds = _each([len(run.experiment.seeds) for run in runs], "seed")
+    parts = [f"backbone {', '.join(names)}", seeds if len(runs) == 1 else f"{len(runs)} runs of {seeds} each"]
     if tasks:
         parts.insert(1, f"{len(tasks)} target task{'s' * (len(tasks) != 1)}")
-    draws = max((score.draw + 1 for score in scores), default=1)
-    if draws > 1:
-        parts.append(f"{draws} draws of few examples for each seed")
-    seconds = sum({(s.method, s.seed, s.shots, s.draw, s.seconds): s.seconds for s in scores}.values())
+    draws = [max((score.draw + 1 for score in run.scores), default=1) for run in runs]
+    if max(draws) > 1:
+        parts.append(f"{_each(draws, 'draw')} of few examples for each seed")
+    # The scores of a stage share its training; stages that are trained together may take the very same time.
+    seconds = sum(stage.scores[0].seconds for run in runs for stage in run.stages if stage.scores)
     if seconds:
         parts.append(f"{duration(seconds)} of training")
     return parts
 
 
-def how_to_read(scores: Mapping[str, Sequence[Score]]) -> str:
-    """What the numbers of these scores mean."""
-    every = [score for own in scores.values() for score in own]
+def _each(counts: Sequence[int], what: str) -> str:
+    """How many every run has: "3 seeds", or "1 to 3 seeds" where they differ."""
+    low, high = min(counts), max(counts)
+    return f"{low if low == high else f'{low} to {high}'} {what}{'s' * (high != 1)}"
+
+
+def how_to_read(runs: Sequence[Run]) -> str:
+    """What the numbers of these runs mean."""
+    every = [score for run in runs for score in run.scores]
     parts = [HOW_TO_READ]
+    compared = [found.difference for run in runs for found in run_comparisons(run)]
+    over = dict.fromkeys(difference.what for difference in compared if difference.interval)
+    if over:
+        parts.append(HOW_TO_READ_DIFFERENCES.format(over=" or the ".join(over)))
     if any(score.draw for score in every):
         parts.append(HOW_TO_READ_DRAWS)
     if any(score.shots != "all" for score in every):
@@ -222,12 +248,10 @@ def _score_charts(scores: Mapping[str, Sequence[Score]]) -> dict[str, str]:
             tasks.setdefault(summary.task, []).append((method_head(summary, run, mixed), summary))
         heads = dict.fromkeys(head for entries in tasks.values() for head, _ in entries)
         named = heads if len(heads) <= COLOURS else ()  # beyond, the chart itself names its rows
-        keys = "".join(
-            f'<span class="key" style="--swatch:var(--c{i})">{escape(head)}</span>' for i, head in enumerate(named)
-        )
-        keys += '<span class="key tick" style="--swatch:var(--quiet)">majority baseline</span>'
+        keys = "".join(f'<span class="key key{i}">{escape(head)}</span>' for i, head in enumerate(named))
+        keys += '<span class="key tick">majority baseline</span>'
         charts[caption] = (
-            f'<figure class="wide"><figcaption>The same values with their 95 % intervals</figcaption>'
+            f'<figure class="wide"><figcaption>The same values with their 95 % bootstrap intervals</figcaption>'
             f'<div class="keys">{keys}</div>{score_chart(f"{caption}: values and 95 % intervals", tasks)}</figure>'
         )
     return charts
@@ -255,10 +279,7 @@ def _learning(runs: Sequence[Run]) -> Iterable[str]:
     for name, stages in several_tasks(runs):
         shares = term_shares(stages)
         if shares and len(next(iter(shares.values()))) > 1:
-            keys = "".join(
-                f'<span class="key" style="--swatch:var(--c{i % COLOURS})">{escape(term)}</span>'
-                for i, term in enumerate(shares)
-            )
+            keys = "".join(f'<span class="key key{i % COLOURS}">{escape(term)}</span>' for i, term in enumerate(shares))
             figures.append(
                 f'<figure class="wide"><figcaption>Terms of the loss, {escape(name)}</figcaption>'
                 f'<div class="keys">{keys}</div>{term_chart(name, shares)}</figure>'
@@ -287,9 +308,9 @@ def _curves(runs: Sequence[Run]) -> Iterable[str]:
         return
     yield "<section><h2>Training</h2>"
     what = "seed and draw" if any(stage.draw for run in runs for stage in run.stages) else "seed"
-    yield '<div class="keys"><span class="key" style="--swatch:var(--c0)">'
+    yield '<div class="keys"><span class="key key0">'
     yield f"training loss, a curve for every {what}</span>"
-    yield '<span class="key" style="--swatch:var(--c1)">dev metric (right axis, dashed)</span></div>'
+    yield '<span class="key key1">dev metric (right axis, dashed, linear scale)</span></div>'
     many = sum(map(len, groups.values())) > 24
     for position, (kind, figures) in enumerate(groups.items()):
         charts = f'<div class="charts">{"".join(figures)}</div>'

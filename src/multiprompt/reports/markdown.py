@@ -31,7 +31,7 @@ def render_markdown(runs: Sequence[Run]) -> str:
         parts += [to_markdown(table).rstrip() for table in headline_tables(scores)]
         if compared := comparison_table(runs):
             parts.append(to_markdown(compared).rstrip())
-        parts += [how_to_read(scores), "## Every score", to_markdown(score_table(scores)).rstrip()]
+        parts += [how_to_read(runs), "## Every score", to_markdown(score_table(scores)).rstrip()]
         parts.append(to_markdown(seed_table(scores)).rstrip())
     parts += _learning(runs)
     notes = notes_of(runs)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from multiprompt.evaluation.differences import Comparison, Difference, compare
+from multiprompt.evaluation.differences import Comparison, compare
 from multiprompt.reports.run import Run
-from multiprompt.reports.tables import EMPTY, Cell, Table, number, shots_order, shots_text, signed
+from multiprompt.reports.tables import EMPTY, Cell, Table, name_note, number, shots_order, shots_text, signed
 from multiprompt.t5_family import SHIPPED
 
 METHOD = "mpt"
@@ -97,7 +97,7 @@ def _difference(found: Comparison) -> str:
     difference = found.difference
     if difference.interval is None:
         return f"one training of each, with a difference of {signed(difference.mean)}, does not tell which is better"
-    interval = f"(95 % interval {_range(difference.interval)}, paired over {_over(difference)})"
+    interval = f"(95 % interval {_range(difference.interval)}, paired over {difference.over})"
     points = number(abs(difference.mean))
     match difference.verdict:
         case "holds":
@@ -143,27 +143,21 @@ def comparison_table(runs: Sequence[Run]) -> Table | None:
     rows = []
     for run, found in comparisons:
         difference = found.difference
-        row = (
-            Cell(found.other),
-            Cell(str(found.shots)),
-            Cell(number(found.mean)),
-            Cell(number(found.other_mean)),
-            Cell(signed(difference.mean)),
-            Cell(EMPTY if difference.interval is None else _range(difference.interval)),
-            Cell(_over(difference)),
-            Cell(str(len(found.tasks))),
+        rows.append(
+            (
+                Cell(found.other, note=name_note(run.label if several else "", found.shots)),
+                Cell(signed(difference.mean)),
+                Cell(EMPTY if difference.interval is None else _range(difference.interval)),
+                Cell(difference.over),
+                Cell(number(found.mean)),
+                Cell(number(found.other_mean)),
+                Cell(str(len(found.tasks))),
+            )
         )
-        rows.append((Cell(run.label), *row) if several else row)
-    heads = ("against", "examples", METHOD, "the other", "difference", "95 % interval", "over", "tasks")
-    caption = f"Paired differences, {METHOD} minus the other method"
-    return Table(caption, ("run", *heads) if several else heads, tuple(rows), text_columns=2 + several)
+    heads = ("against", "difference", "95 % interval (Student's t)", "over", METHOD, "the other", "tasks")
+    return Table(f"Paired differences, {METHOD} minus the other method", heads, tuple(rows))
 
 
 def _range(interval: tuple[float, float]) -> str:
     low, high = map(signed, interval)
     return f"{low} to {high}"
-
-
-def _over(difference: Difference) -> str:
-    count = len(difference.values)
-    return f"{count} {difference.what}" if count > 1 else f"1 {difference.what.removesuffix('s')}"

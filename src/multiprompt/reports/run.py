@@ -15,6 +15,7 @@ from multiprompt.files import read_json
 from multiprompt.health import Answers
 from multiprompt.options import Experiment
 from multiprompt.plan import Shots, plan_stages
+from multiprompt.t5_family import note_on_model
 from multiprompt.text import lines_of
 
 Points = tuple[tuple[int, float], ...]
@@ -36,6 +37,7 @@ class Stage:
         records: the lines of the log that hold a loss.
         scores: of its tasks, so far.
         answers: to the test examples, by task.
+        method: that it trains; see ``plan.PlannedStage``.
     """
 
     seed: int
@@ -47,6 +49,7 @@ class Stage:
     records: tuple[Mapping[str, Any], ...] = ()
     scores: tuple[Score, ...] = ()
     answers: Mapping[str, Answers] = field(default_factory=dict)
+    method: str = "prompt_tuning"
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def read_run(folder: Path, answers: bool = True) -> Run:
                 name, key = replace(stage, draw=0).name, (seed, stage.method, stage.shots, stage.draw)
                 own = tuple(s for s in by_stage.get(key, ()) if s.task in stage.tasks)
                 given = _read_answers(stage_folder, stage.tasks) if finished and answers else {}
-                stages.append(Stage(seed, name, stage.draw, losses, dev, finished, records, own, given))
+                stages.append(Stage(seed, name, stage.draw, losses, dev, finished, records, own, given, stage.method))
             if losses and not finished:
                 missing.append(f"seed {seed}: {stage.name}, last seen at step {losses[-1][0]:,}")
             waiting += not losses and not finished
@@ -200,7 +203,9 @@ def _read_answers(folder: Path, tasks: Sequence[str]) -> dict[str, Answers]:
 
 def notes_of(runs: Sequence[Run]) -> list[str]:
     """What a reader of the scores should know: notes on the data, and runs whose data differ."""
-    notes = list(dict.fromkeys(note for run in runs for score in run.scores for note in score.notes))
+    about = [note_on_model(run.experiment.backbone.name) for run in runs]
+    of_data = [note for run in runs for score in run.scores for note in score.notes]
+    notes = list(dict.fromkeys(note for note in (*about, *of_data) if note))
     prints: dict[str, dict[tuple[str, int, str], None]] = {}
     for run in runs:
         for score in run.scores:

@@ -37,7 +37,7 @@ def term_chart(name: str, shares: dict[str, Points]) -> str:
         shares: term -> its share by step, all at the same steps; of several steps.
     """
     steps = [step for step, _ in next(iter(shares.values()))]
-    across = Axis(0.0, float(steps[-1]), _LEFT, _WIDTH - _RIGHT)
+    across = Axis(0.0, float(steps[-1]), _LEFT, _WIDTH - _RIGHT, about=5, ends=True)
     up = Axis(0.0, 1.0, _HEIGHT - _BOTTOM, _TOP)
     parts, below = [], [0.0] * len(steps)
     for position, points in enumerate(shares.values()):
@@ -46,11 +46,11 @@ def term_chart(name: str, shares: dict[str, Points]) -> str:
         places = " ".join(f"{across(step):.1f},{up(min(share, 1.0)):.1f}" for step, share in edges)
         parts.append(f'<polygon class="area method{position % COLOURS}" points="{places}"/>')
         below = above
-    for tick in up.ticks(4):
+    for tick in up.ticks():
         y = up(tick)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(text(_LEFT - 5, y + 4, f"{100 * tick:.0f} %", "tick", "end"))
-    for tick in across.ticks(5):
+    for tick in across.ticks():
         parts.append(text(across(tick), _HEIGHT - _BOTTOM + 14, short(tick), "tick", "middle"))
     parts.append(text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 4, "step", "label", "middle"))
     described = "; ".join(

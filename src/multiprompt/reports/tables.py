@@ -6,7 +6,7 @@ import re
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Average, Summary, average_over_tasks, summarise
@@ -225,32 +225,34 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> Table:
     """Every (task, method, examples) with all that is needed to judge its value."""
     several, draws, few = len(scores) > 1, _has_draws(scores), _has_few_shot(scores)
     heads: tuple[str, ...] = (
-        *("task", "method", "examples"),
+        *("task, method, examples", "value", "95 % interval", "majority", "metric"),
         *(("selection",) if few else ()),
-        *("metric", "value", "95 % interval", "majority", "invalid", "n", "seeds"),
+        *("invalid", "n", "seeds"),
         *(("repeats",) if draws else ()),
     )
     rows = []
     for label, own in scores.items():
         for s in sorted(summarise(own), key=lambda s: (s.method in SOURCE_METHODS, shots_order(s.shots))):
             row = (
-                Cell(s.task),
-                Cell(s.method),
-                Cell(str(s.shots)),
-                *((Cell(s.selection or EMPTY),) if few else ()),
-                Cell(s.metric),
+                Cell(s.task, note=name_note(s.method, s.shots, label if several else "")),
                 Cell(number(s.mean, s.deviation), _marks(s)),
                 Cell(f"{number(s.interval[0])} to {number(s.interval[1])}"),
                 Cell(number(s.majority)),
+                Cell(s.metric),
+                *((Cell(s.selection or EMPTY),) if few else ()),
                 Cell(f"{100 * s.invalid:.1f} %"),
                 Cell(f"{s.n:,}"),
                 Cell(str(s.num_seeds)),
                 *((Cell(str(len(s.repeats))),) if draws else ()),
             )
-            rows.append((Cell(label), *row) if several else row)
-    if several:
-        heads = ("run", *heads)
-    return Table("Value, interval and baseline", heads, tuple(rows), text_columns=4 + several + few)
+            rows.append(row)
+    return Table("Value, bootstrap interval and baseline", heads, tuple(rows))
+
+
+def name_note(*parts: int | str) -> str:
+    """What names a row beside its first word, so that its value can stand second: method, examples, run, ..."""
+    shown = (f"{part} examples" if part == "all" or isinstance(part, int) else part for part in parts)
+    return ", ".join(filter(None, shown))
 
 
 def _has_draws(scores: Mapping[str, Sequence[Score]]) -> bool:
@@ -264,20 +266,14 @@ def _has_few_shot(scores: Mapping[str, Sequence[Score]]) -> bool:
 def seed_table(scores: Mapping[str, Sequence[Score]]) -> Table:
     """Every seed, and every draw where there are several, for itself: all metrics, the chosen step, time."""
     several, draws = len(scores) > 1, _has_draws(scores)
-    heads: tuple[str, ...] = (
-        *("task", "method", "examples", "seed"),
-        *(("draw",) if draws else ()),
-        *("metrics", "dev", "best step", "steps", "seconds", "examples/s"),
-    )
+    heads = ("task, method, examples, seed", "metrics", "dev", "best step", "steps", "seconds", "examples/s")
     rows = []
     for label, own in scores.items():
         for s in own:
+            drawn = f"draw {s.draw}" if draws and s.shots != "all" else ""
+            name = name_note(s.method, s.shots, f"seed {s.seed}", drawn, label if several else "")
             row = (
-                Cell(s.task),
-                Cell(s.method),
-                Cell(str(s.shots)),
-                Cell(str(s.seed)),
-                *((Cell(EMPTY if s.shots == "all" else str(s.draw)),) if draws else ()),
+                Cell(s.task, note=name),
                 Cell(", ".join(f"{name} {number(value)}" for name, value in s.metrics.items())),
                 Cell(EMPTY if s.dev_value is None else number(s.dev_value)),
                 Cell(f"{s.best_step:,}"),
@@ -285,11 +281,9 @@ def seed_table(scores: Mapping[str, Sequence[Score]]) -> Table:
                 Cell(f"{s.seconds:,.0f}"),
                 Cell(f"{s.examples_per_second:,.1f}"),
             )
-            rows.append((Cell(label), *row) if several else row)
-    if several:
-        heads = ("run", *heads)
+            rows.append(row)
     caption = "Every seed and draw, with all metrics" if draws else "Every seed, with all metrics"
-    return Table(caption, heads, tuple(rows), text_columns=5 + several + draws)
+    return Table(caption, heads, tuple(rows), text_columns=2)
 
 
 def to_markdown(table: Table) -> str:
@@ -311,8 +305,13 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", escaped)  # an underscore inside a word is no markup
 
 
-def to_rich(table: Table) -> rich.table.Table:
-    """A table for the terminal, legend included."""
+def to_rich(table: Table, widths: Sequence[int] | None = None) -> rich.table.Table:
+    """A table for the terminal, legend included.
+
+    Args:
+        table: what is shown.
+        widths: of the columns; None leaves them to the terminal.
+    """
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -327,7 +326,9 @@ def to_rich(table: Table) -> rich.table.Table:
         pad_edge=False,
     )
     for position, head in enumerate(table.columns):
-        shown.add_column(Text(printable(head)), justify="left" if position < table.text_columns else "right")
+        side: Literal["left", "right"] = "left" if position < table.text_columns else "right"
+        width = None if widths is None else widths[position]
+        shown.add_column(Text(printable(head)), justify=side, width=width, overflow="fold")
     for row in table.rows:
         shown.add_row(*(Text(printable(str(cell)), style="yellow" if cell.marks else "") for cell in row))
     if table.footer:

@@ -33,7 +33,7 @@ def curve_chart(title: str, across: str, series: Sequence[ShownSeries], logarith
     """
     places = sorted({place for each in series for place, _ in each.points})
     values = [bound for each in series for _, ours in each.points for bound in (*ours.interval, ours.mean)]
-    up = Axis(min(values), max(values), _HEIGHT - _BOTTOM, _TOP)
+    up = Axis(min(values), max(values), _HEIGHT - _BOTTOM, _TOP, about=6)
     scale = math.log10 if logarithmic else float
     low, high = scale(places[0]), scale(places[-1])
     span = (high - low) or 1.0
@@ -54,7 +54,8 @@ def curve_chart(title: str, across: str, series: Sequence[ShownSeries], logarith
         for (x, _), (place, ours) in zip(spots, each.points, strict=True):
             parts.append(_measured(x, ours, up, position))
             described.append(f"{each.label}, {short(place)}: {number(ours.mean, ours.deviation)}")
-    parts.append(text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, across, "label", "middle"))
+    scaled = f"{across} (log scale)" if logarithmic else across
+    parts.append(text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, scaled, "label", "middle"))
     return svg(f"{title}, by {across}", "; ".join(described), _WIDTH, _HEIGHT, parts)
 
 
@@ -68,8 +69,8 @@ class ShownPoint:
 
 def scatter_chart(title: str, points: Sequence[ShownPoint]) -> str:
     """Trained numbers per task (logarithmic) against the score, every point with its name and its 95 % interval."""
-    values = [bound for point in points for bound in point.ours.interval]
-    up = Axis(min(values), max(values), _HEIGHT - _BOTTOM, _TOP)
+    values = [bound for point in points for bound in (*point.ours.interval, point.ours.mean)]
+    up = Axis(min(values), max(values), _HEIGHT - _BOTTOM, _TOP, about=6)
     sizes = [point.ours.parameters for point in points]
     first, last = math.floor(math.log10(min(sizes))), math.ceil(math.log10(max(sizes)))
     last += first == last
@@ -89,7 +90,9 @@ def scatter_chart(title: str, points: Sequence[ShownPoint]) -> str:
         parts.append(_measured(x, point.ours, up, 0))
         names.append(_named(point.label, x, y, taken))
     parts += names  # on top of all intervals
-    parts.append(text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, "trained numbers per task", "label", "middle"))
+    parts.append(
+        text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 6, "trained numbers per task (log scale)", "label", "middle")
+    )
     described = (
         f"{point.label}: {point.ours.parameters:,} trained numbers, {number(point.ours.mean, point.ours.deviation)}"
         for point in points
@@ -123,7 +126,7 @@ def _power(power: int) -> str:
 
 def _lines(up: Axis) -> str:
     parts = []
-    for tick in up.ticks(6):
+    for tick in up.ticks():
         y = up(tick)
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(text(_LEFT - 6, y + 3, short(tick), "tick", "end"))

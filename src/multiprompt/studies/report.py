@@ -206,9 +206,7 @@ def _page(shown: Sequence[Shown], scale: Scale) -> str:
 
 
 def _figure(chart: Chart) -> str:
-    keys = "".join(
-        f'<span class="key" style="--swatch:var(--c{i})">{escape(key)}</span>' for i, key in enumerate(chart.keys)
-    )
+    keys = "".join(f'<span class="key key{i}">{escape(key)}</span>' for i, key in enumerate(chart.keys))
     return (
         f'<figure class="wide"><figcaption>{escape(chart.caption)}</figcaption><div class="keys">{keys}</div>'
         f"{chart.svg}</figure>"

@@ -130,9 +130,13 @@ def detail_table(title: str, cells: Sequence[Sequence[ShownCell]]) -> Table:
         majority = EMPTY if ours.majority is None else number(ours.majority)
         rows.append(
             (
-                *(Cell(cell.row), Cell(cell.column), Cell(", ".join(ours.metrics))),
-                *(Cell(shown.text, shown.marks), Cell(f"{low} to {high}")),
-                *(Cell(majority), Cell(f"{100 * ours.invalid:.1f} %"), Cell(f"{ours.n:,}")),
+                *(Cell(cell.row, note=cell.column), Cell(shown.text, shown.marks), Cell(f"{low} to {high}")),
+                *(
+                    Cell(", ".join(ours.metrics)),
+                    Cell(majority),
+                    Cell(f"{100 * ours.invalid:.1f} %"),
+                    Cell(f"{ours.n:,}"),
+                ),
                 *(
                     Cell(str(len(ours.values))),
                     Cell(str(ours.repeats)),
@@ -141,11 +145,10 @@ def detail_table(title: str, cells: Sequence[Sequence[ShownCell]]) -> Table:
             )
         )
     heads = (
-        "row",
-        "column",
-        "metric",
+        "row (column)",
         "value",
         "95 % interval",
+        "metric",
         "majority",
         "invalid",
         "n",
@@ -153,7 +156,7 @@ def detail_table(title: str, cells: Sequence[Sequence[ShownCell]]) -> Table:
         "repeats",
         "paper",
     )
-    return Table(title, heads, tuple(rows), text_columns=3)
+    return Table(title, heads, tuple(rows))
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def claims_table(judged: Sequence[JudgedClaim]) -> Table:
                 Cell(EMPTY if found is None else found.verdict),
                 Cell(EMPTY if found is None else signed(found.mean, digits)),
                 Cell(interval),
-                Cell(EMPTY if found is None else f"{len(found.values)} {found.what}"),
+                Cell(EMPTY if found is None else found.over),
                 Cell(EMPTY if each.claim.published is None else signed(each.claim.published, digits)),
             )
         )

@@ -34,7 +34,7 @@ from multiprompt.tasks.base import (
     register,
 )
 from multiprompt.tasks.compat import compat_variant
-from multiprompt.tasks.own import make_task, own_metric_problems, problems_of
+from multiprompt.tasks.own import OWN, make_task, own_metric_problems, problems_of
 from multiprompt.tasks.text import FieldError, Row, SourceRule, Template, pad_punctuation
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "LARGE",
     "MNLI_SPLITS",
     "OFFICIAL",
+    "OWN",
     "PARQUET_BRANCH",
     "SMALL",
     "SPLIT_RULES",

@@ -23,6 +23,9 @@ from multiprompt.tasks.answers import AnswerRule, LabelAnswer, ScoreAnswer, Text
 from multiprompt.tasks.base import SPLIT_RULES, TASKS, HubDataset, SplitRule, Task
 from multiprompt.tasks.text import Template
 
+OWN = "own"
+"""The family of such tasks."""
+
 _METRICS = {
     AnswerKind.LABEL: ("accuracy",),
     AnswerKind.NUMBER: ("pearson", "spearman"),
@@ -48,7 +51,7 @@ def make_task(definition: TaskDefinition) -> Task:
     hub = definition.hub
     return Task(
         name=definition.name,
-        family="own",
+        family=OWN,
         folder=definition.name,
         files=definition.files,
         source=Template(definition.source),

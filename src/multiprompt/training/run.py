@@ -146,7 +146,7 @@ class Run:
             self._diverged()
         _check_same((training.identity, self.state.step), training.title)
         kept, dropped = self.log.cut(self.state.step)
-        self.watch = Watch(self.log, training.steps, kept, dropped)
+        self.watch = Watch(self.log, training.steps, kept, dropped, training.method.prompt_length > 0)
 
     @property
     def parameters(self) -> list[torch.nn.Parameter]:

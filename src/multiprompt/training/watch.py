@@ -19,10 +19,18 @@ class Watch:
         steps: of the whole training.
         kept: what the log holds already.
         dropped: what was cut from its end.
+        prompt: whether a prompt is trained, for which there is other advice.
     """
 
-    def __init__(self, log: JsonLog, steps: int, kept: Sequence[Record] = (), dropped: Sequence[Record] = ()) -> None:
-        self.log, self.steps = log, steps
+    def __init__(
+        self,
+        log: JsonLog,
+        steps: int,
+        kept: Sequence[Record] = (),
+        dropped: Sequence[Record] = (),
+        prompt: bool = True,
+    ) -> None:
+        self.log, self.steps, self.prompt = log, steps, prompt
         self.records = [record for record in kept if "loss" in record]
         self._written = {key_of(record) for record in kept} - {None}
         self._told = self._written | {key_of(record) for record in dropped}
@@ -31,7 +39,7 @@ class Watch:
         """Note a line, and say what was not told before."""
         self.records.append(record)
         known = [rule for rule in Rule if ("", rule) in self._written]
-        return self.note(record["step"], running_findings(self.records, self.steps, known))
+        return self.note(record["step"], running_findings(self.records, self.steps, known, self.prompt))
 
     def note(self, step: int, findings: Iterable[Finding]) -> list[Finding]:
         """Write findings that the log does not hold; returns those that were not told before."""
