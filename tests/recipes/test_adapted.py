@@ -14,12 +14,14 @@ from conftest import save_tiny
 from multiprompt import recipes
 from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
 from multiprompt.evaluation.results import read_results
+from multiprompt.files import tensors_digest
 from multiprompt.methods import StoredMethod
 from multiprompt.plan import GROUPED, MULTITASK
 from multiprompt.recipes import run_experiment
 from multiprompt.recipes.build import load_learned
+from multiprompt.recipes.stage import Place
 from multiprompt.reports import write_report
-from recipes.small import small_experiment
+from recipes.small import Listener, small_experiment
 
 METHODS = tuple(field.name for field in dataclasses.fields(mp.Methods))
 SOURCES, TARGET = ("mini-sst2", "mini-qqp"), "mini-rte"
@@ -66,7 +68,7 @@ def source_of(run: Path, method: str):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_learns_what_a_stage_does_and_is_used_saved_and_loaded(run, backbone, task, name, tmp_path):
-    before = backbone.fingerprint()
+    before = tensors_digest(dict(backbone.model.named_parameters()))
     source, method = source_of(run, name), mp.SpotOptions(**SPOT) if name == "spot" else name
     training = mp.TrainingOptions(**TRAINING)
     adapted = mp.adapt(backbone, task, method, source=source, training=training, prompt=PROMPT, seed=1)
@@ -87,7 +89,7 @@ def test_every_method_learns_what_a_stage_does_and_is_used_saved_and_loaded(run,
     adapted.save(tmp_path / "learned.safetensors")
     again = mp.load_adapted(tmp_path / "learned.safetensors", backbone, task, source=source, prompt=PROMPT)
     assert again.answer(texts, TARGET) == answers
-    assert backbone.fingerprint() == before
+    assert tensors_digest(dict(backbone.model.named_parameters())) == before
     assert repr(adapted).startswith(f"Adapted({name!r}, mini-rte, ")
     assert "\n" not in repr(adapted)
 
@@ -104,6 +106,21 @@ def test_a_method_starts_from_what_it_has_learned_on_other_tasks(backbone, task)
     assert norms
     for key in norms:
         assert torch.allclose(second.tensors[key], first.tensors[key], rtol=0, atol=1e-20), key
+
+
+def test_what_was_learned_with_another_model_is_not_taken_without_a_word(run, task, tmp_path):
+    other = mp.load_backbone(str(save_tiny(tmp_path / "other", num_decoder_layers=1)))
+    stages = run / "seed-1"
+    for file in (f"target-{TARGET}-lora-all/method.safetensors", "source/prompt.safetensors"):
+        tasks = [task] if "target" in file else [mp.load_task(name, other, mp.DataOptions(**DATA)) for name in SOURCES]
+        with pytest.raises(
+            CheckpointError, match="cannot be used here: it was trained with .*, which is not used here"
+        ):
+            mp.load_adapted(stages / file, other, tasks)
+    listener, training = Listener(), mp.TrainingOptions(**TRAINING)
+    place = Place("adapted", progress=listener)
+    mp.adapt(other, task, "mpt", source=source_of(run, "mpt"), training=training, place=place)
+    assert listener.said("a source: it was trained with ")
 
 
 def test_what_cannot_be_adapted_is_said_before_anything_is_trained(run, backbone, task, tmp_path):

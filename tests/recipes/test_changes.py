@@ -270,4 +270,5 @@ def test_a_prompt_of_another_backbone_is_not_taken_without_a_word(backbone, fini
     for taken in ({"targets": targets}, {"prompt": {"start": "saved", "path": str(source)}}):
         listener = Listener()
         load_inputs(small_experiment(other, **(plain | taken)), [], listener)
-        assert listener.said(f"the prompt in {source}: it was trained with {backbone}, and {other} is another model")
+        said = f"the prompt in {source}: it was trained with {backbone}, which is not used here, but {other}"
+        assert listener.said(said)

@@ -22,11 +22,15 @@ class StoredMethod:
         method: its name.
         tensors: what ``Method.tensors`` gave.
         tasks: names of its tasks, in the order of the task ids.
+        backbone: name of the model that it was trained with; empty in files of earlier releases.
+        fingerprint: of that model; likewise.
     """
 
     method: str
     tensors: dict[str, Tensor]
     tasks: tuple[str, ...]
+    backbone: str = ""
+    fingerprint: str = ""
 
     def __repr__(self) -> str:
         numbers = sum(tensor.numel() for tensor in self.tensors.values())
@@ -49,7 +53,13 @@ def save_method(path: Path, stored: StoredMethod) -> None:
     Raises:
         CheckpointError: the file cannot be written.
     """
-    record = {"version": METHOD_VERSION, "method": stored.method, "tasks": stored.tasks}
+    record = {
+        "version": METHOD_VERSION,
+        "method": stored.method,
+        "tasks": stored.tasks,
+        "backbone": stored.backbone,
+        "fingerprint": stored.fingerprint,
+    }
     write_tensors(path, stored.tensors, {"multiprompt": json.dumps(record)})
 
 
@@ -62,9 +72,10 @@ def load_method(path: Path) -> StoredMethod:
     tensors, metadata = read_tensors(path)
     try:
         record = json.loads(metadata["multiprompt"])
-        method, tasks, version = record["method"], tuple(record["tasks"]), record["version"]
-    except (KeyError, ValueError, TypeError):
+        method, tasks, version = str(record["method"]), tuple(record["tasks"]), record["version"]
+        backbone, fingerprint = str(record.get("backbone", "")), str(record.get("fingerprint", ""))
+    except (KeyError, ValueError, TypeError, AttributeError):
         raise CheckpointError(f"{path} holds no tensors of a method that multiprompt stored") from None
     if version != METHOD_VERSION:
         raise CheckpointError(f"{path} has version {version}; this release reads version {METHOD_VERSION}")
-    return StoredMethod(method, tensors, tasks)
+    return StoredMethod(method, tensors, tasks, backbone, fingerprint)

@@ -37,25 +37,6 @@ class StoredPrompt:
     backbone: str
     fingerprint: str = ""
 
-    def stranger(self, backbone: str, fingerprint: str) -> str | None:
-        """What a user should know who puts the prompt before another model than the one that it was trained with.
-
-        Args:
-            backbone: name of the model.
-            fingerprint: of the model.
-
-        Returns:
-            A sentence; None for the same model.
-        """
-        same = self.fingerprint == fingerprint if self.fingerprint else self.backbone == backbone
-        if same:
-            return None
-        which = "other weights or another tokenizer" if self.backbone == backbone else "another model"
-        return (
-            f"it was trained with {self.backbone}, and {backbone} is {which} of the same width: a prompt means little "
-            "to a model that it was not trained with"
-        )
-
     def task_id(self, task: str) -> int:
         """Position of a task.
 
@@ -65,6 +46,25 @@ class StoredPrompt:
         if task not in self.tasks:
             raise CheckpointError(f"the prompt was trained for {', '.join(self.tasks)}, not for {task!r}")
         return self.tasks.index(task)
+
+
+def other_model(trained_with: tuple[str, str], used_with: tuple[str, str]) -> str | None:
+    """What a user should know who takes what was trained with one model to another one.
+
+    Args:
+        trained_with: name and fingerprint (``FrozenT5.fingerprint``) of the first; what an earlier release has stored
+            has no fingerprint, and then the names are compared.
+        used_with: those of the second.
+
+    Returns:
+        A sentence; None for the same model.
+    """
+    (name, fingerprint), (here, fingerprint_here) = trained_with, used_with
+    same = fingerprint == fingerprint_here if fingerprint else name in (here, "")
+    if same:
+        return None
+    which = "has other weights or another tokenizer now" if name == here else f"is not used here, but {here}"
+    return f"it was trained with {name}, which {which}: what was learned with one model means little to another"
 
 
 def save_prompt(path: Path | str, stored: StoredPrompt) -> None:

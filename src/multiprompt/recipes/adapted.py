@@ -25,7 +25,7 @@ from multiprompt.options import (
     TrainingOptions,
 )
 from multiprompt.plan import GROUPED, MULTITASK, PlannedStage
-from multiprompt.prompts import Prompt, StoredPrompt, load_prompt, save_prompt
+from multiprompt.prompts import Prompt, StoredPrompt, load_prompt, other_model, save_prompt
 from multiprompt.recipes.alone import start_alone
 from multiprompt.recipes.build import Learned, build_method, check_packages
 from multiprompt.recipes.prepare import PreparedTask
@@ -64,10 +64,11 @@ class Adapted:
     def learned(self) -> StoredPrompt | StoredMethod:
         """What is saved: a prompt, or the tensors of another method."""
         names = tuple(task.name for task in self.tasks)
+        model = self.method.backbone.name, self.method.backbone.fingerprint()
         if isinstance(self.method, PromptTuning):
             self.method.load(dict(self.tensors))
-            return StoredPrompt(self.method.prompt, names, self.method.backbone.name)
-        return StoredMethod(self.name, dict(self.tensors), names)
+            return StoredPrompt(self.method.prompt, names, *model)
+        return StoredMethod(self.name, dict(self.tensors), names, *model)
 
     def answer(self, sources: Sequence[str | Row], task: str | None = None) -> list[str]:
         """Answers to texts or rows.
@@ -177,6 +178,9 @@ def adapt(
     tasks = (task,) if isinstance(task, PreparedTask) else tuple(task)
     options, training = _options(method), training or TrainingOptions()
     place = place or Place(PlannedStage("target", tuple(each.name for each in tasks), options.method).name)
+    for each in _listed(source):
+        if isinstance(each, StoredPrompt | StoredMethod) and (other := _other_model(each, backbone)):
+            place.progress.message(f"a source: {other}")
     built = _build(backbone, tasks, options, source, training, prompt, seed, place)
     epochs = target_epochs([each.task for each in tasks], [len(each.train) for each in tasks])
     with built:
@@ -218,6 +222,8 @@ def load_adapted(
     names = tuple(each.name for each in tasks)
     if stored.tasks != names:
         raise CheckpointError(f"{path} was trained for {', '.join(stored.tasks)}, not for {', '.join(names)}")
+    if other := _other_model(stored, backbone):
+        raise CheckpointError(f"{path} cannot be used here: {other}")
     if isinstance(stored, StoredPrompt):
         _check_width(stored.prompt, backbone)
         tuned = PromptTuning(backbone, stored.prompt)
@@ -230,6 +236,14 @@ def load_adapted(
     with built:
         built.load(stored.tensors)  # what does not fit is said now
     return Adapted(options.method, tasks, built, stored.tensors)
+
+
+def _listed(source: Source | Sequence[Source] | None) -> Sequence[Source]:
+    return () if source is None else source if isinstance(source, Sequence) else (source,)
+
+
+def _other_model(stored: StoredPrompt | StoredMethod, backbone: FrozenT5) -> str | None:
+    return other_model((stored.backbone, stored.fingerprint), (backbone.name, backbone.fingerprint()))
 
 
 def _read(path: Path) -> StoredPrompt | StoredMethod:
@@ -277,8 +291,7 @@ def _earlier(
         ConfigError: there is nothing that the method needs, or something that it cannot start from.
     """
     method = options.method
-    given = () if source is None else source if isinstance(source, Sequence) else (source,)
-    held = [each.learned if isinstance(each, Adapted) else each for each in given]
+    held = [each.learned if isinstance(each, Adapted) else each for each in _listed(source)]
     if getattr(options, "source_tasks", ()) or getattr(options, "pretrained", False):
         raise ConfigError(
             f"{method} is to be trained on source tasks first, which an experiment does; here, give what it has "

@@ -12,7 +12,7 @@ from multiprompt.data.sources import missing_files, refuse_missing
 from multiprompt.errors import CheckpointError
 from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage
-from multiprompt.prompts import Prompt, StoredPrompt, load_prompt
+from multiprompt.prompts import Prompt, StoredPrompt, load_prompt, other_model
 from multiprompt.recipes.prepare import PreparedTask, choose_task, load_task
 from multiprompt.recipes.rates import notes_on_setup
 from multiprompt.seeding import derive_seed
@@ -87,8 +87,8 @@ def load_inputs(
         stored = {path: load_prompt(Path(path)) for path in (source, start) if path is not None}
         for path, each in stored.items():
             _check_width(path, each, backbone)
-            if stranger := each.stranger(backbone.name, digest):
-                progress.message(f"the prompt in {path}: {stranger}")
+            if other := other_model((each.backbone, each.fingerprint), (backbone.name, digest)):
+                progress.message(f"the prompt in {path}: {other}")
         loaded = Inputs(experiment, backbone, digest, {}, None if source is None else stored[source].prompt)
     for name in names:
         if name not in loaded.tasks:

@@ -56,16 +56,16 @@ def outcomes_of(
 
 def _store(method: Method, names: tuple[str, ...], stage: PlannedStage, place: Place) -> None:
     assert place.folder is not None, "stages of an experiment have a folder"
+    model = method.backbone.name, method.backbone.fingerprint()
     if isinstance(method, PromptTuning):
-        prompt, backbone = method.prompt, method.backbone
-        stored = StoredPrompt(method.prompt, names, backbone.name, backbone.fingerprint())
+        prompt, stored = method.prompt, StoredPrompt(method.prompt, names, *model)
         save_prompt(place.folder / "prompt.safetensors", stored)
         save_plain_prompt(place.folder / "merged.safetensors", stored)
         if isinstance(prompt, DecomposedPrompt):
             scales = ", ".join(f"{name} {scale:.3f}" for name, scale in zip(names, prompt.factor_scales(), strict=True))
             place.progress.message(f"{place.title or place.name}: scale of the task matrices: {scales}")
     else:
-        save_method(place.folder / "method.safetensors", StoredMethod(stage.method, method.tensors(), names))
+        save_method(place.folder / "method.safetensors", StoredMethod(stage.method, method.tensors(), names, *model))
 
 
 def _score(
