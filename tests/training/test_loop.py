@@ -16,7 +16,7 @@ from conftest import random_batch, run_on, step_of
 from multiprompt.backbone import FrozenT5
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError, TrainingError
-from multiprompt.files import read_tensors, write_tensors
+from multiprompt.files import read_tensors, tensors_digest, write_tensors
 from multiprompt.methods import FineTuning, Method, PromptTuning, SourceTraining
 from multiprompt.options import DistillationOptions, TrainingOptions
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, SoftPrompt, start_task_factors
@@ -299,7 +299,9 @@ def test_a_checkpoint_of_a_training_that_has_diverged_is_no_result(tiny_backbone
     train(training())
     path = tmp_path / "c.safetensors"
     tensors, metadata = read_tensors(path)
-    write_tensors(path, {name: tensor * float("inf") for name, tensor in tensors.items()}, metadata)
+    infinite = {name: tensor * float("inf") for name, tensor in tensors.items()}
+    record = json.loads(metadata["multiprompt"]) | {"sha256": tensors_digest(infinite)}
+    write_tensors(path, infinite, {"multiprompt": json.dumps(record)})
     with pytest.raises(TrainingError, match="training has diverged: after step 2"):
         train(training())
 

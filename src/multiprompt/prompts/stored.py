@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
@@ -35,7 +35,7 @@ class StoredPrompt:
     prompt: Prompt
     tasks: tuple[str, ...]
     backbone: str
-    fingerprint: str = ""
+    fingerprint: str = field(default="", repr=False)
 
     def task_id(self, task: str) -> int:
         """Position of a task.

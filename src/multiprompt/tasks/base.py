@@ -379,8 +379,9 @@ class Task:
     def _check_columns(self, row: Row, columns: Sequence[str], where: str) -> None:
         missing = [column for column in columns if column not in row]
         if missing:
+            some = "column {} is" if len(missing) == 1 else "columns {} are"
             raise DataError(
-                f"{where}: column {', '.join(map(repr, missing))} is missing; task {self.name!r} needs "
+                f"{where}: {some.format(', '.join(map(repr, missing)))} missing; task {self.name!r} needs "
                 f"{', '.join(columns)}; the row has {', '.join(map(str, row)) or 'no columns'}"
             )
 
