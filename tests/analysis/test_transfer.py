@@ -43,7 +43,20 @@ class Counter(Listener):
 TEACHERS = tuple(f"teacher {task}" for task in ("mini-sst2", "mini-qqp", "mini-squad"))
 
 
-def test_zero_shot_is_the_evaluation_of_the_stored_prompts_on_dev_rows(own_run):
+@pytest.fixture
+def scored(monkeypatch) -> list[tuple[str, torch.Tensor]]:
+    """Task and prompt of every score that is asked for. Random models seldom answer right, so scores say little."""
+    seen = []
+
+    def listen(method, prepared, *arguments):
+        seen.append((prepared.name, method.prompt.all_tasks()[0].detach().clone()))
+        return evaluate_task(method, prepared, *arguments)
+
+    monkeypatch.setattr("multiprompt.analysis.transfer_cells.evaluate_task", listen)
+    return seen
+
+
+def test_zero_shot_is_the_evaluation_of_the_stored_prompts_on_dev_rows(own_run, scored):
     transfer = transfer_matrix(own_run, seed=2)
     assert transfer.sources == (*TEACHERS, NEW)
     assert transfer.targets == ("mini-rte", "mini-boolq")
@@ -51,15 +64,18 @@ def test_zero_shot_is_the_evaluation_of_the_stored_prompts_on_dev_rows(own_run):
     backbone = load_backbone(experiment.backbone.name)
     for target in transfer.targets:
         task = load_task(target, backbone, experiment.data)
-        for name in ("mini-sst2", "mini-qqp", "mini-squad"):
+        of_target = [prompt for name, prompt in scored if name == target]
+        assert len(of_target) == 4
+        for name, evaluated in zip(("mini-sst2", "mini-qqp", "mini-squad"), of_target, strict=False):
             prompt = load_prompt(own_run / f"seed-2/teacher-{name}/prompt.safetensors").prompt
+            assert torch.equal(evaluated, prompt.all_tasks()[0])
             cell = transfer.cells[f"teacher {name}", target, 0]
             assert cell.value == dev_value(PromptTuning(backbone, prompt), task.task, task.data.dev, task.dev, 0)
             assert (cell.n, cell.metric) == (6, "accuracy")
     assert not (own_run / "analysis" / "trainings").exists()
 
 
-def test_adapted_scores_are_those_of_prompt_tuning_from_the_prompt(own_run):
+def test_adapted_scores_are_those_of_prompt_tuning_from_the_prompt(own_run, scored):
     """The public recipe, given the teacher's prompt as a start, under the name that the order of examples hangs on."""
     transfer = transfer_matrix(own_run, steps=5, tasks=["mini-rte"])
     experiment = load_experiment(own_run / "config.yaml")
@@ -68,25 +84,21 @@ def test_adapted_scores_are_those_of_prompt_tuning_from_the_prompt(own_run):
     assert experiment.targets is not None
     training = replace(experiment.targets.training, steps=5, evaluate_every=None, select="last")
     start = PromptOptions(length=4, start="saved", path=str(own_run / "seed-1/teacher-mini-qqp/prompt.safetensors"))
-    _, report = tune_prompt(backbone, task, 0.3, training, start, 1, seed=1, place=Place("transfer-mini-rte"))
+    tuned, report = tune_prompt(backbone, task, 0.3, training, start, 1, seed=1, place=Place("transfer-mini-rte"))
     assert transfer.cells["teacher mini-qqp", "mini-rte", 5].value == report.dev_value
+    mine = tuned.all_tasks()[0].detach()
+    nearest, second, *_ = sorted(float((prompt - mine).norm()) for _, prompt in scored)
+    assert nearest < 0.1 * second  # trained side by side there, and alone here: the same up to rounding
     assert transfer.learning_rate == 0.3
 
 
-def test_the_new_prompt_is_the_start_of_the_runs_own_prompt_tuning(own_run, monkeypatch):
-    prompts = []
-
-    def listen(method, *arguments):
-        prompts.append(method.prompt.all_tasks()[0].detach().clone())
-        return evaluate_task(method, *arguments)
-
-    monkeypatch.setattr("multiprompt.analysis.transfer_cells.evaluate_task", listen)
+def test_the_new_prompt_is_the_start_of_the_runs_own_prompt_tuning(own_run, scored):
     transfer_matrix(own_run, tasks=["mini-rte"])
     experiment = load_experiment(own_run / "config.yaml")
     seed = derive_seed(1, "target-mini-rte-prompt_tuning-all", "start")
     expected = start_rows(experiment.prompt, load_backbone(experiment.backbone.name), seed)
-    assert len(prompts) == 4
-    assert torch.equal(prompts[-1], expected)
+    assert len(scored) == 4
+    assert torch.equal(scored[-1][1], expected)
 
 
 def test_with_the_student_the_start_of_targets_is_a_source(own_run):
