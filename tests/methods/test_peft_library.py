@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import sys
 import warnings
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from multiprompt.backbone import FrozenT5
 from multiprompt.backbone.fast import is_accelerated
 from multiprompt.batch import IGNORED
 from multiprompt.errors import CheckpointError, ConfigError
-from multiprompt.methods.peft_library import PeftMethod, PrefixTuning, ia3, lora
+from multiprompt.methods.peft_library import PeftMethod, PrefixTuning, cache_by_its_name, ia3, lora
 from rounding import assert_clear, assert_same
 
 LENGTH = 5
@@ -92,11 +94,9 @@ def test_a_prefix_is_earlier_keys_and_values_of_decoder_self_attention(blocks):
     # The quirk that the class describes: four slots are dealt to every block, around and around; two of them are used.
     used = [(4 * block % (2 * blocks), (4 * block + 1) % (2 * blocks)) for block in range(blocks)]
     cache = DynamicCache([(slots[:, key], slots[:, value]) for key, value in used])
-    reference = bare_losses(
-        build_tiny_model(num_decoder_layers=blocks),
-        batch,
-        past_key_values=EncoderDecoderCache(cache, DynamicCache()),
-    )
+    model = build_tiny_model(num_decoder_layers=blocks)
+    name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+    reference = bare_losses(model, batch, **{name: EncoderDecoderCache(cache, DynamicCache())})
     assert_same(losses, reference)
     moved = method.trained["prefix"].grad.view(LENGTH, 2 * blocks, -1).abs().sum((0, 2)) > 0
     assert moved.tolist() == [slot in {each for pair in used for each in pair} for slot in range(2 * blocks)]
@@ -132,8 +132,10 @@ def test_losses_are_those_of_peft_itself(name):
         for key, parameter in parameters.items():
             parameter.copy_(tensors[key])
     inputs = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
-    assert_same(total, theirs(**inputs, labels=batch.labels).loss)
-    assert torch.equal(answers, theirs.generate(**inputs, do_sample=False, max_new_tokens=4))
+    prefix = name == "prefix_tuning"  # which peft itself loses on its way into newer releases of transformers
+    with cache_by_its_name(theirs.base_model) if prefix else nullcontext():
+        assert_same(total, theirs(**inputs, labels=batch.labels).loss)
+        assert torch.equal(answers, theirs.generate(**inputs, do_sample=False, max_new_tokens=4))
 
 
 @each_method

@@ -6,6 +6,7 @@ taken out again at once, and stand in the model from the beginning of the block 
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -213,7 +214,7 @@ class PrefixTuning(PeftMethod):
         super().__init__(backbone, {"prefix": prefix}, learning_rate, dropout)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        with self.backbone.dropout(self.dropout):
+        with self.backbone.dropout(self.dropout), cache_by_its_name(self.backbone.model):
             output = self.model(
                 input_ids=batch.input_ids,
                 attention_mask=hiding(batch.attention_mask, self.backbone.embedding.dtype),
@@ -226,7 +227,7 @@ class PrefixTuning(PeftMethod):
     @torch.no_grad()
     def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
         try:
-            with self.backbone.dropout(False):
+            with self.backbone.dropout(False), cache_by_its_name(self.backbone.model):
                 ids: Tensor = self.model.generate(
                     input_ids=batch.input_ids,
                     attention_mask=batch.attention_mask,
@@ -238,6 +239,28 @@ class PrefixTuning(PeftMethod):
             # peft gives the model a method of its own for the time of a call, and leaves the old one as an attribute
             self.backbone.model.__dict__.pop("prepare_inputs_for_generation", None)
         return ids
+
+
+@contextmanager
+def cache_by_its_name(model: Any) -> Iterator[None]:
+    """Inside the block a prefix reaches the model, whatever the release of transformers calls a cache.
+
+    peft hands it over as ``past_key_values``. From 5.24 on that is ``cache``, and in generation a new, empty one of
+    that name would win: the prefix would be lost without an error.
+    """
+    if "cache" not in inspect.signature(model.forward).parameters:
+        yield
+        return
+
+    def rename(_: Any, arguments: Any, named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        prefix = named.pop("past_key_values", None)
+        return arguments, named if prefix is None else named | {"cache": prefix}
+
+    handle = model.register_forward_pre_hook(rename, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager
