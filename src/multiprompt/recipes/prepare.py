@@ -105,6 +105,8 @@ def choose_task(
         task = make_task(load_task_file(Path(name)))
     else:
         task, notes = compat_variant(TASKS[name], options.compat)
+    if options.task_names and task.family == "mini":
+        task = replace(task, prefix=task.name.removeprefix("mini-"))
     if options.max_source_length is not None:
         task = replace(task, max_source_length=options.max_source_length)
     return task, notes

@@ -45,7 +45,7 @@ _RULES: dict[str, tuple[SourceRule, AnswerRule, tuple[str, ...]]] = {
     "scitail": (_CLAIM, TWO, ("accuracy",)),
     "cb": (_CLAIM, THREE, ("accuracy", "macro_f1")),
     "paws": (_PAIR, TWO, ("accuracy",)),
-    "multirc": (Template("question: {question} answer: {answer} paragraph: {paragraph}"), TWO, ("f1",)),
+    "multirc": (Template("question: {question} answer: {answer} paragraph: {paragraph}"), TWO, ("f1", "accuracy")),
     "winogrande": (Template("sentence: {sentence} option0: {option1} option1: {option2}"), CHOSEN, ("exact_match",)),
     "naturalquestions": (_QUESTION, ANSWERS, ("qa_f1", "exact_match")),
     "newsqa": (_QUESTION, ANSWERS, ("qa_f1", "exact_match")),
