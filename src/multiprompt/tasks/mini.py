@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from multiprompt.mini.benchmark import generate
+from multiprompt.mini.shortcut import shared_words
 from multiprompt.tasks.answers import AnswerRule, LabelAnswer, TextAnswer
 from multiprompt.tasks.base import GENERATED, Task, register
 from multiprompt.tasks.text import ClozeSource, SourceRule, Template
@@ -69,6 +70,8 @@ for _name, (_source, _answer, _metrics) in _RULES.items():
             reported=_metrics[0],
             split_rule=GENERATED,
             generator=partial(generate, _name),
+            # a single text shares nothing, and open answers are no labels that an outcome could mean
+            shortcut=shared_words if _answer.words and len(_source.columns) > 1 else None,
             max_source_length=64,
             max_target_length=_TEXT_LENGTH if _name == "e2e" else _ANSWER_LENGTH,
             generation_length=_TEXT_LENGTH if _name == "e2e" else _ANSWER_LENGTH,
