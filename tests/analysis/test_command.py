@@ -52,7 +52,7 @@ def test_former_names_of_options_work_and_say_so(finished, tmp_path):
 def test_transfer_prints_scores_and_advice(own_run, tmp_path):
     done = call("transfer", own_run, "--steps", 1, "--task", "mini-rte", "--out", tmp_path / "t.json")
     assert done.exit_code == 0, done.output
-    for words in ("as they are", "after 1 step", "Scores are on 6 dev rows of each target, seed 1", "majority answer"):
+    for words in ("as they are", "after 1 step", "Scores are on 6 dev rows of each target, seed 1", "constant answer"):
         assert words in words_of(done.stdout)
     numbers = read_json(tmp_path / "t.json")
     assert len(numbers["cells"]) == 8

@@ -215,13 +215,14 @@ def made(values: dict[str, float], spread: float, majority: float = 50.0, cosine
 @pytest.mark.parametrize(
     ("values", "spread", "majority", "helps", "others"),
     [
-        ({"a": 80, "b": 75, "c": 40, NEW: 60}, 5, 50, "yes", ("b",)),
+        ({"a": 80, "b": 75, "c": 70, NEW: 60}, 5, 50, "yes", ("b",)),  # c: 65 to 75, the new prompt 55 to 65
+        ({"a": 69, "b": 62, NEW: 60}, 5, 50, "perhaps", ()),  # 64 is above the new prompt's value, not above its 65
         ({"a": 70, "b": 62, NEW: 60}, 12, 50, "perhaps", ()),
         ({"a": 59, "b": 55, NEW: 60}, 1, 50, "no", ()),
-        ({"a": 70, "b": 55, NEW: 60}, 5, 71, "no", ()),  # not above the majority answer
+        ({"a": 70, "b": 55, NEW: 60}, 5, 71, "no", ()),  # not above the constant answer
     ],
 )
-def test_advice_asks_for_more_than_a_new_prompt_and_the_majority_answer(values, spread, majority, helps, others):
+def test_advice_asks_for_more_than_a_new_prompt_and_the_constant_answer(values, spread, majority, helps, others):
     transfer = made(values, spread, majority)
     (verdict,) = verdicts(transfer)
     assert (verdict.best.source, verdict.helps, verdict.others) == ("a", helps, others)

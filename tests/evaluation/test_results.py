@@ -83,7 +83,7 @@ def test_a_damaged_score_is_refused(changes, message):
         Score.from_json(score().to_json() | changes)
 
 
-LATER = ("draw", "selection", "intervals", "unended")
+LATER = ("draw", "selection", "intervals", "unended", "shortcut")
 """Fields that records of earlier releases lack."""
 
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from multiprompt.data import tokenise
+from multiprompt.evaluation.baselines import Baselines, groups_of
 from multiprompt.evaluation.generate import Generated, generate
 from multiprompt.evaluation.results import bootstrap_interval
-from multiprompt.evaluation.scoring import dev_value, evaluate_task, groups_of
+from multiprompt.evaluation.scoring import dev_value, evaluate_answers, evaluate_task
 from multiprompt.examples import TextExample
 from multiprompt.methods import PromptTuning
 from multiprompt.metrics import METRICS, score, statistics_of
@@ -28,7 +29,7 @@ def test_a_grouped_metric_is_computed_with_its_groups(tiny_backbone, monkeypatch
     monkeypatch.setattr("multiprompt.evaluation.scoring.generate_answers", lambda *_, **__: decoded.texts)
     method = PromptTuning(tiny_backbone, SoftPrompt([torch.zeros(2, 16)]))
     tokens = tokenise(EXAMPLES, tiny_backbone.tokenizer, 8, 4)
-    evaluation = evaluate_task(method, QUESTION, EXAMPLES, tokens, 0, ["1", "0", "0"])
+    evaluation = evaluate_task(method, QUESTION, EXAMPLES, tokens, 0, Baselines("0"))
     references, groups = [example.references for example in EXAMPLES], [example.group for example in EXAMPLES]
     assert evaluation.value == evaluation.metrics["question_exact_match"] == pytest.approx(100 * 2 / 3)
     assert evaluation.metrics["f1"] == score("f1", answers, references, QUESTION.labels)
@@ -37,6 +38,34 @@ def test_a_grouped_metric_is_computed_with_its_groups(tiny_backbone, monkeypatch
     assert evaluation.interval == bootstrap_interval(METRICS["question_exact_match"], rows)
     assert evaluation.unended == pytest.approx(1 / 3)
     assert dev_value(method, QUESTION, EXAMPLES, tokens, 0) == evaluation.value
+
+
+def rows_of(answers: str) -> list[TextExample]:
+    return [TextExample(f"s {n}", answer, (answer,), f"train:{n}") for n, answer in enumerate(answers)]
+
+
+def test_the_constant_answer_is_chosen_on_training_rows_by_the_reported_metric():
+    """Balanced classes tie under accuracy, and F1 of the constant 1 is 2/3; the most frequent answer has 0."""
+    task = TASKS["mini-multirc"]
+    assert (task.reported, task.metrics) == ("f1", ("f1", "accuracy"))
+    baselines = Baselines.of(task, rows_of("0101"))
+    assert baselines.constant == "1"
+    evaluation = evaluate_answers(task, rows_of("0011"), ["0"] * 4, baselines)
+    assert (evaluation.value, evaluation.majority) == (0, pytest.approx(200 / 3))
+    # an uneven task: the label that is frequent in training, though it is rare in this test set
+    uneven = Baselines.of(TASKS["mrpc"], rows_of("0111"))
+    assert evaluate_answers(TASKS["mrpc"], rows_of("0001"), ["0"] * 4, uneven).majority == 25
+
+
+def test_a_rule_on_words_means_what_its_outcomes_meant_in_training():
+    task = replace(TASKS["mini-rte"], shortcut=lambda source: source[0])
+    train = [replace(row, source=text) for row, text in zip(rows_of("1100011"), "aaabbbb", strict=True)]
+    baselines = Baselines.of(task, train)
+    assert baselines == Baselines("1", {"a": "1", "b": "0"})
+    test = [replace(row, source=text) for row, text in zip(rows_of("1001"), "abac", strict=True)]
+    # right on the first, the second, and the last, of which no training row is known: the constant answer
+    assert evaluate_answers(task, test, ["0"] * 4, baselines).shortcut == 75
+    assert evaluate_answers(TASKS["rte"], test, ["0"] * 4, Baselines("1")).shortcut is None
 
 
 def test_answers_without_an_end_are_counted(tiny_backbone, monkeypatch):

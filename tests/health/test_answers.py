@@ -10,7 +10,7 @@ from multiprompt.health import (
     Rule,
     constant_predictions,
     invalid_answers,
-    no_better_than_majority,
+    no_better_than_constant,
     short_answers,
     unended_answers,
 )
@@ -46,22 +46,25 @@ def test_constant_predictions():
 
 
 @pytest.mark.parametrize(
-    ("counts", "value", "told"),
+    ("counts", "low", "told"),
     [
         (((50, "yes", "yes"), (45, "yes", "no"), (5, "no", "no")), 55.0, "without reading"),
         (((40, "yes", "yes"), (25, "yes", "no"), (20, "no", "yes"), (15, "no", "no")), 55.0, "not with the sources"),
         (((50, "yes", "yes"), (45, "yes", "no"), (5, "no", "no")), 55.1, None),
+        (((50, "yes", "yes"), (30, "yes", "no"), (20, "no", "no")), 54.9, "may be chance"),
         (((60, "no", "yes"), (40, "yes", "no")), 0.0, "label words are right"),  # worse than constant, and no collapse
         (((60, "maybe", "yes"), (40, "maybe", "no")), 0.0, "without reading"),
     ],
 )
-def test_no_better_than_the_majority(counts, value, told):
-    finding = no_better_than_majority("", answers(*counts), "accuracy", value, 55.0)
+def test_no_better_than_a_constant_answer(counts, low, told):
+    """The interval decides, not the value."""
+    right = sum(count for count, given, wanted in counts if given == wanted)
+    finding = no_better_than_constant("", answers(*counts), "accuracy", right, (low, 90.0), 55.0)
     assert (finding is not None) == (told is not None)
     if finding:
-        assert finding.rule is Rule.MAJORITY
+        assert finding.rule is Rule.BASELINE
         assert told in finding.advice
-        assert "is not above the 55.0" in finding.what
+        assert "is not safely above the 55.0 of a constant answer" in finding.what
 
 
 def test_invalid_answers():
@@ -78,10 +81,10 @@ def test_invalid_answers():
     assert len({few.advice, many.advice, empty.advice}) == 3, "advice for what was seen"
 
 
-def test_a_value_is_compared_with_the_majority_without_answers_too():
-    finding = no_better_than_majority("rte", None, "accuracy", 50.0, 50.0)
+def test_a_value_is_compared_with_a_constant_answer_without_answers_too():
+    finding = no_better_than_constant("rte", None, "accuracy", 51.0, (48.0, 54.0), 50.0)
     assert finding is not None
-    assert finding.what == "accuracy 50.0 is not above the 50.0 of the most frequent training answer"
+    assert finding.what == "accuracy 51.0 (48.0 to 54.0) is not safely above the 50.0 of a constant answer"
 
 
 def test_answers_that_end_at_the_limit():
@@ -133,11 +136,11 @@ def test_a_finished_stage():
     lost = fake_score(value=50.0, majority=50.0, interval=(45.0, 55.0), invalid=0.2)
     assert [finding.rule for finding in finished_findings([lost], {"mini-rte": bad}, flat)] == [
         Rule.CONSTANT,
-        Rule.MAJORITY,
+        Rule.BASELINE,
         Rule.INVALID,
         Rule.DEAD,
     ]
-    assert [finding.rule for finding in finished_findings([lost], {}, flat)] == [Rule.MAJORITY, Rule.INVALID, Rule.DEAD]
+    assert [finding.rule for finding in finished_findings([lost], {}, flat)] == [Rule.BASELINE, Rule.INVALID, Rule.DEAD]
     good = fake_score(task="mini-cola")
     both = finished_findings([lost, good], {"mini-rte": bad}, flat)
     assert {finding.where for finding in both if finding.rule is not Rule.DEAD} == {"mini-rte"}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from multiprompt.errors import ConfigError, DataError, UnknownNameError
-from multiprompt.metrics import METRICS, Metric, majority_baseline, majority_target, score, statistics_of
+from multiprompt.metrics import METRICS, Metric, constant_answer, score, statistics_of
 
 LABELS = ("0", "1", "2")
 SENTENCES = (
@@ -185,31 +185,32 @@ def test_label_words_are_needed(name: str) -> None:
         score(name, ["1"], [("yes",)], labels_of(name))
 
 
-def test_majority() -> None:
-    assert majority_target(["b", "a", "b", "a", "c"]) == "a"  # of equally frequent ones the first
-    with pytest.raises(DataError, match="no examples"):
-        majority_target([])
+def test_the_constant_answer_is_the_best_one_under_the_metric() -> None:
+    two, three = ("0", "1"), ("0", "1", "2")
+    mostly_zero = ["0", "0", "0", "1"]
+    assert constant_answer("accuracy", mostly_zero, two) == "0"  # 75 against 25
+    assert constant_answer("f1", mostly_zero, two) == "1"  # 2 * 1 / (2 * 1 + 3) = 40 against 0
+    assert constant_answer("matthews", mostly_zero, two) == "0"  # both 0: the more frequent one
+    assert constant_answer("accuracy", ["1", "0", "1", "0"], two) == "0"  # a tie: the first
+    assert constant_answer("macro_f1", ["2", "0", "2", "1"], three) == "2"
+    assert constant_answer("pearson", ["3.4", "3.4", "1.0"]) == "3.4"
+    assert score("pearson", ["3.4"] * 3, ["0.2", "3.4", "5.0"]) == score("spearman", ["3.4"] * 3, list("135")) == 0
+    assert constant_answer("qa_f1", ["b", "a", "b", "a", "c"]) == "a"  # open answers: the most frequent one
+    # whole questions: 0 is right for none of three, 1 for one, though 0 is more frequent
+    answers, groups = ["1", "0", "0", "0", "1", "1"], ["a", "a", "a", "a", "b", "b"]
+    assert constant_answer("question_exact_match", answers, two, groups) == "1"
+    assert constant_answer("question_exact_match", mostly_zero, two) == "0"  # training rows without groups
+    with pytest.raises(DataError, match="no training examples"):
+        constant_answer("accuracy", [], two)
     with pytest.raises(ConfigError, match="the training targets: expected a list"):
-        majority_baseline("accuracy", "0101", [("1",)], ("0", "1"))
-    golds = [("1",), ("0",), ("1",), ("1",)]
-    train = ["0", "1", "1"]
-    assert majority_baseline("accuracy", train, golds, ("0", "1")) == 75
-    assert majority_baseline("f1", train, golds, ("0", "1")) == pytest.approx(100 * 6 / 7)
-    assert majority_baseline("matthews", train, golds, ("0", "1")) == 0
-    assert majority_baseline("macro_f1", train, golds, ("0", "1")) == pytest.approx(100 * 3 / 7)
-    scores = [("0.2",), ("3.4",), ("5.0",)]
-    assert majority_baseline("pearson", ["3.4", "3.4", "1.0"], scores) == 0
-    assert majority_baseline("spearman", ["3.4", "3.4", "1.0"], scores) == 0
-    answers = [("the cat", "cat"), ("a dog",)]
-    assert majority_baseline("exact_match", ["cat", "cat", "sun"], answers) == 50
-    assert majority_baseline("qa_f1", ["cat", "cat", "sun"], answers) == 50
+        constant_answer("accuracy", "0101", two)
 
 
 @pytest.mark.parametrize(("ones", "rows", "expected"), [(35, 52, 67.3), (139, 204, 68.1), (76, 139, 54.7)])
 def test_constant_outputs_of_the_study(ones: int, rows: int, expected: float) -> None:
     # printed accuracies of degenerate prompts are those of constant outputs: WSC, MRPC, RTE
     golds = [("1",)] * ones + [("0",)] * (rows - ones)
-    assert majority_baseline("accuracy", ["1"], golds, ("0", "1")) == pytest.approx(expected, abs=0.05)
+    assert score("accuracy", ["1"] * rows, golds, ("0", "1")) == pytest.approx(expected, abs=0.05)
 
 
 def test_no_torch() -> None:

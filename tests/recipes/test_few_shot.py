@@ -15,10 +15,10 @@ from multiprompt.data import load_task_data
 from multiprompt.data.splits import draw_few_shot
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json, write_json
-from multiprompt.options import Experiment
+from multiprompt.options import DataOptions, Experiment
 from multiprompt.plan import GROUPED, JOINED, plan_stages
 from multiprompt.prompts import load_prompt
-from multiprompt.recipes import evaluate_run, predict, recipe_path, run_experiment
+from multiprompt.recipes import evaluate_run, load_task, predict, recipe_path, run_experiment
 from multiprompt.recipes.graph import build_graph
 from multiprompt.recipes.inputs import Inputs, load_inputs
 from multiprompt.reports import headline_tables, read_run
@@ -74,6 +74,19 @@ def test_more_draws_leave_the_identities_of_the_first_ones_alone(tiny_folder):
 
     one, three = identities(1), identities(3)
     assert one.items() < three.items()
+
+
+def test_the_constant_answer_of_a_draw_is_that_of_all_training_rows(tiny_backbone):
+    """A balanced draw ties, and would take "0" for MRPC, where two thirds are "1"."""
+    task = load_task("mini-mrpc", tiny_backbone, DataOptions(max_train=20, max_dev=2, max_test=4))
+    ones = [row for row in task.data.train if row.target == "1"]
+    zeros = [row for row in task.data.train if row.target == "0"]
+    uneven = replace(task, data=replace(task.data, train=(*ones, *zeros[: len(ones) // 2])))
+    draw = uneven.few_shot(4, 1, True, tiny_backbone)
+    assert Counter(row.target for row in draw.data.train) == {"0": 2, "1": 2}
+    assert draw.baselines == uneven.baselines
+    assert draw.baselines.constant == "1"
+    assert draw.few_shot(2, 1, True, tiny_backbone).baselines == uneven.baselines
 
 
 def test_an_unbalanced_draw_is_another_stage(tiny_folder):

@@ -9,12 +9,14 @@ import pytest
 
 from multiprompt.config import build_experiment
 from multiprompt.recipes import run_experiment
+from multiprompt.recipes.outcome import _tell_scales
+from multiprompt.recipes.stage import Place
 from multiprompt.reports import read_run, write_report
 from multiprompt.reports.health import noticed
 from recipes.small import KillAt, Killed, Listener, small_experiment
 
 COLLAPSED, STILL = "target-mini-rte-fine_tuning-all", "target-mini-rte-prompt_tuning-all"
-OF_ANSWERS = ["constant predictions", "no better than the majority", "invalid answers"]
+OF_ANSWERS = ["constant predictions", "no better than a constant answer", "invalid answers"]
 ENDLESS = "answers without an end"
 """Of the prompt that stays where it is: the random model never stops."""
 
@@ -104,7 +106,10 @@ def test_a_training_that_learns_gives_no_finding(tmp_path):
     )
     assert not listener.said("try")
     page = write_report(folder).read_text(encoding="utf-8")
-    assert "Nothing noticed. Checked: constant predictions, no better than the majority, nothing to learn, dead" in page
+    assert (
+        "Nothing noticed. Checked: constant predictions, no better than a constant answer, nothing to learn, dead"
+        in page
+    )
 
 
 def test_a_training_on_several_tasks_logs_their_shares(tiny_folder, tmp_path):
@@ -127,3 +132,12 @@ def test_a_training_on_several_tasks_logs_their_shares(tiny_folder, tmp_path):
     table = write_report(folder).with_suffix(".md").read_text(encoding="utf-8")
     assert "| task | by the mixing rates | of the examples |" in table
     assert "Shares of the tasks, target-group-mpt-all" in table
+
+
+def test_scales_of_task_matrices_are_told_where_they_are_unusual():
+    listener = Listener()
+    place = Place("target-x-mpt-all", progress=listener)
+    _tell_scales({"rte": 1.12, "mrpc": 0.5, "cb": 2.0}, place)
+    assert listener.messages == []
+    _tell_scales({"rte": 1.12, "mrpc": 0.31}, place)
+    assert listener.said("target-x-mpt-all: prompts of another size than the shared one: mrpc 0.31 times.")

@@ -18,7 +18,7 @@ from multiprompt.reports.health import checked, noticed, share_table
 from multiprompt.reports.shares import term_chart, term_shares
 from reports.fake_runs import fake_score, fake_scores, write_fake_run
 
-CHECKED = "no better than the majority, nothing to learn, dead training, invalid answers"
+CHECKED = "no better than a constant answer, nothing to learn, dead training, invalid answers"
 """What the files of the runs here are enough for."""
 
 STAGE = "target-mini-rte-mpt-all"
@@ -53,9 +53,9 @@ def source_log(run: Path, seed: int, **changes) -> None:
 
 
 def test_logs_of_earlier_releases_are_asked_what_they_can_tell(run):
-    assert checked([read_run(run)]) == [Rule.MAJORITY, Rule.NOTHING, Rule.DEAD, Rule.INVALID]
+    assert checked([read_run(run)]) == [Rule.BASELINE, Rule.NOTHING, Rule.DEAD, Rule.INVALID]
     found = noticed([read_run(run)])
-    assert list(found) == [Rule.MAJORITY, Rule.INVALID]
+    assert list(found) == [Rule.BASELINE, Rule.INVALID]
     assert found[Rule.INVALID][0].line.startswith(
         "target-mini-cola-prompt_tuning-16 (seeds 1, 2): 8.1 % of the outputs"
     )
@@ -74,7 +74,7 @@ def test_seeds_are_put_together_and_advice_is_given_once(run):
     found = noticed([read_run(run)])
     (one,) = found[Rule.CONSTANT]
     assert one.line == f"{STAGE} (seeds 1, 2): 100 % of the answers are “1” (in seed 1)"
-    assert STAGE not in {each.where for each in found[Rule.MAJORITY]}, "the value of these scores is above it"
+    assert STAGE not in {each.where for each in found[Rule.BASELINE]}, "the value of these scores is above it"
     shown = section(run)
     assert f"<summary>constant predictions: {STAGE}</summary>" in shown
     assert shown.count(one.advice) == 1
@@ -96,19 +96,19 @@ def test_draws_are_counted(run):
     assert one.what.endswith("(in seed 1, draw 1)")
 
 
-def test_a_value_that_is_not_above_the_majority(run):
+def test_a_value_that_is_not_above_a_constant_answer(run):
     answer(run, 1, "1")
     scores = [s for s in fake_scores() if (s.task, s.method, s.seed, s.shots) != ("mini-rte", "mpt", 1, "all")]
     write_results(run / "results.json", "x", [*scores, fake_score(value=50.0, majority=50.0, interval=(45, 55))])
     found = noticed([read_run(run)])
-    assert [each.where for each in found[Rule.MAJORITY]] == ["target-mini-cola-prompt_tuning-16", STAGE]
+    assert [each.where for each in found[Rule.BASELINE]] == ["target-mini-cola-prompt_tuning-16", STAGE]
 
 
 def test_what_a_table_marks_is_noticed_too(run):
     """Whether answers are constant or not, and at hand or not."""
     (table, *_) = [t for t in headline_tables({"x": read_run(run).scores}) if "†" in t.marks]
     assert any("†" in cell.marks for row in table.rows for cell in row)
-    assert "<summary>no better than the majority: target-mini-cola-prompt_tuning-16</summary>" in section(run)
+    assert "<summary>no better than a constant answer: target-mini-cola-prompt_tuning-16</summary>" in section(run)
 
 
 def test_findings_in_the_log_are_passed_over_and_worked_out_again(run):

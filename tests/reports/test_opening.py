@@ -173,7 +173,7 @@ def test_page_and_markdown_open_with_result_model_and_words(tmp_path):
         ],
     )
     told = opening([read_run(run)])
-    assert [word for word, _ in told.words] == ["mpt", "prompt_tuning", "teacher", "student", "majority"]
+    assert [word for word, _ in told.words] == ["mpt", "prompt_tuning", "teacher", "student", "constant answer"]
     html = write_report(run).read_text(encoding="utf-8")
     paragraphs = [Page(text).text for text in re.findall(r"<p.*?</p>", html)]
     assert paragraphs[:2] == [*told.results, *told.models]

@@ -25,7 +25,7 @@ def test_targets_come_first_then_sources():
 
 def test_headline_values():
     table = headline_tables({"x": fake_scores()})[0]
-    assert table.columns == ("task", "majority", "mpt", "prompt_tuning")
+    assert table.columns == ("task", "constant answer", "mpt", "prompt_tuning")
     assert find(table, "mini-rte") == ["mini-rte (accuracy)", "52.5", "76.5 ± 0.7", "70.5 ± 0.7"]
     assert find(table, "average") == ["average", "26.2", "59.2 ± 0.4", "54.8 ± 0.4"]
     assert find(table, "parameters per task") == ["parameters per task", "", "4,321", "4,321"]
@@ -34,7 +34,14 @@ def test_headline_values():
 def test_many_methods_have_a_row_each():
     methods = [f"method {number}" for number in range(6)]
     scores = [
-        fake_score(task=task, method=method, value=base + number, parameters=100 * number, majority=base + 1)
+        fake_score(
+            task=task,
+            method=method,
+            value=base + number,
+            interval=(base + number - 1, base + number + 1),
+            parameters=100 * number,
+            majority=base + 1,
+        )
         for task, base in (("mini-rte", 60.0), ("mini-cola", 20.0))
         for number, method in enumerate(methods)
     ]
@@ -42,8 +49,8 @@ def test_many_methods_have_a_row_each():
     assert table.columns == ("method", "mini-rte (accuracy)", "mini-cola (accuracy)", "average", "parameters per task")
     assert [row[0].text for row in table.rows] == methods
     assert find(table, "method 5") == ["method 5", "65.0", "25.0", "45.0", "500"]
-    assert find(table, "majority") == ["majority", "61.0", "21.0", "41.0", ""]
-    assert find(table, "method 1")[1] == "61.0 †"
+    assert find(table, "constant answer") == ["constant answer", "61.0", "21.0", "41.0", ""]
+    assert [find(table, f"method {number}")[1] for number in (1, 2, 3)] == ["61.0 †", "62.0 †", "63.0"]
     # five methods stand side by side, and so do six on six tasks
     assert headline_tables({"x": [s for s in scores if s.method != "method 5"]})[0].columns[0] == "task"
     tasks = [fake_score(task=f"task {number}", method=method) for number in range(6) for method in methods]
@@ -54,9 +61,9 @@ def test_every_stage_on_source_tasks_stands_among_the_source_tasks():
     roles = ("teacher", "student", "mixture", "attention")
     scores = [fake_score(task="mini-sst2", method=role, value=90.0 + i) for i, role in enumerate(roles)]
     targets, sources = headline_tables({"x": [*scores, fake_score()]})
-    assert targets.columns == ("task", "majority", "mpt")
+    assert targets.columns == ("task", "constant answer", "mpt")
     assert sources.caption == "Source tasks"
-    assert sources.columns == ("task", "majority", *roles)
+    assert sources.columns == ("task", "constant answer", *roles)
     assert find(sources, "mini-sst2")[2:] == ["90.0", "91.0", "92.0", "93.0"]
 
 
@@ -65,14 +72,25 @@ def test_low_and_invalid_values_are_marked_and_explained():
     assert find(table, "mini-cola")[-1] == "0.0 ± 0.0 †‡"
     assert find(table, "mini-rte")[-1] == "61.5 ± 0.7"
     assert table.marks == "†‡"
-    assert "not above the majority baseline" in to_markdown(table)
+    assert "not safely above the constant answer" in to_markdown(table)
     assert headline_tables({"x": fake_scores()})[0].marks == ""
 
 
-@pytest.mark.parametrize(("value", "marks"), [(52.5, "†"), (52.6, ""), (30.0, "†")])
-def test_a_value_equal_to_the_majority_is_marked(value, marks):
-    (table,) = headline_tables({"x": [fake_score(value=value)]})
+@pytest.mark.parametrize(("low", "marks"), [(52.5, "†"), (52.6, ""), (30.0, "†")])
+def test_a_value_whose_interval_reaches_the_constant_answer_is_marked(low, marks):
+    (table,) = headline_tables({"x": [fake_score(value=60.0, interval=(low, 64.0))]})
     assert table.rows[0][-1].marks == marks
+
+
+def test_a_rule_on_words_is_a_column_where_a_task_has_one():
+    scores = [fake_score(shortcut=92.0), fake_score(task="mini-sst2", method="mpt")]
+    (table,) = headline_tables({"x": scores})
+    assert table.columns[:3] == ("task", "constant answer", "word rule")
+    assert find(table, "mini-rte")[1:3] == ["52.5", "92.0"]
+    assert find(table, "mini-sst2")[1:3] == ["52.5", "–"]
+    assert find(table, "average")[1:3] == ["52.5", "–"]
+    detail = score_table({"x": scores})
+    assert [row[detail.columns.index("word rule")].text for row in detail.rows] == ["92.0", "–"]
 
 
 def test_one_seed_has_no_deviation_and_one_task_no_average():
@@ -161,7 +179,7 @@ def test_no_scores_make_no_tables():
 
 def test_markdown_is_a_table():
     lines = to_markdown(headline_tables({"x": fake_scores()})[0]).splitlines()
-    assert lines[2] == "| task | majority | mpt | prompt_tuning |"
+    assert lines[2] == "| task | constant answer | mpt | prompt_tuning |"
     assert lines[3] == "| --- | ---: | ---: | ---: |"
 
 
@@ -179,7 +197,7 @@ def test_the_terminal_table_fits_80_columns():
     for table in headline_tables({"x": fake_scores()}):
         console.print(to_rich(table))
     assert "…" not in out.getvalue()
-    assert "mini-rte (accuracy)        52.5   76.5 ± 0.7      70.5 ± 0.7" in out.getvalue()
+    assert "mini-rte (accuracy)               52.5   76.5 ± 0.7      70.5 ± 0.7" in out.getvalue()
 
 
 def test_brackets_in_names_are_no_markup_on_the_terminal():

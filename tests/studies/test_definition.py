@@ -8,15 +8,20 @@ from collections.abc import Iterator
 from importlib import resources
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import T5Config, T5ForConditionalGeneration
 
+from multiprompt.config import build_experiment
 from multiprompt.errors import ConfigError, UnknownNameError
 from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
 from multiprompt.studies import SCALES, Scale, experiments_of, load_study, studies_of, study_names
 from multiprompt.studies.cells import published_value
-from multiprompt.studies.cost import costs_of
+from multiprompt.studies.cost import ANSWER_TOKENS, _forward, costs_of
 from multiprompt.studies.definition import Choice, Study, merged
+from multiprompt.t5_family import PublishedModel
 from multiprompt.tasks import TASKS
 from studies.shipped import shipped
 
@@ -167,14 +172,29 @@ def test_costs_follow_the_formula():
     cost = next(cost for cost in costs_of(run) if cost.stage.name == "target-cb-mpt-all")
     width, inner, layers = 768, 3072, 12
     encoder = layers * (4 * width * width + 2 * width * inner)
-    decoder = layers * (8 * width * width + 2 * width * inner)
+    decoder = layers * (6 * width * width + 2 * width * inner)  # queries and outputs of cross-attention
+    crossed = layers * 2 * width * width  # its keys and values, which are made of source tokens
     source, target = 356, 16
     scores = 4 * width * layers * (source**2 + target**2 + source * target)
-    forward = 2 * source * encoder + 2 * target * (decoder + 32128 * width) + scores
+    forward = 2 * source * (encoder + crossed) + 2 * target * (decoder + 32128 * width) + scores
     assert cost.steps == round(20 * 250 / 32)
     assert cost.operations == pytest.approx(forward * (cost.steps * 32 * 2 + 8 * 28 + 28), rel=1e-9)  # dev 8 times
     teachers = [c for c in costs_of(run) if c.stage.kind == "teacher"]
     assert teachers == []  # nothing is distilled, and no method starts from them
+
+
+@pytest.mark.parametrize("gate", [{}, {"feed_forward_proj": "gated-gelu"}])
+def test_a_forward_pass_has_the_operations_that_torch_counts(gate):
+    shape = {"vocab_size": 100, "d_model": 32, "d_kv": 4, "d_ff": 48, "num_layers": 3, "num_heads": 5} | gate
+    options = {"prompt": {"length": 7}, "data": {"max_source_length": 20}, "source": {"tasks": ["cb", "rte"]}}
+    task, run = TASKS["cb"], build_experiment({"name": "x", "backbone": {"name": "t5-small"}} | options)
+    config = T5Config(**shape, pad_token_id=0, decoder_start_token_id=0)
+    config._attn_implementation = "eager"  # products that the counter sees
+    model = T5ForConditionalGeneration(config).eval()
+    source, target = torch.ones(1, 27, dtype=torch.long), torch.ones(1, ANSWER_TOKENS, dtype=torch.long)
+    with torch.no_grad(), FlopCounterMode(display=False) as counted:
+        model(input_ids=source, decoder_input_ids=target, use_cache=False)
+    assert _forward(PublishedModel(shape, 0), task, run) == counted.get_total_flops()
 
 
 def test_only_a_start_that_is_retrieved_costs_early_steps():

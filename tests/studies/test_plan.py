@@ -21,8 +21,10 @@ from studies.shipped import shipped
 
 PLANNED = {
     "mini/table1/single": (5, 78, 12_480),
-    "mini/table1/glue": (5, 14, 5580),
-    "mini/table1/superglue": (5, 14, 4380),
+    "mini/table1/glue": (5, 12, 4380),
+    "mini/table1/glue-named": (5, 2, 1200),
+    "mini/table1/superglue": (5, 12, 3580),
+    "mini/table1/superglue-named": (5, 2, 800),
     "mini/table2/single": (5, 50, 8280),
     "mini/table3/few": (5, 134, 12_060),
     "mini/table4/few": (10, 127, 11_340),

@@ -69,6 +69,19 @@ def test_published_values_stand_beside_ours_with_a_verdict():
     assert all(mark in LEGEND for mark in MARKS.values())
 
 
+def test_a_mark_asks_the_interval_and_baselines_stand_below():
+    """MPT's 60.1 on WSC is above 60.0, but its interval, 1 point either way by the test rows, is not."""
+    scores = {"single": [replace(score, majority=60.0, shortcut=64.5) for score in paper_scores()["single"]]}
+    table = shown_table(PAPER, cells_of(PAPER, scores, "mini"))
+    assert [cell.marks for cell in table.rows[1][2:]] == ["", "†", ""]
+    assert [[str(cell) for cell in row] for row in table.footer] == [
+        ["constant answer", "–", "60.0", "60.0", "60.0"],
+        ["word rule", "–", "64.5", "64.5", "64.5"],
+    ]
+    mixed = {"single": [replace(score, majority=60.0 + (score.method == "mpt")) for score in scores["single"]]}
+    assert shown_table(PAPER, cells_of(PAPER, mixed, "mini")).footer == ()  # rows of other tasks, as in Table 3
+
+
 def test_at_mini_scale_nothing_published_is_shown():
     cells = cells_of(PAPER, paper_scores(), "mini")
     assert all(cell.theirs is None and cell.verdict is None for line in cells for cell in line)
@@ -131,7 +144,7 @@ def test_metrics_of_a_small_scale_show_more_digits():
     assert [cell.text for cell in detail[1:5]] == ["0.442 ± 0.001", "0.402 to 0.482", "meteor_e2e", "–"]
     assert str(detail[0]) == "MPT (METEOR)"
     records = [dict(zip(HEADS, record, strict=True)) for record in records_of(cells)]
-    assert (records[1]["metrics"], records[1]["majority"]) == ("meteor_e2e", None)
+    assert (records[1]["metrics"], records[1]["constant answer"]) == ("meteor_e2e", None)
     claim = Claim("METEOR", Choice(method="mpt"), Choice(method="mpt"), Choice("large", tasks=("e2e",)), 0.0214, 3)
     assert str(claims_table(judge_claims((claim,), scores)).rows[0][-1]) == "+0.021"
     assert [signed(value, 3) for value in (0.0214, -0.0214, 0.0001)] == ["+0.021", "-0.021", "0.000"]

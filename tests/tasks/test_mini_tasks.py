@@ -11,6 +11,8 @@ from multiprompt.data import Generation, load_task_data
 from multiprompt.errors import DataError
 from multiprompt.metrics import score
 from multiprompt.mini.benchmark import MORE_SOURCE_TASKS, SOURCE_TASKS, TARGET_TASKS, generate
+from multiprompt.options import DataOptions
+from multiprompt.recipes.prepare import choose_task, read_task
 from multiprompt.tasks import TASKS
 from multiprompt.tasks.mini import ClozeSource
 
@@ -84,6 +86,21 @@ def test_label_codings_differ_in_labels_alone() -> None:
     for one, other in zip(glue.train, consistent.train, strict=True):
         assert (one.source, flip[one.target]) == (other.source, other.target)
     assert glue.fingerprint != consistent.fingerprint
+
+
+def test_names_tell_tasks_apart_whose_texts_are_alike() -> None:
+    """mrpc and rte have the same fields, and "1" means "holds" in the one and not in the other."""
+    limits = {"max_train": 3, "max_dev": 2, "max_test": 2}
+    plain, named = (
+        {name: read_task(f"mini-{name}", DataOptions(task_names=names, **limits)) for name in ("rte", "mrpc")}
+        for names in (False, True)
+    )
+    for name in ("rte", "mrpc"):
+        assert [row.source for row in named[name].train] == [f"{name} {row.source}" for row in plain[name].train]
+        assert [row.target for row in named[name].train] == [row.target for row in plain[name].train]
+        assert named[name].fingerprint != plain[name].fingerprint  # or their stages would be the same
+    public, notes = choose_task("rte", DataOptions(task_names=True))
+    assert (public, notes) == (TASKS["rte"], ())  # has its name already
 
 
 def test_a_limit_takes_the_first_rows() -> None:

@@ -25,6 +25,7 @@ from multiprompt.data import load_task_data
 from multiprompt.data.splits import permutation
 from multiprompt.definition import LabelDefinition, ScoreDefinition, SplitDefinition, TaskDefinition
 from multiprompt.errors import ConfigError, DataError, UnknownNameError
+from multiprompt.evaluation.baselines import Baselines
 from multiprompt.evaluation.results import read_results
 from multiprompt.evaluation.scoring import dev_score, evaluate_answers
 from multiprompt.options import DataOptions, Methods
@@ -506,7 +507,7 @@ def test_a_metric_of_ones_own_is_computed_as_those_of_the_package(tmp_path: Path
     assert (task.metrics, task.reported) == (("accuracy", "right", "first_letter"), "accuracy")
     examples = load_task_data(task).test
     predictions = ["good" if number % 3 else " bad " for number in range(len(examples))]
-    train = [example.target for example in load_task_data(task).train]
+    train = Baselines.of(task, load_task_data(task).train)
     found = evaluate_answers(task, examples, predictions, train)
     assert found.metrics["right"] == found.metrics["accuracy"]
     assert found.metrics["first_letter"] == pytest.approx(7 + found.metrics["accuracy"] / 100)

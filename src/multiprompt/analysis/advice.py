@@ -22,8 +22,8 @@ class Verdict:
         steps: of prompt tuning before the scores.
         best: score of the best source.
         new: score of a new prompt after the same steps.
-        helps: "yes" if the lower bound of the best score's interval is above both the new prompt and the majority
-            answer; "perhaps" if only its value is; else "no".
+        helps: "yes" if the lower bound of the best score's interval is above the upper bound of the new prompt's and
+            above the constant answer; "perhaps" if only its value is above their values; else "no".
         others: further sources that help in the sense of "yes", if the best does, best first.
     """
 
@@ -44,10 +44,11 @@ def _verdict(transfer: Transfer, target: str, steps: int) -> Verdict:
     named = {name: transfer.cells[name, target, steps] for name in transfer.sources if name != NEW}
     ranked = sorted(named, key=lambda name: -named[name].value)  # the first of equal ones
     new = transfer.cells[NEW, target, steps]
-    bar = max(new.value, new.majority)
+    # Both are scores of one training each on the same few rows: a value without its interval would be no bar.
+    bar = max(new.interval[1], new.majority)
     best = named[ranked[0]]
     helps: Literal["yes", "perhaps", "no"] = "no"
-    if best.value > bar:
+    if best.value > max(new.value, new.majority):
         helps = "yes" if best.interval[0] > bar else "perhaps"
     others = tuple(name for name in ranked[1:] if helps == "yes" and named[name].interval[0] > bar)
     # cells of equal prompts bear the name of the first; the matrix knows this one's
@@ -90,10 +91,11 @@ def _sentence(verdict: Verdict) -> str:
     best, when = verdict.best, Transfer.when(verdict.steps)
     low, high = best.interval
     score = f"{best.metric} {best.value:.1f} ({low:.1f} to {high:.1f})"
-    bar = f"a new prompt has {verdict.new.value:.1f}, the majority answer {verdict.new.majority:.1f}"
+    new, (new_low, new_high) = verdict.new, verdict.new.interval
+    bar = f"a new prompt has {new.value:.1f} ({new_low:.1f} to {new_high:.1f}), the constant answer {new.majority:.1f}"
     if verdict.helps == "no":
         return f"{verdict.target}, {when}: no source helps. The best is {best.source} with {score}; {bar}."
-    word = "helps" if verdict.helps == "yes" else "may help, within the interval"
+    word = "helps" if verdict.helps == "yes" else "may help, the intervals overlap"
     also = f" So {'does' if len(verdict.others) == 1 else 'do'} {', '.join(verdict.others)}." if verdict.others else ""
     return f"{verdict.target}, {when}: {best.source} {word}: {score}; {bar}.{also}"
 

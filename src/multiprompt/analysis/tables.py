@@ -38,10 +38,10 @@ def transfer_tables(transfer: Transfer) -> Iterator[Table]:
         for source in transfer.sources:
             cells = [transfer.cells[source, target, steps] for target in transfer.targets]
             rows.append(
-                (Cell(source), *(Cell(f"{c.value:.1f}", marks_of(c.value, c.majority, c.invalid)) for c in cells))
+                (Cell(source), *(Cell(f"{c.value:.1f}", marks_of(c.interval[0], c.majority, c.invalid)) for c in cells))
             )
         majority = [transfer.cells[transfer.sources[0], target, steps].majority for target in transfer.targets]
-        footer = (Cell("majority answer"), *(Cell(f"{value:.1f}") for value in majority))
+        footer = (Cell("constant answer"), *(Cell(f"{value:.1f}") for value in majority))
         yield Table(
             f"Dev metric of source prompts {transfer.when(steps)}",
             ("source", *transfer.targets),

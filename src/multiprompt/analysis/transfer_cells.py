@@ -106,9 +106,8 @@ def ask(settings: Settings, question: Question, method: Method | None = None) ->
         method: what the prompt has become by training; None for the prompt as it is.
     """
     task = settings.task
-    targets = [example.target for example in task.data.train]
     method = method or settings.method(question.rows)
-    evaluation = evaluate_task(method, task.task, task.data.dev, task.dev, 0, targets)
+    evaluation = evaluate_task(method, task.task, task.data.dev, task.dev, 0, task.baselines)
     return Cell(
         source=question.source,
         target=question.target,

@@ -26,7 +26,7 @@ class Cell:
         metric: the task's reported metric.
         value: its value.
         interval: its bootstrap 95 % interval over the dev rows.
-        majority: value of the most frequent training answer.
+        majority: value of the constant answer that is best on the training rows.
         invalid: share (0 to 1) of outputs that are no answer of the task.
         n: dev rows.
     """

@@ -137,7 +137,8 @@ def load_task_data(
         "dev": (dev, _held_out_examples(task, dev, max_dev)),
         "test": (test, _held_out_examples(task, test, max_test)),
     }
-    canonical: list[Row] = []
+    # Rows are the same with and without the name of a generated task before them, what is trained on them is not.
+    canonical: list[Row] = [{"prefix": task.prefix}] if task.generator is not None and task.prefix else []
     for name, (part, made) in parts.items():
         if not made.examples:
             raise DataError(f"task {task.name!r} has no {name} rows; {part.rows.origin} holds too few rows")

@@ -11,7 +11,7 @@ from multiprompt.health import (
     constant_predictions,
     flat_loss,
     invalid_answers,
-    no_better_than_majority,
+    no_better_than_constant,
     short_answers,
     unended_answers,
 )
@@ -34,7 +34,9 @@ def finished_findings(scores: Sequence[Score], answers: Mapping[str, Answers], r
         if own is not None:
             findings.append(constant_predictions(where, own, prompt))
             findings.append(short_answers(where, score.metric, score.value, own))
-        findings.append(no_better_than_majority(where, own, score.metric, score.value, score.majority, prompt))
+        findings.append(
+            no_better_than_constant(where, own, score.metric, score.value, score.interval, score.majority, prompt)
+        )
         findings.append(invalid_answers(where, score.invalid, own, prompt))
         findings.append(unended_answers(where, score.unended))
     if scores and not zero_loss(records, None):

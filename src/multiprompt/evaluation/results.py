@@ -40,7 +40,8 @@ class Score:
         value: its value, on the scale of the study (x100).
         metrics: every metric of the task.
         n: test examples.
-        majority: value of a constant answer, the most frequent one in training.
+        majority: value of the constant answer that is best on all training rows; in records of earlier releases, of the
+            most frequent training answer.
         invalid: share (0 to 1) of outputs that are no answer of the task.
         interval: bootstrap 95 % interval of the value over the test examples.
         parameters: trained numbers per task.
@@ -60,6 +61,7 @@ class Score:
             keep them.
         unended: share (0 to 1) of outputs without an end-of-sequence token, which ended at the generation limit; None
             in a record of a release that did not count them.
+        shortcut: value of a rule on words, without a model; None for a task without such a rule.
     """
 
     task: str
@@ -87,6 +89,7 @@ class Score:
     selection: Selection | None = None
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     unended: float | None = None
+    shortcut: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -129,7 +132,7 @@ class Score:
         return Score(**values | {"interval": (low, high), "notes": tuple(values["notes"]), "intervals": intervals})
 
 
-_LATER: dict[str, Any] = {"draw": 0, "selection": None, "intervals": {}, "unended": None}
+_LATER: dict[str, Any] = {"draw": 0, "selection": None, "intervals": {}, "unended": None, "shortcut": None}
 """Fields that records of earlier releases of this version do not have, and what their absence means."""
 
 _NUMBER = (int, float)
@@ -159,6 +162,7 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "selection": (str, type(None)),
     "intervals": (dict,),
     "unended": (int, float, type(None)),
+    "shortcut": (int, float, type(None)),
 }
 
 

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from multiprompt.data import TokenisedExamples
+from multiprompt.evaluation.baselines import Baselines, groups_of
 from multiprompt.evaluation.generate import generate, generate_answers
 from multiprompt.evaluation.results import value_and_interval
 from multiprompt.examples import TextExample
 from multiprompt.methods import Method
-from multiprompt.metrics import majority_baseline, score
+from multiprompt.metrics import score
 from multiprompt.tasks import Task
 
 
@@ -23,11 +24,12 @@ class Evaluation:
         metrics: every metric of the task by name, on the scale of the study; ``name/subset`` for a part of the test
             set.
         value: the metric that the study reports.
-        majority: that metric for a constant answer, the most frequent one in training.
+        majority: that metric for a constant answer, the one of ``Baselines``.
         invalid: share (0 to 1) of answers that are no answer of the task, such as an unknown label.
         interval: bootstrap 95 % interval of ``value`` over the examples.
         intervals: the same for every metric of the task.
         unended: share (0 to 1) of answers without an end-of-sequence token; None where only texts are at hand.
+        shortcut: that metric for the answers of the task's rule on words; None for a task without one.
     """
 
     predictions: list[str]
@@ -38,16 +40,11 @@ class Evaluation:
     interval: tuple[float, float]
     intervals: dict[str, tuple[float, float]]
     unended: float | None = None
+    shortcut: float | None = None
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {value:.1f}" for name, value in self.metrics.items())
-        return f"Evaluation({values}, majority {self.majority:.1f}, of {len(self.predictions):,} examples)"
-
-
-def groups_of(examples: Sequence[TextExample]) -> list[str] | None:
-    """The group of every example; ``None`` when any has none."""
-    groups = [example.group for example in examples if example.group is not None]
-    return groups if len(groups) == len(examples) else None
+        return f"Evaluation({values}, constant answer {self.majority:.1f}, of {len(self.predictions):,} examples)"
 
 
 def dev_value(
@@ -69,7 +66,7 @@ def evaluate_task(
     examples: Sequence[TextExample],
     tokens: TokenisedExamples,
     task_id: int,
-    train_targets: Sequence[str],
+    baselines: Baselines,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
     """Decode and score.
@@ -80,16 +77,16 @@ def evaluate_task(
         examples: with their references.
         tokens: the same examples tokenised.
         task_id: position of the task among the method's tasks.
-        train_targets: targets of the training examples, for the majority baseline.
+        baselines: of the task.
         on_batch: told how many examples are decoded.
     """
     decoded = generate(method, tokens, task_id, task.generation_length, task.beams, on_batch=on_batch)
-    evaluation = evaluate_answers(task, examples, decoded.texts, train_targets)
+    evaluation = evaluate_answers(task, examples, decoded.texts, baselines)
     return replace(evaluation, unended=decoded.unended / len(decoded.texts))
 
 
 def evaluate_answers(
-    task: Task, examples: Sequence[TextExample], predictions: list[str], train_targets: Sequence[str]
+    task: Task, examples: Sequence[TextExample], predictions: list[str], baselines: Baselines
 ) -> Evaluation:
     """Score answers that are at hand.
 
@@ -97,7 +94,7 @@ def evaluate_answers(
         task: how answers are compared.
         examples: with their references.
         predictions: one for each of the examples.
-        train_targets: targets of the training examples, for the majority baseline.
+        baselines: of the task.
     """
     references = [example.references for example in examples]
     groups = groups_of(examples)
@@ -111,12 +108,18 @@ def evaluate_answers(
         own = groups_of([examples[i] for i in chosen])
         for name in task.metrics:
             metrics[f"{name}/{subset}"] = score(task.metric(name), outputs, golds, task.labels, own)
+
+    def reported(answers: list[str]) -> float:
+        return score(task.metric(task.reported), answers, references, task.labels, groups)
+
+    by_rule = baselines.rule_answers(task, examples)
     return Evaluation(
         predictions=predictions,
         metrics=metrics,
         value=metrics[task.reported],
-        majority=majority_baseline(task.metric(task.reported), train_targets, references, task.labels, groups),
+        majority=reported(baselines.constant_answers(examples)),
         invalid=sum(not task.is_valid(prediction) for prediction in predictions) / len(predictions),
         interval=intervals[task.reported],
         intervals=intervals,
+        shortcut=None if by_rule is None else reported(by_rule),
     )

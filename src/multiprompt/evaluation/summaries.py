@@ -29,7 +29,7 @@ class Summary:
         mean: over the repeats.
         deviation: sample standard deviation over the repeats; None for a single one.
         n: test examples.
-        majority: mean over the repeats (a few-shot draw can change the most frequent answer).
+        majority: value of the constant answer, mean over the repeats.
         invalid: mean share of outputs that are no answer.
         interval: means over the repeats of the lower and of the upper bounds of the bootstrap intervals. It says how
             sure the value of one repeat is given the size of the test set, not how far repeats differ: that is
@@ -37,6 +37,7 @@ class Summary:
         parameters: trained numbers per task.
         truncated: largest share of cut test sources.
         selection: how the tensors were chosen; None if a record does not say, or if the repeats differ.
+        shortcut: value of a rule on words; None if the task has none, or a record does not say.
     """
 
     task: str
@@ -54,6 +55,7 @@ class Summary:
     parameters: int
     truncated: float
     selection: Selection | None
+    shortcut: float | None = None
 
     @property
     def num_seeds(self) -> int:
@@ -138,6 +140,7 @@ def _summary(group: list[Score]) -> Summary:
         parameters=first.parameters,
         truncated=max(score.truncated for score in group),
         selection=first.selection if len({score.selection for score in group}) == 1 else None,
+        shortcut=first.shortcut,
     )
 
 

@@ -100,22 +100,30 @@ def constant_predictions(where: str, answers: Answers, prompt: bool = True) -> F
     return Finding(Rule.CONSTANT, where, f"{percent(share)} of the answers are {shown(answer)}", advice)
 
 
-def no_better_than_majority(
-    where: str, answers: Answers | None, metric: str, value: float, majority: float, prompt: bool = True
+def no_better_than_constant(
+    where: str,
+    answers: Answers | None,
+    metric: str,
+    value: float,
+    interval: tuple[float, float],
+    constant: float,
+    prompt: bool = True,
 ) -> Finding | None:
-    """The value is not above what a constant gets: just what tables mark.
+    """The interval of the value is not all above what a constant answer gets: just what tables mark.
 
     Args:
         where: the task, if the stage has several.
         answers: to the test examples, if they are at hand.
         metric: name of the reported metric.
         value: of the metric.
-        majority: value of the most frequent training answer.
+        interval: 95 % interval of the value.
+        constant: value of the constant answer that is best on the training rows.
         prompt: whether a prompt was trained, for which there are other starts.
     """
-    if value > majority:
+    low, high = interval
+    if low > constant:
         return None
-    what = f"{metric} {value:.1f} is not above the {majority:.1f} of the most frequent training answer"
+    what = f"{metric} {value:.1f} ({low:.1f} to {high:.1f}) is not safely above the {constant:.1f} of a constant answer"
     answer, share = answers.top if answers else ("", 0.0)
     if answers:
         what += f"; {percent(share)} of the answers are {shown(answer)}"
@@ -124,13 +132,15 @@ def no_better_than_majority(
             f"It answers without reading: try another learning rate, more steps{', or another start' * prompt}. With "
             "few or uneven training examples, draw as many of every label (targets.balanced)."
         )
+    elif value > constant:
+        advice = "The difference may be chance: more test rows (data.max_test), more seeds or more steps can tell."
     else:
         advice = (
             "The answers vary, but not with the sources: check with multiprompt show that targets and label words are "
             "right, try more steps, then a lower learning rate"
             + (" or a start from a source prompt." if prompt else ".")
         )
-    return Finding(Rule.MAJORITY, where, what, advice)
+    return Finding(Rule.BASELINE, where, what, advice)
 
 
 def unended_answers(where: str, unended: float | None) -> Finding | None:

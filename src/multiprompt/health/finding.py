@@ -12,7 +12,7 @@ class Rule(StrEnum):
     """The rules, in the order of reports: what concerns the answers comes first. See docs/is-it-learning.md."""
 
     CONSTANT = "constant predictions"
-    MAJORITY = "no better than the majority"
+    BASELINE = "no better than a constant answer"
     NOTHING = "nothing to learn"
     DEAD = "dead training"
     STARVED = "starved task"

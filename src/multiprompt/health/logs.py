@@ -115,7 +115,7 @@ def flat_loss(records: Records, learned: bool, prompt: bool = True) -> Finding |
 
     Args:
         records: of the whole training.
-        learned: whether its scores are safely above the majority baseline: then the start was good already, as that of
+        learned: whether its scores are safely above the constant answer: then the start was good already, as that of
             a target adaptation should be, and the loss had no need to fall.
         prompt: whether a prompt was trained, for which there are other starts.
     """

@@ -7,7 +7,7 @@ from 0 to 1, CIDEr from 0 to 10, NIST as it is. docs/metrics.md has the table of
 
 from __future__ import annotations
 
-from multiprompt.metrics.base import METRICS, Metric, majority_baseline, majority_target, score, statistics_of
+from multiprompt.metrics.base import METRICS, Metric, constant_answer, score, statistics_of
 from multiprompt.metrics.bleu import BLEU, BLEU_E2E, BLEU_WEBNLG
 from multiprompt.metrics.cider import CIDER
 from multiprompt.metrics.classification import ACCURACY, F1, MACRO_F1, MATTHEWS
@@ -45,10 +45,9 @@ __all__ = [
     "MeteorTables",
     "Metric",
     "OwnFunction",
+    "constant_answer",
     "invalid_share",
     "is_valid",
-    "majority_baseline",
-    "majority_target",
     "meteor_metric",
     "normalise_answer",
     "own_metric",

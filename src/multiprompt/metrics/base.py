@@ -125,32 +125,36 @@ def score(
     return float(chosen.value(rows.sum(axis=0)))
 
 
-def majority_target(train_targets: Sequence[str]) -> str:
-    """The most frequent target; of equally frequent ones the first in the order of characters.
+def constant_answer(
+    metric: Metric | str, train_targets: Sequence[str], labels: Labels = None, groups: Groups = None
+) -> str:
+    """The answer that a baseline gives to every example, chosen on training rows.
+
+    With label words it is the one that the metric values most when it is given to all the training rows: for accuracy
+    the most frequent one, for F1 that of the positive class. For open answers it is the most frequent target; numbers
+    have no better one, since the correlation with a constant is 0. Ties go to the more frequent answer, then to the
+    first in the order of characters.
+
+    Args:
+        metric: a metric or its registered name.
+        train_targets: targets of the training rows.
+        labels: the label words of the task, ``None`` for open answers.
+        groups: of the training rows; where there are none, a grouped metric judges every row by itself.
 
     Raises:
         DataError: there are no targets.
-        ConfigError: the targets are one text.
+        ConfigError: the targets are one text, or the metric does not fit the labels.
     """
     refuse_one_text(train_targets, "the training targets")
     if not train_targets:
-        raise DataError("the most frequent target of no examples is not defined; give at least one")
+        raise DataError("the constant answer of no training examples is not defined; give at least one")
     counts = Counter(train_targets)
-    return min(counts, key=lambda target: (-counts[target], target))
-
-
-def majority_baseline(
-    metric: Metric | str,
-    train_targets: Sequence[str],
-    references: References,
-    labels: Labels = None,
-    groups: Groups = None,
-) -> float:
-    """What a constant output scores: the most frequent training target, predicted for every example.
-
-    A correlation is 0 by definition here, as is Matthews. Open answers are treated like any other text.
-    """
-    return score(metric, [majority_target(train_targets)] * len(references), references, labels, groups)
+    if labels is None:
+        return min(counts, key=lambda answer: (-counts[answer], answer))
+    references = [(target,) for target in train_targets]
+    judged = groups or [str(position) for position in range(len(references))]
+    values = {label: score(metric, [label] * len(references), references, labels, judged) for label in labels}
+    return min(labels, key=lambda label: (-values[label], -counts[label], label))
 
 
 def first_references(references: References) -> list[str]:

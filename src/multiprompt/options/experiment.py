@@ -65,6 +65,8 @@ class DataOptions:
     """Tokens of a source (prompt not counted) for all tasks; None for each task's own limit."""
     label_coding: Literal["glue", "consistent"] = "glue"
     """Labels of the generated mini tasks: as in GLUE, or with one polarity for all of them."""
+    task_names: bool = False
+    """Put the name of the task before the texts of the generated mini tasks, as the public tasks have it."""
     compat: Literal["none", "attempt"] = "none"
     """Repeat quirks of published code that change numbers; see docs/tasks.md. Every result says so."""
 

@@ -218,8 +218,7 @@ def _scoring_seconds(task: PreparedTask, clock: Clock) -> tuple[float, float]:
     began = clock()
     dev_score(task.task, dev, [example.target for example in dev])
     between = clock()
-    targets = [example.target for example in task.data.train]
-    evaluate_answers(task.task, test, [example.target for example in test], targets)
+    evaluate_answers(task.task, test, [example.target for example in test], task.baselines)
     seconds = between - began, clock() - between
     return seconds[0] * len(task.data.dev) / len(dev), seconds[1] * len(task.data.test) / len(test)
 

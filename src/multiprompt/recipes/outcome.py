@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,9 @@ from multiprompt.text import json_text
 from multiprompt.training import TrainingReport
 from multiprompt.training.log import JsonLog
 from multiprompt.training.watch import Watch
+
+USUAL_SCALES = (0.5, 2.0)
+"""Root mean square of a task's matrix that needs no word; it starts at 1 (prompts.start_task_factors)."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,20 @@ def _store(method: Method, names: tuple[str, ...], stage: PlannedStage, place: P
         save_prompt(place.folder / "prompt.safetensors", stored)
         save_plain_prompt(place.folder / "merged.safetensors", stored)
         if isinstance(prompt, DecomposedPrompt):
-            scales = ", ".join(f"{name} {scale:.3f}" for name, scale in zip(names, prompt.factor_scales(), strict=True))
-            place.progress.message(f"{place.title or place.name}: scale of the task matrices: {scales}")
+            _tell_scales(dict(zip(names, prompt.factor_scales(), strict=True)), place)
     else:
         save_method(place.folder / "method.safetensors", StoredMethod(stage.method, method.tensors(), names, *model))
+
+
+def _tell_scales(scales: Mapping[str, float], place: Place) -> None:
+    """Say which prompts have come far from the shared one in size; what is usual needs no word."""
+    low, high = USUAL_SCALES
+    odd = ", ".join(f"{name} {scale:.3g} times" for name, scale in scales.items() if not low <= scale <= high)
+    if odd:
+        place.progress.message(
+            f"{place.title or place.name}: prompts of another size than the shared one: {odd}. If their scores "
+            "are poor, try a lower factor_learning_rate; multiprompt analyse prompt shows the factors"
+        )
 
 
 def _score(
@@ -94,6 +107,7 @@ def _score(
             interval=evaluation.interval,
             intervals=evaluation.intervals,
             unended=evaluation.unended,
+            shortcut=evaluation.shortcut,
             parameters=parameters,
             steps=report.steps,
             best_step=report.best_step,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from multiprompt.data import (
 from multiprompt.data.sources import Generation
 from multiprompt.definition import TaskDefinition, is_task_file
 from multiprompt.errors import problem_list
+from multiprompt.evaluation.baselines import Baselines
 from multiprompt.files import describe_file
 from multiprompt.metrics import OwnFunction
 from multiprompt.options import DataOptions
@@ -36,6 +38,7 @@ class PreparedTask:
         data: the examples as text.
         train: training examples as tokens; so ``dev`` and ``test``.
         noticed: what the data has that a training should not begin with, of the whole task in a few-shot draw too.
+        whole: the whole task, in a few-shot draw.
     """
 
     data: TaskData
@@ -43,6 +46,7 @@ class PreparedTask:
     dev: TokenisedExamples
     test: TokenisedExamples
     noticed: tuple[str, ...] = ()
+    whole: PreparedTask | None = None
 
     def __repr__(self) -> str:
         return repr(self.data).replace("TaskData", "PreparedTask", 1)
@@ -56,6 +60,11 @@ class PreparedTask:
     def name(self) -> str:
         """The task's name."""
         return self.data.task.name
+
+    @cached_property
+    def baselines(self) -> Baselines:
+        """What needs no model, chosen on all training rows; of the whole task in a few-shot draw too."""
+        return self.whole.baselines if self.whole else Baselines.of(self.task, self.data.train)
 
     def notes(self) -> tuple[str, ...]:
         """What a reader of results should know about the data, truncation included."""
@@ -80,7 +89,8 @@ class PreparedTask:
         train = draw_few_shot(self.data.train, k, seed, balanced and self.task.labels is not None)
         data = replace(self.data, train=train, counts=self.data.counts | {"train": len(train)})
         limits = (self.task.max_source_length, self.task.max_target_length)
-        return replace(self, data=data, train=tokenise(train, backbone.tokenizer, *limits))
+        tokens = tokenise(train, backbone.tokenizer, *limits)
+        return replace(self, data=data, train=tokens, whole=self.whole or self)
 
 
 def metric_files(task: Task) -> dict[str, str]:
@@ -105,6 +115,8 @@ def choose_task(
         task = make_task(load_task_file(Path(name)))
     else:
         task, notes = compat_variant(TASKS[name], options.compat)
+    if options.task_names and task.family == "mini":
+        task = replace(task, prefix=task.name.removeprefix("mini-"))
     if options.max_source_length is not None:
         task = replace(task, max_source_length=options.max_source_length)
     return task, notes
@@ -145,7 +157,7 @@ def prepare_task(
     tokens = {part: tokenise_cached(examples, task, part, tokenizer) for part, examples in parts.items()}
     looked_at = {part: (examples, tokens[part]) for part, examples in parts.items()}
     noticed = (*look_at_texts(data), *look_at_tokens(data, looked_at, tokenizer.unk_token_id))
-    return PreparedTask(data, **tokens, noticed=noticed)
+    return PreparedTask(data, tokens["train"], tokens["dev"], tokens["test"], noticed)
 
 
 def read_task(name: str, options: DataOptions, own: Mapping[str, TaskDefinition] | None = None) -> TaskData:

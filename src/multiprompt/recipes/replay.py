@@ -156,6 +156,7 @@ def evaluate_run(
                 interval=evaluation.interval,
                 intervals=evaluation.intervals,
                 unended=evaluation.unended,
+                shortcut=evaluation.shortcut,
                 fingerprint=task.data.fingerprint,
             )
         )

@@ -19,8 +19,7 @@ from multiprompt.text import is_unicode
 
 def evaluate_method(method: Method, task: PreparedTask, task_id: int = 0) -> Evaluation:
     """Score a trained method on the test examples of a task."""
-    targets = [example.target for example in task.data.train]
-    return evaluate_task(method, task.task, task.data.test, task.test, task_id, targets)
+    return evaluate_task(method, task.task, task.data.test, task.test, task_id, task.baselines)
 
 
 def check_sources(sources: Sequence[str | Row]) -> None:

@@ -68,7 +68,7 @@ def _describe(stage: Stage) -> str:
 
 
 def score_chart(title: str, tasks: Mapping[str, Sequence[tuple[str, Summary]]]) -> str:
-    """A dot and its 95 % interval for every task and method; a tick shows the majority baseline.
+    """A dot and its 95 % interval for every task and method; a tick shows the constant answer.
 
     Args:
         title: what it shows.
@@ -99,7 +99,7 @@ def score_chart(title: str, tasks: Mapping[str, Sequence[tuple[str, Summary]]]) 
             top += gap / 4
         x = across(entries[0][1].majority)
         parts.append(
-            f'<line class="majority" x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{top + row * len(entries):.1f}"/>'
+            f'<line class="constant" x1="{x:.1f}" x2="{x:.1f}" y1="{top:.1f}" y2="{top + row * len(entries):.1f}"/>'
         )
         for head, s in entries:
             y = top + row / 2

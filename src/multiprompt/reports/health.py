@@ -116,7 +116,7 @@ def checked(runs: Sequence[Run]) -> list[Rule]:
     scores = [score for stage in stages for score in stage.scores]
     can = {
         Rule.CONSTANT: any(stage.answers for stage in stages),
-        Rule.MAJORITY: any(stage.scores for stage in stages),
+        Rule.BASELINE: any(stage.scores for stage in stages),
         Rule.NOTHING: bool(records),
         Rule.DEAD: bool(records),
         Rule.STARVED: any("mixing" in record for record in records),

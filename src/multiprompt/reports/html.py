@@ -249,7 +249,7 @@ def _score_charts(scores: Mapping[str, Sequence[Score]]) -> dict[str, str]:
         heads = dict.fromkeys(head for entries in tasks.values() for head, _ in entries)
         named = heads if len(heads) <= COLOURS else ()  # beyond, the chart itself names its rows
         keys = "".join(f'<span class="key key{i}">{escape(head)}</span>' for i, head in enumerate(named))
-        keys += '<span class="key tick">majority baseline</span>'
+        keys += '<span class="key tick">constant answer</span>'
         charts[caption] = (
             f'<figure class="wide"><figcaption>The same values with their 95 % bootstrap intervals</figcaption>'
             f'<div class="keys">{keys}</div>{score_chart(f"{caption}: values and 95 % intervals", tasks)}</figure>'

@@ -22,7 +22,8 @@ WORDS = {
     "prompt_tuning": "a new prompt, trained on the target alone",
     "teacher": "a prompt trained on one source task alone",
     "student": "the shared prompt, distilled from the teachers",
-    "majority": "score of the most frequent training answer given every time",
+    "constant answer": "score of one answer given every time, the best on training rows",
+    "word rule": "score of a rule on shared words, without a model",
 }
 """What the words of the tables mean, a line of 80 columns each."""
 
@@ -58,7 +59,8 @@ def opening(runs: Sequence[Run]) -> Opening:
         results = [f"{run.label}: {sentence}" for (run, _), sentence in zip(first, results, strict=True)]
     covers = [_covered(found, run) for run, found in first if found.difference.interval]
     methods = {score.method for run in runs for score in run.scores}
-    used = methods | ({"majority"} if methods else set())
+    used = methods | ({"constant answer"} if methods else set())
+    used |= {"word rule"} if any(score.shortcut is not None for run in runs for score in run.scores) else set()
     return Opening(
         results=tuple(results),
         models=tuple(dict.fromkeys(map(_model, runs))),

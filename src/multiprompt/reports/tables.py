@@ -21,12 +21,15 @@ MOST_METHODS = 5
 """Methods beyond which each has a row instead of a column."""
 
 LEGEND = {
-    "†": "not above the majority baseline, the most frequent training answer given for every example",
+    "†": "not safely above the constant answer, one answer given every time: the 95 % interval of the value reaches it",
     "‡": f"more than {100 * INVALID_LIMIT:g} % of the outputs are no answer of the task",
     "✓": "reproduced: the published value lies within our 95 % interval, widened by its own uncertainty",
     "≠": "differs: it lies outside",
     "○": "not comparable with the published value",
 }
+
+CONSTANT, _ = BASELINES = ("constant answer", "word rule")
+"""What a score is seen against: columns, or rows of a table that is turned."""
 
 EMPTY = "–"
 """Stands where there is no value."""
@@ -87,19 +90,19 @@ def signed(value: float, digits: int = 1) -> str:
     return shown if shown.startswith("-") or not float(shown) else f"+{shown}"
 
 
-def marks_of(value: float, majority: float, invalid: float) -> str:
+def marks_of(low: float, constant: float, invalid: float) -> str:
     """The marks that a score deserves.
 
     Args:
-        value: of the metric.
-        majority: what a constant answer gets.
+        low: lower end of the 95 % interval of its value.
+        constant: what a constant answer gets.
         invalid: share (0 to 1) of outputs that are no answer.
     """
-    return "†" * (value <= majority) + "‡" * (invalid > INVALID_LIMIT)
+    return "†" * (low <= constant) + "‡" * (invalid > INVALID_LIMIT)
 
 
 def _marks(summary: Summary) -> str:
-    return marks_of(summary.mean, summary.majority, summary.invalid)
+    return marks_of(summary.interval[0], summary.majority, summary.invalid)
 
 
 def shots_text(shots: Shots) -> str:
@@ -187,33 +190,55 @@ def _columns(scores: Mapping[str, Sequence[Score]]) -> dict[_Key, _Column]:
 def _headline(caption: str, columns: Mapping[_Key, _Column], several: bool) -> Table:
     tasks = list(dict.fromkeys(task for column in columns.values() for task in column.summaries))
     rows = []
-    majorities = []
+    names = _baselines(summary for column in columns.values() for summary in column.summaries.values())
+    bases: list[list[float | None]] = []
     for task in tasks:
         summaries = [column.summaries.get(task) for column in columns.values()]
         present = [summary for summary in summaries if summary]
         metrics = ", ".join(dict.fromkeys(summary.metric for summary in present))
-        majorities.append(present[0].majority)
+        bases.append([_baseline(present[0], name) for name in names])
         cells = [Cell(number(s.mean, s.deviation), _marks(s)) if s else Cell(EMPTY) for s in summaries]
-        rows.append((Cell(task, note=metrics), Cell(number(majorities[-1])), *cells))
+        rows.append((Cell(task, note=metrics), *map(_base_cell, bases[-1]), *cells))
     averages = [c.average if c.average and set(c.average.tasks) == set(tasks) else None for c in columns.values()]
     footer = []
     if len(tasks) > 1:
         shown = [Cell(number(a.mean, a.deviation)) if a else Cell(EMPTY) for a in averages]
-        footer.append((Cell("average"), Cell(number(statistics.fmean(majorities))), *shown))
+        footer.append((Cell("average"), *map(_base_cell, map(_mean, zip(*bases, strict=True))), *shown))
     parameters = [Cell(_parameters(column)) for column in columns.values()]
-    footer.append((Cell("parameters per task"), Cell(""), *parameters))
+    footer.append((Cell("parameters per task"), *[Cell("")] * len(names), *parameters))
     firsts = {key: next(iter(column.summaries.values())) for key, column in columns.items()}
     mixed = any(differ_in_selection(shots, firsts.values()) for _, _, shots in columns)
     heads = [method_head(first, key[0] if several else None, mixed) for key, first in firsts.items()]
-    table = Table(caption, ("task", "majority", *heads), tuple(rows), tuple(footer))
+    table = Table(caption, ("task", *names, *heads), tuple(rows), tuple(footer))
     return _turned(table) if len(heads) > max(MOST_METHODS, len(tasks)) else table
 
 
+def _baselines(scores: Iterable[Summary | Score]) -> tuple[str, ...]:
+    """Those that some score has."""
+    return BASELINES if any(score.shortcut is not None for score in scores) else (CONSTANT,)
+
+
+def _baseline(of: Summary, name: str) -> float | None:
+    return of.majority if name == CONSTANT else of.shortcut
+
+
+def _base_cell(value: float | None) -> Cell:
+    return Cell(EMPTY if value is None else number(value))
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """Of all of them; None unless each is there."""
+    known = list(values)
+    present = [value for value in known if value is not None]
+    return statistics.fmean(present) if len(present) == len(known) else None
+
+
 def _turned(table: Table) -> Table:
-    """The same with a row for every method; the majority baseline comes last."""
+    """The same with a row for every method; the baselines come last."""
     body = (*table.rows, *table.footer)
-    majority, *methods = ((Cell(head), *(row[i] for row in body)) for i, head in enumerate(table.columns) if i > 0)
-    return Table(table.caption, ("method", *(str(row[0]) for row in body)), tuple(methods), (majority,))
+    lines = [(Cell(head), *(row[i] for row in body)) for i, head in enumerate(table.columns) if i > 0]
+    methods, bases = ([line for line in lines if (str(line[0]) in BASELINES) is base] for base in (False, True))
+    return Table(table.caption, ("method", *(str(row[0]) for row in body)), tuple(methods), tuple(bases))
 
 
 def _parameters(column: _Column) -> str:
@@ -224,8 +249,9 @@ def _parameters(column: _Column) -> str:
 def score_table(scores: Mapping[str, Sequence[Score]]) -> Table:
     """Every (task, method, examples) with all that is needed to judge its value."""
     several, draws, few = len(scores) > 1, _has_draws(scores), _has_few_shot(scores)
+    bases = _baselines(score for own in scores.values() for score in own)
     heads: tuple[str, ...] = (
-        *("task, method, examples", "value", "95 % interval", "majority", "metric"),
+        *("task, method, examples", "value", "95 % interval", *bases, "metric"),
         *(("selection",) if few else ()),
         *("invalid", "n", "seeds"),
         *(("repeats",) if draws else ()),
@@ -237,7 +263,7 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> Table:
                 Cell(s.task, note=name_note(s.method, s.shots, label if several else "")),
                 Cell(number(s.mean, s.deviation), _marks(s)),
                 Cell(f"{number(s.interval[0])} to {number(s.interval[1])}"),
-                Cell(number(s.majority)),
+                *(_base_cell(_baseline(s, name)) for name in bases),
                 Cell(s.metric),
                 *((Cell(s.selection or EMPTY),) if few else ()),
                 Cell(f"{100 * s.invalid:.1f} %"),

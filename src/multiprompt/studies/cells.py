@@ -41,7 +41,8 @@ class Measured:
             of seeds and what the size of the test sets leaves open.
         n: test examples, of all tasks together.
         repeats: trainings that it is a mean of, for each task.
-        majority: mean over the tasks; None for a metric that the tasks do not report.
+        majority: value of the constant answer, mean over the tasks; None for a metric that the tasks do not report.
+        shortcut: the same of a rule on words; None unless each of the tasks has one.
         invalid: largest share of outputs that are no answer, of any task.
         parameters: trained numbers per task; the largest where they differ.
         metrics: the reported metrics.
@@ -55,6 +56,7 @@ class Measured:
     n: int
     repeats: int
     majority: float | None
+    shortcut: float | None
     invalid: float
     parameters: int
     metrics: tuple[str, ...]
@@ -82,6 +84,7 @@ def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured |
     if deviation is not None:
         half = max(half, half_width(deviation, len(independent)))
     majority = statistics.fmean(score.majority for score in every)
+    by_rule = [score.shortcut for score in every if score.shortcut is not None]
     firsts = [next(iter(task.values())) for task in tasks]
     return Measured(
         values=means_by_seed(of_repeat),
@@ -91,6 +94,7 @@ def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured |
         n=sum(score.n for score in firsts),
         repeats=len(of_repeat),
         majority=None if math.isnan(majority) else majority,
+        shortcut=statistics.fmean(by_rule) if len(by_rule) == len(every) else None,
         invalid=max(statistics.fmean(score.invalid for score in task.values()) for task in tasks),
         parameters=max(score.parameters for score in every),
         metrics=tuple(dict.fromkeys(score.metric for score in firsts)),
@@ -120,7 +124,7 @@ def _by_metric(score: Score, metric: str | None) -> Score:
         return score
     value = score.metrics[metric]
     interval = score.intervals.get(metric, (value, value))
-    return replace(score, metric=metric, value=value, interval=interval, majority=math.nan)
+    return replace(score, metric=metric, value=value, interval=interval, majority=math.nan, shortcut=None)
 
 
 def difference(scores: Mapping[str, Sequence[Score]], better: Choice, worse: Choice) -> Difference | None:

@@ -1,9 +1,10 @@
 """What a study costs on a GPU, by arithmetic alone: no data, no model, no network.
 
 The formula, for a published T5 with e and c weights in the blocks of encoder and decoder (embeddings not counted; the
-output layer, V x D, is computed for target tokens), examples of S source tokens, prompt included, and T target tokens:
+output layer, V x D, is computed for target tokens), of which x = 2 D H L make the keys and values of cross-attention
+from source tokens, examples of S source tokens, prompt included, and T target tokens:
 
-    forward  = 2 S e + 2 T (c + V D) + attention,  attention = 4 H (L S^2 + L T^2 + L S T)
+    forward  = 2 S (e + x) + 2 T (c - x + V D) + attention,  attention = 4 H (L S^2 + L T^2 + L S T)
     training = 2 forward with frozen weights (forward, and back through the activations)
              = 3 forward with trained weights
              + 1 forward for the teacher of distillation
@@ -129,8 +130,11 @@ def _forward(model: PublishedModel, task: Task, experiment: Experiment) -> float
     attention = 4 * width * heads
     gated = 3 if "feed_forward_proj" in shape else 2
     feed_forward = gated * width * shape["d_ff"]
-    encoder, decoder = layers * (attention + feed_forward), layers * (2 * attention + feed_forward)
+    # Of the decoder's weights those that make keys and values of cross-attention meet every source token, not targets.
+    crossed = layers * 2 * width * heads
+    at_source = layers * (attention + feed_forward) + crossed
+    at_target = layers * (2 * attention + feed_forward) - crossed + shape["vocab_size"] * width
     source = (experiment.data.max_source_length or task.max_source_length) + experiment.prompt.length
     target = task.generation_length if task.family == "generation" else ANSWER_TOKENS
     scores = 4 * heads * layers * (source**2 + target**2 + source * target)
-    return 2.0 * source * encoder + 2.0 * target * (decoder + shape["vocab_size"] * width) + scores
+    return 2.0 * source * at_source + 2.0 * target * at_target + scores

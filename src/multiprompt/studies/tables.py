@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from multiprompt.evaluation.differences import Difference
 from multiprompt.evaluation.results import Score
-from multiprompt.reports.tables import EMPTY, Cell, Table, marks_of, number, signed
+from multiprompt.reports.tables import BASELINES, EMPTY, Cell, Table, marks_of, number, signed
 from multiprompt.studies.cells import (
     Measured,
     Published,
@@ -77,7 +77,24 @@ def shown_table(table: TableDefinition, cells: Sequence[Sequence[ShownCell]]) ->
         extra = (Cell(f"{max(parameters):,}" if parameters else EMPTY),) * table.parameters
         rows.append((Cell(line[0].row), *extra, *map(_shown, line)))
     heads = (table.rows_head, *(("trained per task",) * table.parameters), *(column.label for column in table.columns))
-    return Table(table.title, heads, tuple(rows))
+    footer = []
+    for name, values in _baselines(cells).items():
+        shown = (Cell(EMPTY if value is None else number(value)) for value in values)
+        footer.append((Cell(name), *(Cell(EMPTY),) * table.parameters, *shown))
+    return Table(table.title, heads, tuple(rows), tuple(footer))
+
+
+def _baselines(cells: Sequence[Sequence[ShownCell]]) -> dict[str, list[float | None]]:
+    """What needs no model, by column, where all rows of a column are the same tasks and some column has a value."""
+    found: dict[str, list[float | None]] = {name: [] for name in BASELINES}
+    for column in zip(*cells, strict=True):
+        measured = [cell.ours for cell in column if cell.ours is not None]
+        pairs = {(ours.majority, ours.shortcut) for ours in measured}
+        if len(pairs) > 1:
+            return {}
+        for own, value in zip(found.values(), next(iter(pairs), (None, None)), strict=True):
+            own.append(value)
+    return {name: values for name, values in found.items() if any(value is not None for value in values)}
 
 
 def _shown(cell: ShownCell) -> Cell:
@@ -86,14 +103,14 @@ def _shown(cell: ShownCell) -> Cell:
     if cell.ours is not None:
         ours = number(cell.ours.mean, cell.ours.deviation, cell.digits)
         majority = -math.inf if cell.ours.majority is None else cell.ours.majority
-        marks += marks_of(cell.ours.mean, majority, cell.ours.invalid)
+        marks += marks_of(cell.ours.interval[0], majority, cell.ours.invalid)
     theirs = "" if cell.theirs is None else f"paper {number(cell.theirs.mean, cell.theirs.deviation, cell.digits)}"
     return Cell(ours, marks, theirs)
 
 
 HEADS = (
-    *("row", "column", "value", "deviation", "low", "high", "seeds", "repeats", "n", "majority", "invalid"),
-    *("parameters", "metrics", "paper", "paper deviation", "verdict", "why", "notes"),
+    *("row", "column", "value", "deviation", "low", "high", "seeds", "repeats", "n", "constant answer"),
+    *("word rule", "invalid", "parameters", "metrics", "paper", "paper deviation", "verdict", "why", "notes"),
 )
 """Of the rows of ``records_of``: the interval is that of 95 % confidence, the share of invalid answers 0 to 1."""
 
@@ -106,11 +123,11 @@ def records_of(cells: Sequence[Sequence[ShownCell]]) -> Iterator[tuple[str | flo
             yield (
                 *(cell.row, cell.column),
                 *(
-                    (None,) * 11
+                    (None,) * 12
                     if ours is None
                     else (
                         *(ours.mean, ours.deviation, *ours.interval, len(ours.values), ours.repeats, ours.n),
-                        *(ours.majority, ours.invalid, ours.parameters, " ".join(ours.metrics)),
+                        *(ours.majority, ours.shortcut, ours.invalid, ours.parameters, " ".join(ours.metrics)),
                     )
                 ),
                 *((None, None) if theirs is None else (theirs.mean, theirs.deviation)),
@@ -127,13 +144,13 @@ def detail_table(title: str, cells: Sequence[Sequence[ShownCell]]) -> Table:
             continue
         shown = _shown(cell)
         low, high = (number(bound, digits=cell.digits) for bound in ours.interval)
-        majority = EMPTY if ours.majority is None else number(ours.majority)
+        bases = (EMPTY if value is None else number(value) for value in (ours.majority, ours.shortcut))
         rows.append(
             (
                 *(Cell(cell.row, note=cell.column), Cell(shown.text, shown.marks), Cell(f"{low} to {high}")),
                 *(
                     Cell(", ".join(ours.metrics)),
-                    Cell(majority),
+                    *map(Cell, bases),
                     Cell(f"{100 * ours.invalid:.1f} %"),
                     Cell(f"{ours.n:,}"),
                 ),
@@ -149,7 +166,7 @@ def detail_table(title: str, cells: Sequence[Sequence[ShownCell]]) -> Table:
         "value",
         "95 % interval",
         "metric",
-        "majority",
+        *BASELINES,
         "invalid",
         "n",
         "seeds",

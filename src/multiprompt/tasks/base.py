@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, get_args, get_type_hints
@@ -201,6 +201,8 @@ class Task:
             none.
         generator: makes the first ``n`` rows of a split of a generated task, the same whatever ``n`` is:
             ``generator(split, n, seed=..., label_coding=...)``.
+        shortcut: a rule that makes something of a source text without a model, such as which words its parts share;
+            what its outcomes mean is chosen on the training rows, and it stands beside the scores as a baseline.
         max_source_length: tokens of the source text that are kept (the prompt is not counted).
         max_target_length: tokens of the target that are kept, with the end-of-sequence token.
         generation_length: most new tokens to decode.
@@ -229,6 +231,7 @@ class Task:
     subset: Callable[[Row], str] | None = None
     own_metrics: Mapping[str, Metric] = field(default_factory=dict)
     generator: Callable[..., list[dict[str, Any]]] | None = None
+    shortcut: Callable[[str], Hashable] | None = None
     max_source_length: int = 256
     max_target_length: int = 8
     generation_length: int = 8

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from multiprompt.mini.benchmark import generate
+from multiprompt.mini.shortcut import shared_words
 from multiprompt.tasks.answers import AnswerRule, LabelAnswer, TextAnswer
 from multiprompt.tasks.base import GENERATED, Task, register
 from multiprompt.tasks.text import ClozeSource, SourceRule, Template
@@ -45,7 +46,7 @@ _RULES: dict[str, tuple[SourceRule, AnswerRule, tuple[str, ...]]] = {
     "scitail": (_CLAIM, TWO, ("accuracy",)),
     "cb": (_CLAIM, THREE, ("accuracy", "macro_f1")),
     "paws": (_PAIR, TWO, ("accuracy",)),
-    "multirc": (Template("question: {question} answer: {answer} paragraph: {paragraph}"), TWO, ("f1",)),
+    "multirc": (Template("question: {question} answer: {answer} paragraph: {paragraph}"), TWO, ("f1", "accuracy")),
     "winogrande": (Template("sentence: {sentence} option0: {option1} option1: {option2}"), CHOSEN, ("exact_match",)),
     "naturalquestions": (_QUESTION, ANSWERS, ("qa_f1", "exact_match")),
     "newsqa": (_QUESTION, ANSWERS, ("qa_f1", "exact_match")),
@@ -69,6 +70,8 @@ for _name, (_source, _answer, _metrics) in _RULES.items():
             reported=_metrics[0],
             split_rule=GENERATED,
             generator=partial(generate, _name),
+            # a single text shares nothing, and open answers are no labels that an outcome could mean
+            shortcut=shared_words if _answer.words and len(_source.columns) > 1 else None,
             max_source_length=64,
             max_target_length=_TEXT_LENGTH if _name == "e2e" else _ANSWER_LENGTH,
             generation_length=_TEXT_LENGTH if _name == "e2e" else _ANSWER_LENGTH,
