@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy import stats
 
 from multiprompt.data import tokenise
 from multiprompt.evaluation.generate import Generated, generate
 from multiprompt.evaluation.results import bootstrap_interval
-from multiprompt.evaluation.scoring import dev_value, evaluate_task, groups_of
+from multiprompt.evaluation.scoring import dev_value, evaluate_answers, evaluate_task, groups_of
 from multiprompt.examples import TextExample
 from multiprompt.methods import PromptTuning
 from multiprompt.metrics import METRICS, score, statistics_of
@@ -37,6 +38,25 @@ def test_a_grouped_metric_is_computed_with_its_groups(tiny_backbone, monkeypatch
     assert evaluation.interval == bootstrap_interval(METRICS["question_exact_match"], rows)
     assert evaluation.unended == pytest.approx(1 / 3)
     assert dev_value(method, QUESTION, EXAMPLES, tokens, 0) == evaluation.value
+
+
+def test_rows_of_a_passage_are_drawn_together():
+    task = TASKS["boolq"]
+    rows = [TextExample("s", "1", ("1",), f"validation:{n}", cluster=f"p{n // 5}") for n in range(60)]
+    answers = [str(n // 5 % 3 % 2) for n in range(60)]  # five rows right or wrong together
+    together = evaluate_answers(task, rows, answers, ["1"]).interval
+    once = evaluate_answers(task, [replace(row, cluster=None) for row in rows[::5]], answers[::5], ["1"]).interval
+    assert together == pytest.approx(once)
+    apart = evaluate_answers(task, [replace(row, cluster=None) for row in rows], answers, ["1"]).interval
+    assert apart[1] - apart[0] < 0.6 * (together[1] - together[0])
+
+
+@pytest.mark.parametrize(("answer", "right"), [("1", 28), ("0", 0)])
+def test_an_accuracy_of_all_or_nothing_has_an_interval(answer, right):
+    rows = [TextExample("s", "1", ("1",), f"validation:{n}") for n in range(28)]
+    expected = stats.binomtest(right, 28).proportion_ci(method="wilson")
+    evaluation = evaluate_answers(TASKS["boolq"], rows, [answer] * 28, ["1"])
+    assert evaluation.interval == pytest.approx((100 * expected.low, 100 * expected.high))
 
 
 def test_answers_without_an_end_are_counted(tiny_backbone, monkeypatch):
