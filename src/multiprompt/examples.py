@@ -17,6 +17,8 @@ class TextExample:
             before the split, ``"arc_easy/train:0"``, where a task joins several.
         group: the name of what the row is judged together with, such as a question with several answers; ``None``
             where no metric asks for it.
+        cluster: digest of a text that other rows have too, such as a passage with several questions: answers to such
+            rows are right or wrong together, so intervals draw them together; ``None`` where a row has no such text.
         subset: the part of the test set that it belongs to and that is scored by itself too; "" for none.
     """
 
@@ -26,3 +28,4 @@ class TextExample:
     row_id: str
     group: str | None = None
     subset: str = ""
+    cluster: str | None = None

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from scipy import stats
 
 from multiprompt.data import tokenise
 from multiprompt.evaluation.baselines import Baselines, groups_of
@@ -66,6 +67,27 @@ def test_a_rule_on_words_means_what_its_outcomes_meant_in_training():
     # right on the first, the second, and the last, of which no training row is known: the constant answer
     assert evaluate_answers(task, test, ["0"] * 4, baselines).shortcut == 75
     assert evaluate_answers(TASKS["rte"], test, ["0"] * 4, Baselines("1")).shortcut is None
+
+
+def test_rows_of_a_passage_are_drawn_together():
+    task = TASKS["boolq"]
+    rows = [TextExample("s", "1", ("1",), f"validation:{n}", cluster=f"p{n // 5}") for n in range(60)]
+    answers = [str(n // 5 % 3 % 2) for n in range(60)]  # five rows right or wrong together
+    together = evaluate_answers(task, rows, answers, Baselines("1")).interval
+    once = evaluate_answers(
+        task, [replace(row, cluster=None) for row in rows[::5]], answers[::5], Baselines("1")
+    ).interval
+    assert together == pytest.approx(once)
+    apart = evaluate_answers(task, [replace(row, cluster=None) for row in rows], answers, Baselines("1")).interval
+    assert apart[1] - apart[0] < 0.6 * (together[1] - together[0])
+
+
+@pytest.mark.parametrize(("answer", "right"), [("1", 28), ("0", 0)])
+def test_an_accuracy_of_all_or_nothing_has_an_interval(answer, right):
+    rows = [TextExample("s", "1", ("1",), f"validation:{n}") for n in range(28)]
+    expected = stats.binomtest(right, 28).proportion_ci(method="wilson")
+    evaluation = evaluate_answers(TASKS["boolq"], rows, [answer] * 28, Baselines("1"))
+    assert evaluation.interval == pytest.approx((100 * expected.low, 100 * expected.high))
 
 
 def test_answers_without_an_end_are_counted(tiny_backbone, monkeypatch):

@@ -125,10 +125,17 @@ def test_the_time_is_that_of_all_stages(run):
 
 
 def test_both_kinds_of_intervals_are_explained(run):
-    text = how_to_read([read_run(run)])
+    scores = [
+        fake_score(method=method, seed=seed, value=70 + gap * seed)
+        for seed in (1, 2)
+        for method, gap in (("mpt", 2), ("spot", 1))
+    ]
+    write_results(write_fake_run(run.parent / "several") / "results.json", "small", scores)
+    text = how_to_read([read_run(run.parent / "several")])
     assert "in the charts and under “Every score”, is a bootstrap over the test examples" in text
     assert "paired difference" in text
-    assert "Student's t over the seeds" in text
+    assert "it covers the seeds and, where the answers are stored, the test rows" in text
+    assert "does not say that two methods are equal" in text
     alone = read_run(write_fake_run(run.parent / "alone", seeds=[1]))
     assert "Student" not in how_to_read([alone]), "one training of each has no interval"
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from multiprompt.evaluation.results import Score
-from multiprompt.studies.cells import Published, difference, measure, verdict
+from multiprompt.studies.cells import Measured, Published, difference, measure, verdict
 from multiprompt.studies.definition import Choice
 
 SCORE = Score(
@@ -63,10 +63,13 @@ def test_a_mean_over_tasks_and_seeds():
     assert ours.values == dict(enumerate(seeds))
     assert ours.mean == pytest.approx(np.mean(seeds))
     assert ours.deviation == pytest.approx(np.std(seeds, ddof=1))
-    half = stats.t.ppf(0.975, 2) * np.std(seeds, ddof=1) / math.sqrt(3)
-    tests = math.hypot(3.0, 3.0) / 2  # two test sets, each 3 points either way
-    assert half > tests
-    assert ours.interval == pytest.approx((np.mean(seeds) - half, np.mean(seeds) + half), rel=1e-3)
+    by_seed, by_task = np.var(seeds, ddof=1) / 3, (3 / stats.norm.ppf(0.975) / 2) ** 2  # each task 3 points either way
+    freedom = (by_seed + 2 * by_task) ** 2 / (by_seed**2 / 2 + 2 * by_task**2 / 999)
+    half = stats.t.ppf(0.975, freedom) * math.sqrt(by_seed + 2 * by_task)
+    alone = stats.t.ppf(0.975, 2) * math.sqrt(by_seed)
+    assert half < alone, "two degrees of freedom: never narrower than the seeds alone"
+    half = alone
+    assert ours.interval == pytest.approx((np.mean(seeds) - half, np.mean(seeds) + half))
     assert (ours.n, ours.repeats, ours.majority, ours.parameters) == (2000, 3, 50.0, 2036)
 
 
@@ -74,7 +77,7 @@ def test_the_interval_is_not_narrower_than_the_test_sets_allow():
     same = {(task, seed, 0): 70.0 for task in "ab" for seed in range(3)}
     ours = measure({"run": scores_of(same)}, BOTH)
     assert ours is not None
-    assert ours.interval == pytest.approx((70 - math.hypot(3, 3) / 2, 70 + math.hypot(3, 3) / 2))
+    assert ours.interval == pytest.approx((70 - math.hypot(3, 3) / 2, 70 + math.hypot(3, 3) / 2), rel=1e-3)
 
 
 def test_draws_of_a_seed_are_one_repeat_of_it():
@@ -110,23 +113,26 @@ def test_differences_are_paired(gaps, levels):
     found = difference(scores, Choice("run", "mpt", "all", ("a",)), Choice("run", "prompt_tuning", "all", ("a",)))
     assert found is not None
     assert found.mean == pytest.approx(np.mean(gaps), abs=1e-9)
+    if stats.sem(found.values) <= 1e-9:
+        assert (found.interval, found.verdict) == (None, "not shown")
+        return
     assert found.interval is not None
     half = stats.t.ppf(0.975, len(gaps) - 1) * np.std(gaps, ddof=1) / math.sqrt(len(gaps))
     assert (found.interval[1] - found.interval[0]) / 2 == pytest.approx(half, rel=1e-3, abs=1e-9)
     low, high = found.interval
-    assert found.verdict == ("holds" if low > 0 else "does not hold" if high < 0 else "open")
+    assert found.verdict == ("holds" if low > 0 else "reversed" if high < 0 else "not shown")
 
 
 def test_a_difference_of_one_seed_is_over_its_draws_or_open():
     def found(draws: int) -> tuple[str, str]:
         worse = scores_of({("a", 0, draw): 50.0 + draw for draw in range(draws)}, "spot", 4)
-        better = scores_of({("a", 0, draw): 60.0 + draw for draw in range(draws)}, "mpt", 4)
+        better = scores_of({("a", 0, draw): 60.0 + draw + draw % 2 for draw in range(draws)}, "mpt", 4)
         result = difference({"run": worse + better}, Choice("run", "mpt", 4, ("a",)), Choice("run", "spot", 4, ("a",)))
         assert result is not None
         return result.what, result.verdict
 
     assert found(5) == ("draws", "holds")
-    assert found(1) == ("draws", "open")
+    assert found(1) == ("draws", "not shown")
 
 
 def test_another_metric_of_a_task_has_its_own_interval_and_no_baseline():
@@ -137,8 +143,11 @@ def test_another_metric_of_a_task_has_its_own_interval_and_no_baseline():
     ours = measure({"run": scores}, Choice("run", "mpt", "all", ("a",), "ter"))
     assert ours is not None
     assert (ours.mean, ours.metrics, ours.majority) == (31.0, ("ter",), None)
-    student = stats.t.ppf(0.975, 1) * math.sqrt(2) / math.sqrt(2)  # deviation of 30 and 32, two seeds
-    assert ours.interval == pytest.approx((31 - max(12, student), 31 + max(12, student)), rel=1e-3)
+    rows = (12 / stats.norm.ppf(0.975)) ** 2
+    satterthwaite = stats.t.ppf(0.975, (1 + rows) ** 2 / (1 + rows**2 / 999)) * math.sqrt(1 + rows)
+    half = max(satterthwaite, stats.t.ppf(0.975, 1))  # the seeds have 30 and 32, so their variance is 1
+    assert ours.interval == pytest.approx((31 - half, 31 + half))
+    student = stats.t.ppf(0.975, 1)
     # a record of an earlier release says nothing of the test rows: the seeds remain
     old = [replace(score, intervals={}) for score in scores]
     ours = measure({"run": old}, Choice("run", "mpt", "all", ("a",), "ter"))
@@ -167,10 +176,37 @@ def test_no_difference_without_common_repeats():
     assert difference(scores, Choice("run", "mpt", "all", ("a",)), Choice("run", "spot", "all", ("a",))) is None
 
 
+def cell(values: tuple[float, ...], half: float) -> Measured:
+    """Of three seeds; the test rows leave so much open to each side."""
+    scores = scores_of({("a", seed, 0): value for seed, value in enumerate(values)})
+    scores = [replace(score, interval=(score.value - half, score.value + half)) for score in scores]
+    ours = measure({"run": scores}, Choice("run", "mpt", "all", ("a",)))
+    assert ours is not None
+    return ours
+
+
 def test_verdicts():
-    ours = measure({"run": scores_of({("a", 0, 0): 70.0})}, Choice("run", "mpt", "all", ("a",)))
-    assert ours is not None  # 70, 67 to 73
-    assert verdict(ours, Published(72.9, None), None) == "reproduced"
-    assert verdict(ours, Published(73.1, None), None) == "differs"
-    assert verdict(ours, Published(73.1, 1.0), None) == "reproduced"  # its own three seeds leave 2.5 points open
-    assert verdict(ours, Published(70.0, None), "other data") == "not comparable"
+    sharp = cell((69.9, 70.0, 70.1), 0.5)
+    assert verdict(sharp, Published(70.5, 0.1), None) == "equal"
+    assert verdict(sharp, Published(71.5, 0.1), None) == "differs"
+    assert verdict(sharp, Published(70.0, None), "other data") == "not comparable"
+    good = cell((69.8, 70.0, 70.2), 1.5)  # a variance of 0.6, nearly all of it the rows': 1.6 to each side
+    assert verdict(good, Published(71.4, 0.2), None) == "compatible"
+
+
+def test_a_wide_interval_is_no_reproduction():
+    """Three seeds and 28 rows used to make anything reproduced."""
+    wide = cell((60.0, 70.0, 80.0), 15.0)
+    assert verdict(wide, Published(75.0, 1.0), None) == "too imprecise"
+    assert verdict(cell((70.0,), 0.5), Published(70.0, 0.1), None) == "too imprecise", "one training"
+    assert verdict(wide, Published(170.0, 1.0), None) == "differs", "wide intervals still leave something out"
+
+
+def test_a_deviation_that_is_not_printed_is_not_zero():
+    """Ours stands in for it."""
+    ours = cell((69.5, 70.5) * 5, 0.01)
+    alone = stats.t.ppf(0.975, 9) * ours.deviation / math.sqrt(10)
+    of_three = stats.t.ppf(0.975, 2) * ours.deviation / math.sqrt(3)
+    assert alone < 0.8 < of_three
+    assert verdict(ours, Published(70.8, 0.0), None) == "differs"
+    assert verdict(ours, Published(70.8, None), None) == verdict(ours, Published(70.8, ours.deviation), None) == "equal"

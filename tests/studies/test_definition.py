@@ -220,6 +220,19 @@ def test_table_5_shows_every_metric_of_its_tasks():
     assert judged == [*TASKS["e2e"].metrics, *TASKS["webnlg"].metrics]
 
 
+def test_every_study_with_findings_has_one_primary_finding(tmp_path, monkeypatch):
+    for scale, name in EVERY:
+        claims = load_study(name, scale).claims
+        assert sum(claim.primary for claim in claims) == bool(claims)
+    (tmp_path / "mini").mkdir()
+    monkeypatch.setattr("multiprompt.studies.definition._FOLDER", tmp_path)
+    choice = "{run: a, method: mpt, tasks: [mini-rte]}"
+    claim = f"{{text: t, better: {choice}, worse: {choice}}}"
+    (tmp_path / "mini" / "table1.yaml").write_text(f"title: t\nclaims: [{claim}, {claim}]\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="0 of the 2 claims are primary; expected exactly one"):
+        load_study("table1", "mini")
+
+
 def test_changes_are_merged_into_the_base():
     base = {"source": {"tasks": ["a"], "training": {"steps": 1}}, "targets": {"methods": {"mpt": {"x": 1}, "lora": {}}}}
     changed = merged(base, {"source": {"training": {"batch_size": 2}}, "targets": {"methods": ["mpt"]}}, base)

@@ -531,6 +531,22 @@ def test_the_group_of_a_row_is_its_question() -> None:
         task.example(without, "validation:0", where="rows.jsonl, line 1", scored=True)
 
 
+def test_rows_of_one_passage_are_one_cluster() -> None:
+    def cluster(task: str, row: dict[str, Any], scored: bool = True) -> str | None:
+        return TASKS[task].example(row, "validation:0", where="here", scored=scored).cluster
+
+    row = ROWS["multirc"][0]
+    other = row | {"question": "another", "idx": {"paragraph": 3, "question": 9, "answer": 0}}
+    assert cluster("multirc", row) == cluster("multirc", other) is not None
+    assert cluster("multirc", row) != cluster("multirc", row | {"paragraph": "another"})
+    assert cluster("multirc", row, scored=False) is None, "rows that are only trained on need none"
+    for task in ("boolq", "squad", "mnli"):
+        assert cluster(task, ROWS[task][0]) is not None
+    assert cluster("sst2", ROWS["sst2"][0]) is None
+    empty = ROWS["boolq"][0] | {"passage": " "}
+    assert cluster("boolq", empty) is None, "nothing is no passage"
+
+
 @pytest.mark.parametrize("idx", [7, "7", None, {}, {"paragraph": 1}, {"paragraph": "1", "question": 2}, [1, 2]])
 def test_a_group_that_cannot_be_read(idx: Any) -> None:
     row = ROWS["multirc"][0] | {"idx": idx}

@@ -94,7 +94,7 @@ def similarity(
     table = similarity_table(found)
     _show([table], found.sentences(), found.notes, found.to_json(), out)
     if svg is not None:
-        write_text(svg, heatmap_file(table.caption, found.labels, found.mean))
+        write_text(svg, heatmap_file(table.caption, found.labels, found.mean, found.deviation))
         echo(f"heatmap: {svg}")
 
 

@@ -12,8 +12,11 @@ import numpy as np
 from jaxtyping import Float
 
 from multiprompt.errors import CheckpointError
+from multiprompt.evaluation.clusters import by_cluster, clusters_of
+from multiprompt.evaluation.uncertainty import wilson_interval
 from multiprompt.files import read_json, write_json
 from multiprompt.metrics import Metric, score, statistics_of
+from multiprompt.metrics.classification import mean_value
 from multiprompt.options import Experiment, Selection, TrainingOptions
 from multiprompt.plan import SOURCE_METHODS, Shots
 
@@ -25,6 +28,19 @@ OWN_DRAWS = 200
 
 _WEIGHTS_IN_MEMORY = 4_000_000
 """Most bootstrap weights held at once (32 MB)."""
+
+
+@dataclass(frozen=True)
+class AnswerFile:
+    """Where the answers behind a score are.
+
+    Attributes:
+        path: a file of predictions.
+        labels: words of the task, None for open answers.
+    """
+
+    path: Path
+    labels: tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,7 @@ class Score:
         unended: share (0 to 1) of outputs without an end-of-sequence token, which ended at the generation limit; None
             in a record of a release that did not count them.
         shortcut: value of a rule on words, without a model; None for a task without such a rule.
+        answers: where its answers are, for scores that were read from a run folder; no part of the record.
     """
 
     task: str
@@ -90,10 +107,11 @@ class Score:
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     unended: float | None = None
     shortcut: float | None = None
+    answers: AnswerFile | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {name: getattr(self, name) for name in _RECORDED}
         plain = {
             "metrics": dict(self.metrics),
             "interval": list(self.interval),
@@ -115,9 +133,8 @@ class Score:
         """
         _check_version(record, where)
         values = _LATER | {name: value for name, value in record.items() if name != "version"}
-        names = [field.name for field in dataclasses.fields(Score)]
-        missing = [name for name in names if name not in values]
-        unknown = [name for name in values if name not in names]
+        missing = [name for name in _RECORDED if name not in values]
+        unknown = [name for name in values if name not in _RECORDED]
         if missing or unknown:
             raise CheckpointError(
                 f"{where} is not a score record: missing {', '.join(missing) or 'nothing'}, unknown "
@@ -131,6 +148,8 @@ class Score:
         intervals = {name: (first, last) for name, (first, last) in values["intervals"].items()}
         return Score(**values | {"interval": (low, high), "notes": tuple(values["notes"]), "intervals": intervals})
 
+
+_RECORDED = tuple(field.name for field in dataclasses.fields(Score) if field.name != "answers")
 
 _LATER: dict[str, Any] = {"draw": 0, "selection": None, "intervals": {}, "unended": None, "shortcut": None}
 """Fields that records of earlier releases of this version do not have, and what their absence means."""
@@ -234,8 +253,9 @@ def value_and_interval(
     references: Sequence[Sequence[str]],
     labels: tuple[str, ...] | None,
     groups: Sequence[str] | None,
+    clusters: Sequence[str | None] | None = None,
 ) -> tuple[float, tuple[float, float]]:
-    """The value of a metric and its bootstrap 95 % interval.
+    """The value of a metric and its bootstrap 95 % interval; Wilson's for an accuracy whose rows are all alike.
 
     Args:
         metric: of the package or of the user's own.
@@ -243,13 +263,22 @@ def value_and_interval(
         references: the right texts of each example.
         labels: words of the task, None for open answers.
         groups: of the examples, for a metric that judges them in groups.
+        clusters: what examples share, such as a passage: they are drawn together; None for an example of its own.
 
     Raises:
         ConfigError: the metric does not fit the task, or a function of the user's own fails.
     """
     if metric.function is None:
         rows = statistics_of(metric, predictions, references, labels, groups)
-        return float(metric.value(rows.sum(axis=0))), bootstrap_interval(metric, rows)
+        value = float(metric.value(rows.sum(axis=0)))
+        together = by_cluster(rows, clusters_of(clusters or [None] * len(rows)))
+        interval = bootstrap_interval(metric, together)
+        low, high = metric.range
+        if metric.value is mean_value and interval[0] == interval[1]:
+            # No draw of rows that are all right has a wrong one, however few there are.
+            first, last = wilson_interval((value - low) / (high - low), len(together))
+            interval = low + (high - low) * first, low + (high - low) * last
+        return value, interval
     value = score(metric, predictions, references)
     generator = np.random.default_rng(0)
     values = []
@@ -265,9 +294,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap over examples: the 2.5 and 97.5 percentiles of the metric on resampled test sets.
 
-    A resampled test set is a row of multinomial weights, so the sums of all of them are one matrix product. The
-    statistics of a group of examples stand in the row of its first member: drawing rows draws whole groups, and rows of
-    zeros.
+    A resampled test set is a row of multinomial weights, so the sums of all of them are one matrix product. Where rows
+    belong to clusters, the sums of a cluster are one example (``clusters.by_cluster``). The statistics of a group of
+    examples stand in the row of its first member: drawing rows draws whole groups, and rows of zeros.
 
     Args:
         metric: gives a value for sums of statistics.

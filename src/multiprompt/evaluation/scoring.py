@@ -98,9 +98,10 @@ def evaluate_answers(
     """
     references = [example.references for example in examples]
     groups = groups_of(examples)
+    clusters = [example.cluster for example in examples]
     metrics, intervals = {}, {}
     for name in task.metrics:
-        measured = value_and_interval(task.metric(name), predictions, references, task.labels, groups)
+        measured = value_and_interval(task.metric(name), predictions, references, task.labels, groups, clusters)
         metrics[name], intervals[name] = measured
     for subset in sorted({example.subset for example in examples} - {""}):
         chosen = [position for position, example in enumerate(examples) if example.subset == subset]

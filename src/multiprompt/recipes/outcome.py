@@ -178,7 +178,7 @@ def write_predictions(folder: Path, task: PreparedTask, outcome: Outcome) -> Non
 
 
 def prediction_lines(task: PreparedTask, predictions: Sequence[str]) -> str:
-    """Every answer with its row, its group if it has one, and its references, one JSON object a line.
+    """Every answer with its row, its group and cluster if it has them, and its references, one JSON object a line.
 
     Args:
         task: gives the rows.
@@ -188,6 +188,7 @@ def prediction_lines(task: PreparedTask, predictions: Sequence[str]) -> str:
         json_text(
             {"row": example.row_id}
             | ({} if example.group is None else {"group": example.group})
+            | ({} if example.cluster is None else {"cluster": example.cluster})
             | {"prediction": prediction, "references": example.references}
         )
         for example, prediction in zip(task.data.test, predictions, strict=True)

@@ -23,7 +23,9 @@ _ROOMY = 30.0
 """Side of a cell from which its number has room for a zero before the point."""
 
 
-def heatmap_chart(title: str, labels: Sequence[str], matrix: Float[np.ndarray, "K K"]) -> str:
+def heatmap_chart(
+    title: str, labels: Sequence[str], matrix: Float[np.ndarray, "K K"], deviation: Float[np.ndarray, "K K"]
+) -> str:
     """Cells whose colour is as strong as their value, from the smallest to the largest beside the diagonal.
 
     Where values are negative, a second colour shows them, and both get stronger from zero. Of few labels the chart is
@@ -33,6 +35,7 @@ def heatmap_chart(title: str, labels: Sequence[str], matrix: Float[np.ndarray, "
         title: what it shows.
         labels: of rows and columns.
         matrix: symmetric; NaN for a cell without a value.
+        deviation: of the values, told in the description; NaN where there is none.
     """
     room = _CHARACTER * max(map(len, labels)) + _GAP
     side = min(_LARGEST, max(_SMALLEST, (_WIDTH - 1 - room) / len(labels)))
@@ -51,7 +54,7 @@ def heatmap_chart(title: str, labels: Sequence[str], matrix: Float[np.ndarray, "
         for j in range(len(labels)):
             parts.append(_cell(room + side * j, room + side * i, side, float(matrix[i, j]), low, high, digits))
     pairs = [
-        f"{labels[i]} and {labels[j]}: {_number(float(matrix[i, j]), digits)}"
+        f"{labels[i]} and {labels[j]}: {_number(float(matrix[i, j]), digits)}{_spread(float(deviation[i, j]))}"
         for i in range(len(labels))
         for j in range(i + 1, len(labels))
     ]
@@ -70,6 +73,10 @@ def _scale(low: float, high: float, digits: int) -> str:
 
 def _number(value: float, digits: int) -> str:
     return "–" if np.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def _spread(deviation: float) -> str:
+    return "" if np.isnan(deviation) else f" ± {deviation:.3f}"
 
 
 def _cell(x: float, y: float, side: float, value: float, low: float, high: float, digits: int) -> str:
@@ -92,11 +99,13 @@ def strength(value: float, low: float, high: float) -> float:
     return min(1.0, max(0.0, (value - low) / (high - low)))
 
 
-def heatmap_file(title: str, labels: Sequence[str], matrix: Float[np.ndarray, "K K"]) -> str:
+def heatmap_file(
+    title: str, labels: Sequence[str], matrix: Float[np.ndarray, "K K"], deviation: Float[np.ndarray, "K K"]
+) -> str:
     """The same chart as an SVG file of its own: it carries the page's styles, and a ground in their colour."""
     style = resources.files("multiprompt.reports").joinpath("assets/report.css").read_text(encoding="utf-8")
     own = "svg { font-family: system-ui, sans-serif; max-width: 45rem; } svg .ground { fill: var(--page); }"
-    inside = heatmap_chart(title, labels, matrix).removeprefix("<svg ")
+    inside = heatmap_chart(title, labels, matrix, deviation).removeprefix("<svg ")
     start, end = inside.split("</desc>", 1)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {start}</desc><style>\n{escape(style, quote=False)}{own}\n</style>'

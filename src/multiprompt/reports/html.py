@@ -40,8 +40,10 @@ HOW_TO_READ = (
 )
 
 HOW_TO_READ_DIFFERENCES = (
-    "The 95 % interval of a paired difference, at the top of the page and in the table of differences, is another one: "
-    "Student's t over the {over}. It tells how far these differ on the same test examples, and no bootstrap is in it."
+    "The 95 % interval of a paired difference, at the top of the page and in the table of differences, is another "
+    "one: it covers the {over} and, where the answers are stored, the test rows together. Its variance is the sum of "
+    "that over the {over} and of what the rows do to all of them alike, with Student's t. An interval that holds 0 "
+    "does not say that two methods are equal: its ends say how large a difference is left open."
 )
 
 HOW_TO_READ_FEW_SHOT = (

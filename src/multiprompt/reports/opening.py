@@ -97,28 +97,51 @@ def _tasks(found: Comparison, run: Run) -> str:
 
 def _difference(found: Comparison) -> str:
     difference = found.difference
-    if difference.interval is None:
+    if len(difference.values) == 1:
         return f"one training of each, with a difference of {signed(difference.mean)}, does not tell which is better"
-    interval = f"(95 % interval {_range(difference.interval)}, paired over {difference.over})"
+    if difference.interval is None:
+        return (
+            f"the same difference of {signed(difference.mean)} in all {difference.what} does not tell which is better"
+        )
+    rows = " and over the test rows" if difference.covers_rows else " alone"
+    interval = (
+        f"95 % interval {_range(difference.interval)}, paired over {len(difference.values)} {difference.what}{rows}"
+    )
     points = number(abs(difference.mean))
     match difference.verdict:
         case "holds":
-            return f"{found.method} is ahead by {points} points {interval}"
-        case "does not hold":
-            return f"{found.method} is behind by {points} points {interval}"
-    return f"the difference of {signed(difference.mean)} points does not tell which is better {interval}"
+            return f"{found.method} is ahead by {points} points ({interval})"
+        case "reversed":
+            return f"{found.method} is behind by {points} points ({interval})"
+    if difference.equal:
+        return (
+            f"the two are equal within {number(difference.margin)} points, by two one-sided tests: the difference is "
+            f"{signed(difference.mean)} ({interval})"
+        )
+    return (
+        f"no difference is shown, and one as large as {number(difference.leaves_open or 0.0)} points is left open: "
+        + (f"{signed(difference.mean)} ({interval})")
+    )
 
 
 def _covered(found: Comparison, run: Run) -> str:
     """What the interval covers: only what its values differ in."""
+    if found.difference.covers_rows:
+        rows = "other test rows of the same kind"
+        same = "tasks stay the same"
+    else:
+        rows = ""
+        same = "tasks and test rows stay the same, because the answers to them are not stored"
     if found.difference.what == "draws":
+        also = f" and {rows}" if rows else " only"
         return (
-            "The interval covers other draws of the examples only: all draws start from the source prompt of one seed, "
-            "and tasks and test rows stay the same. Another seed also changes the source prompt."
+            f"The interval covers other draws of the examples{also}: all draws start from the source prompt of one "
+            f"seed, and {same}. Another seed also changes the source prompt."
         )
     start = "which start from one stored source prompt" if run.experiment.source is None else "source training included"
     averaged = " Draws of one seed share its source prompt, so they are averaged first."
-    return f"The interval covers other seeds, {start}; tasks and test rows stay the same." + (
+    also = f", and {rows}" if rows else ""
+    return f"The interval covers other seeds, {start}{also}; {same}." + (
         averaged if any(draw for _, draw in found.repeats) else ""
     )
 
@@ -156,8 +179,9 @@ def comparison_table(runs: Sequence[Run]) -> Table | None:
                 Cell(str(len(found.tasks))),
             )
         )
-    heads = ("against", "difference", "95 % interval (Student's t)", "over", METHOD, "the other", "tasks")
-    return Table(f"Paired differences, {METHOD} minus the other method", heads, tuple(rows))
+    heads = ("against", "difference", "95 % interval", "over", METHOD, "the other", "tasks")
+    caption = f"Paired differences, {METHOD} minus the other method; each interval is for its line alone"
+    return Table(caption, heads, tuple(rows))
 
 
 def _range(interval: tuple[float, float]) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError
-from multiprompt.evaluation.results import Score, read_results, with_selection
+from multiprompt.evaluation.results import AnswerFile, Score, read_results, with_selection
 from multiprompt.files import read_json
 from multiprompt.health import Answers
 from multiprompt.options import Experiment
-from multiprompt.plan import Shots, plan_stages
+from multiprompt.plan import PlannedStage, Shots, plan_stages
 from multiprompt.t5_family import note_on_model
+from multiprompt.tasks import TASKS, make_task
 from multiprompt.text import lines_of
 
 Points = tuple[tuple[int, float], ...]
@@ -118,14 +119,15 @@ def read_run(folder: Path, answers: bool = True) -> Run:
             raise CheckpointError(f"{folder / 'environment.json'} is damaged: it holds no names and values")
     else:
         missing.append("environment.json")
+    planned = plan_stages(experiment)
     scores: list[Score] = []
     if (folder / "results.json").exists():
         scores = [with_selection(score, experiment) for score in read_results(folder / "results.json")[1]]
+        scores = _with_answers(scores, folder, experiment, planned)
     by_stage: dict[tuple[int, str, Shots, int], list[Score]] = {}
     for score in scores:
         by_stage.setdefault((score.seed, score.method, score.shots, score.draw), []).append(score)
     stages = []
-    planned = plan_stages(experiment)
     for seed in experiment.seeds:
         waiting = 0
         for stage in planned:
@@ -153,6 +155,24 @@ def read_run(folder: Path, answers: bool = True) -> Run:
         stages=tuple(stages),
         missing=tuple(missing),
     )
+
+
+def _with_answers(
+    scores: Sequence[Score], folder: Path, experiment: Experiment, planned: Sequence[PlannedStage]
+) -> list[Score]:
+    """Scores that know where their answers would be."""
+    stages = {(stage.method, stage.shots, stage.draw, task): stage.name for stage in planned for task in stage.tasks}
+    tasks = {task: TASKS[task] for *_, task in stages if task in TASKS}
+    tasks |= {name: make_task(definition) for name, definition in experiment.tasks.items()}
+    found = []
+    for score in scores:
+        stage = stages.get((score.method, score.shots, score.draw, score.task))
+        task = tasks.get(score.task)
+        if stage is not None and task is not None:
+            path = folder / f"seed-{score.seed}" / stage / f"predictions-{score.task}.jsonl"
+            score = replace(score, answers=AnswerFile(path, task.labels))
+        found.append(score)
+    return found
 
 
 def _read_log(path: Path) -> tuple[tuple[Mapping[str, Any], ...], Points]:

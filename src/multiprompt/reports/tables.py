@@ -23,8 +23,10 @@ MOST_METHODS = 5
 LEGEND = {
     "†": "not safely above the constant answer, one answer given every time: the 95 % interval of the value reaches it",
     "‡": f"more than {100 * INVALID_LIMIT:g} % of the outputs are no answer of the task",
-    "✓": "reproduced: the published value lies within our 95 % interval, widened by its own uncertainty",
-    "≠": "differs: it lies outside",
+    "=": "equal: the published value is shown to be within 2 points of ours (5 % of the range on other scales)",
+    "✓": "compatible: it lies within the 95 % interval, which is narrow enough to say so",
+    "?": "too imprecise to say: it lies within an interval that leaves more than this margin open to each side",
+    "≠": "differs: it lies outside the interval",
     "○": "not comparable with the published value",
 }
 

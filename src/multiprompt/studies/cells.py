@@ -11,15 +11,20 @@ from functools import cache
 from importlib import resources
 from typing import Literal
 
+import numpy as np
+
 from multiprompt.evaluation.differences import (
     Difference,
-    half_width,
     independent_values,
+    margin_of,
     means_by_seed,
+    means_over_tasks,
     paired_difference,
+    rows_of,
 )
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Repeat, mean_and_deviation
+from multiprompt.evaluation.uncertainty import NORMAL_95, Spread, TaskRows, spread_of
 from multiprompt.metrics import METRICS
 from multiprompt.plan import SOURCE_METHODS
 from multiprompt.studies.definition import Choice
@@ -37,8 +42,8 @@ class Measured:
         mean: over the seeds.
         deviation: sample standard deviation over the seeds; over the draws where one seed has several; None for a
             single value.
-        interval: where the true value lies with 95 % confidence: half of its width is the larger one of what the number
-            of seeds and what the size of the test sets leaves open.
+        spread: variance of the mean, over other seeds and other test rows; None where neither varies.
+        scale: lowest and highest value of the metrics.
         n: test examples, of all tasks together.
         repeats: trainings that it is a mean of, for each task.
         majority: value of the constant answer, mean over the tasks; None for a metric that the tasks do not report.
@@ -52,7 +57,8 @@ class Measured:
     values: Mapping[int, float]
     mean: float
     deviation: float | None
-    interval: tuple[float, float]
+    spread: Spread | None
+    scale: tuple[float, float]
     n: int
     repeats: int
     majority: float | None
@@ -61,6 +67,12 @@ class Measured:
     parameters: int
     metrics: tuple[str, ...]
     notes: tuple[str, ...]
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Where the true value lies with 95 % confidence; not outside the scale."""
+        half = 0.0 if self.spread is None else self.spread.half_width()
+        return max(self.scale[0], self.mean - half), min(self.scale[1], self.mean + half)
 
 
 def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured | None:
@@ -74,15 +86,15 @@ def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured |
     if chosen is None:
         return None
     tasks = list(chosen.values())
-    of_repeat = _means(chosen)
+    repeats = list(tasks[0])
+    of_repeat = means_over_tasks(chosen, repeats)
     independent, _ = independent_values(of_repeat)
     mean, deviation = mean_and_deviation(independent)
     every = [score for task in tasks for score in task.values()]
-    # Test sets are independent: the half widths of their intervals add up as squares.
-    halves = [statistics.fmean((s.interval[1] - s.interval[0]) / 2 for s in task.values()) for task in tasks]
-    half = math.hypot(*halves) / len(halves)
-    if deviation is not None:
-        half = max(half, half_width(deviation, len(independent)))
+    rows = rows_of(chosen, {}, repeats)
+    if rows is None:
+        rows = [_rows_of_intervals(list(task.values()), len(independent), len(tasks)) for task in tasks]
+    scales = [METRICS[score.metric].range for score in every if score.metric in METRICS]
     majority = statistics.fmean(score.majority for score in every)
     by_rule = [score.shortcut for score in every if score.shortcut is not None]
     firsts = [next(iter(task.values())) for task in tasks]
@@ -90,7 +102,8 @@ def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured |
         values=means_by_seed(of_repeat),
         mean=mean,
         deviation=deviation,
-        interval=(mean - half, mean + half),
+        spread=spread_of(independent, rows),
+        scale=(min((s[0] for s in scales), default=-math.inf), max((s[1] for s in scales), default=math.inf)),
         n=sum(score.n for score in firsts),
         repeats=len(of_repeat),
         majority=None if math.isnan(majority) else majority,
@@ -100,6 +113,16 @@ def measure(scores: Mapping[str, Sequence[Score]], choice: Choice) -> Measured |
         metrics=tuple(dict.fromkeys(score.metric for score in firsts)),
         notes=tuple(dict.fromkeys(note for score in every for note in score.notes)),
     )
+
+
+def _rows_of_intervals(scores: Sequence[Score], count: int, num_tasks: int) -> TaskRows:
+    """What the stored intervals of a task's scores say of its rows, where there are no answers.
+
+    They do not say what the seeds share, so the rows count as moving all seeds alike: the interval is too wide, if
+    anything.
+    """
+    half = statistics.fmean((score.interval[1] - score.interval[0]) / 2 for score in scores)
+    return TaskRows(np.full((count, 1), half / NORMAL_95 / num_tasks), max(1, scores[0].n - 1), 0.0)
 
 
 def _chosen(scores: Mapping[str, Sequence[Score]], choice: Choice) -> dict[str, dict[Repeat, Score]] | None:
@@ -134,17 +157,10 @@ def difference(scores: Mapping[str, Sequence[Score]], better: Choice, worse: Cho
 
     A method that was trained once for all draws, or all examples against few, is not paired.
     """
-    one, other = (_means(_chosen(scores, side) or {}) for side in (better, worse))
+    one, other = (_chosen(scores, side) or {} for side in (better, worse))
     # Of an error rate the better choice has less.
     sign = 1 if better.metric is None or METRICS[better.metric].higher_is_better else -1
-    one, other = ({repeat: sign * value for repeat, value in side.items()} for side in (one, other))
-    return paired_difference(one, other)
-
-
-def _means(tasks: Mapping[str, Mapping[Repeat, Score]]) -> dict[Repeat, float]:
-    """For every repeat the mean over the tasks."""
-    repeats = next(iter(tasks.values()), {})
-    return {repeat: statistics.fmean(task[repeat].value for task in tasks.values()) for repeat in repeats}
+    return paired_difference(one, other, sign)
 
 
 @dataclass(frozen=True)
@@ -175,11 +191,17 @@ def published_value(table: str, row: str, column: str) -> Published | None:
     return None if cell is None else Published(*cell)
 
 
-Verdict = Literal["reproduced", "differs", "not comparable"]
+Verdict = Literal["equal", "compatible", "too imprecise", "differs", "not comparable"]
 
 
 def verdict(ours: Measured, theirs: Published, note: str | None) -> Verdict:
-    """Whether the published value lies within our interval, widened by its own uncertainty.
+    """What our value says of a published one.
+
+    Its own variance is that of its printed deviation over three seeds; where none is printed, ours stands in for it: it
+    is the same method, and none is not zero. Both are judged together: "differs" where the 95 % interval of their
+    difference leaves out 0; "equal" where two one-sided tests show it to be within the margin; "compatible" where half
+    of the interval is within the margin; "too imprecise" where it is not, or where a single training tells nothing of
+    other seeds.
 
     Args:
         ours: our value.
@@ -188,7 +210,14 @@ def verdict(ours: Measured, theirs: Published, note: str | None) -> Verdict:
     """
     if note is not None:
         return "not comparable"
-    half = (ours.interval[1] - ours.interval[0]) / 2
-    if theirs.deviation is not None:
-        half = math.hypot(half, half_width(theirs.deviation, PUBLISHED_SEEDS))
-    return "reproduced" if abs(ours.mean - theirs.mean) <= half else "differs"
+    deviation = theirs.deviation if theirs.deviation is not None else ours.deviation
+    if ours.spread is None or ours.deviation is None or deviation is None:
+        return "too imprecise"
+    printed = ((deviation**2 / PUBLISHED_SEEDS, PUBLISHED_SEEDS - 1.0),) if deviation > 0 else ()
+    both, apart = Spread((*ours.spread.parts, *printed)), ours.mean - theirs.mean
+    margin = min(margin_of(name, theirs.mean) for name in ours.metrics)
+    if abs(apart) > both.half_width():
+        return "differs"
+    if both.equal_within(apart, margin):
+        return "equal"
+    return "compatible" if both.half_width() <= margin else "too imprecise"

@@ -98,6 +98,9 @@ class Claim:
     """The difference in the paper, in points."""
     digits: int = 1
     """Decimals that are shown."""
+    primary: bool = False
+    """Whether it is the finding that the study was made for, named before it is run: it is tested alone, the others
+    together."""
 
 
 @dataclass(frozen=True)
@@ -185,6 +188,9 @@ def load_study(name: str, scale: Scale) -> Study:
         raise unknown_name("study", name, [*study_names(scale), ALL])
     path = _FOLDER / scale / f"{name}.yaml"
     study: Study = build_options(Study, read_values(path, "title, runs and tables"), str(path))
+    primary = sum(claim.primary for claim in study.claims)
+    if study.claims and primary != 1:
+        raise ConfigError(f"{path}: {primary} of the {len(study.claims)} claims are primary; expected exactly one")
     return study
 
 

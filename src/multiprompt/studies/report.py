@@ -34,11 +34,17 @@ from multiprompt.studies.tables import (
 )
 
 HOW_TO_READ = (
-    "Values are test metrics on a scale of 100: the mean over the seeds, ± their sample standard deviation. The 95 % "
-    "interval of a value is the wider one of what the number of seeds (Student's t) and what the size of the test sets "
-    "(bootstrap) leave open. Differences are paired: the same seed, draw and task on both sides; a finding holds if "
-    "the 95 % interval of the difference is above zero, does not hold if it is below, and is open otherwise. Draws of "
-    "few examples that share a seed share its source prompt, so they are averaged before seeds are compared."
+    "Values are test metrics on a scale of 100: the mean over the seeds, ± their sample standard deviation. Intervals "
+    "of 95 % cover other seeds and other test rows of the same kind together: the variance over the seeds, and what "
+    "the rows do to all seeds alike, with Student's t and Satterthwaite's degrees of freedom. Rows that share a "
+    "passage count as one. Where answers are not stored, the interval of a difference covers seeds alone, and says "
+    "so. Differences are paired: the same seed, draw, task and rows on both sides. Every study has one primary "
+    "finding, named before it is run, which is tested alone at 5 %; the other findings of the study are tested "
+    "together, their p adjusted by Holm, while their intervals are each one's own. A finding holds, is reversed, or "
+    "is not shown, by this p. Not shown is not equal: beside it stands how large a difference is left open, or that "
+    "two one-sided tests show it to be within the margin (2 points; 5 % of the range on scales other than 100). Draws "
+    "of few examples that share a seed share its source prompt, so they are averaged before seeds are compared. A "
+    "published value without a printed deviation has ± ?; ours stands in for it, since none printed is not zero."
 )
 
 MINI = (
@@ -164,7 +170,7 @@ def _heatmap(heatmap: HeatmapDefinition, run: Run | None) -> Iterator[Chart]:
     if run is None or len(patterns) < 2:
         return
     similarity = prompt_similarity([run.folder], patterns)
-    yield Chart(heatmap.title, heatmap_chart(heatmap.title, similarity.labels, similarity.mean))
+    yield Chart(heatmap.title, heatmap_chart(heatmap.title, similarity.labels, similarity.mean, similarity.deviation))
 
 
 def _learning(learning: LearningDefinition, run: Run | None) -> Iterator[Chart]:

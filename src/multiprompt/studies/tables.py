@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from multiprompt.evaluation.differences import Difference
+from multiprompt.evaluation.differences import Verdict as Finding
 from multiprompt.evaluation.results import Score
+from multiprompt.evaluation.uncertainty import holm
 from multiprompt.reports.tables import BASELINES, EMPTY, Cell, Table, marks_of, number, signed
 from multiprompt.studies.cells import (
     Measured,
@@ -23,7 +25,13 @@ from multiprompt.studies.definition import Claim, Line, Scale, TableDefinition
 Scores = Mapping[str, Sequence[Score]]
 """Of every run, by STUDY/RUN."""
 
-MARKS: Mapping[Verdict, str] = {"reproduced": "✓", "differs": "≠", "not comparable": "○"}
+MARKS: Mapping[Verdict, str] = {
+    "equal": "=",
+    "compatible": "✓",
+    "too imprecise": "?",
+    "differs": "≠",
+    "not comparable": "○",
+}
 """Keys of the legend in ``reports.tables``."""
 
 
@@ -104,8 +112,13 @@ def _shown(cell: ShownCell) -> Cell:
         ours = number(cell.ours.mean, cell.ours.deviation, cell.digits)
         majority = -math.inf if cell.ours.majority is None else cell.ours.majority
         marks += marks_of(cell.ours.interval[0], majority, cell.ours.invalid)
-    theirs = "" if cell.theirs is None else f"paper {number(cell.theirs.mean, cell.theirs.deviation, cell.digits)}"
-    return Cell(ours, marks, theirs)
+    return Cell(ours, marks, "" if cell.theirs is None else f"paper {_published(cell.theirs, cell.digits)}")
+
+
+def _published(theirs: Published, digits: int) -> str:
+    """A printed value; a deviation that is not printed is not zero."""
+    shown = number(theirs.mean, theirs.deviation, digits)
+    return shown if theirs.deviation is not None else f"{shown} ± ?"
 
 
 HEADS = (
@@ -178,17 +191,37 @@ def detail_table(title: str, cells: Sequence[Sequence[ShownCell]]) -> Table:
 
 @dataclass(frozen=True)
 class JudgedClaim:
-    """A claim and what was found."""
+    """A claim and what was found.
+
+    Attributes:
+        claim: the claim.
+        found: the difference; None where it has not been measured.
+        p_value: of the primary finding as it is, of the others adjusted by Holm for all of them.
+    """
 
     claim: Claim
     found: Difference | None
+    p_value: float
+
+    @property
+    def verdict(self) -> Finding | None:
+        """What can be said, by the adjusted p; None where nothing has been measured."""
+        return None if self.found is None else self.found.verdict_at(self.p_value)
 
 
 def judge_claims(claims: Sequence[Claim], scores: Scores) -> list[JudgedClaim]:
-    """The paired difference behind every claim."""
+    """The paired difference behind every claim, and how it stands among the others.
+
+    Claims that have not been measured yet count among those that are tested, so a verdict stands when they are.
+    """
+    found = [
+        difference(scores, claim.better.within(claim.scores), claim.worse.within(claim.scores)) for claim in claims
+    ]
+    alone = [1.0 if each is None else each.p_value for each in found]
+    adjusted = iter(holm([p for claim, p in zip(claims, alone, strict=True) if not claim.primary]))
     return [
-        JudgedClaim(claim, difference(scores, claim.better.within(claim.scores), claim.worse.within(claim.scores)))
-        for claim in claims
+        JudgedClaim(claim, each, p if claim.primary else next(adjusted))
+        for claim, each, p in zip(claims, found, alone, strict=True)
     ]
 
 
@@ -197,18 +230,42 @@ def claims_table(judged: Sequence[JudgedClaim]) -> Table:
     rows = []
     for each in judged:
         found, digits = each.found, each.claim.digits
-        interval = EMPTY
+        interval = p_values = EMPTY
         if found is not None and found.interval is not None:
             interval = " to ".join(signed(bound, digits) for bound in found.interval)
+            p_values = _p(found.p_value) if each.claim.primary else f"{_p(found.p_value)}, {_p(each.p_value)}"
         rows.append(
             (
-                Cell(each.claim.text),
-                Cell(EMPTY if found is None else found.verdict),
+                Cell(each.claim.text, note="primary" if each.claim.primary else ""),
+                Cell(each.verdict or EMPTY, note=_left_open(each)),
                 Cell(EMPTY if found is None else signed(found.mean, digits)),
                 Cell(interval),
+                Cell(p_values),
                 Cell(EMPTY if found is None else found.over),
                 Cell(EMPTY if each.claim.published is None else signed(each.claim.published, digits)),
             )
         )
-    heads = ("what the paper finds", "here", "paired difference", "95 % interval", "over", "in the paper")
+    heads = (
+        "what the paper finds",
+        "here",
+        "paired difference",
+        "95 % interval",
+        "p, adjusted",
+        "over",
+        "in the paper",
+    )
     return Table("What holds", heads, tuple(rows), text_columns=2)
+
+
+def _p(p_value: float) -> str:
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def _left_open(each: JudgedClaim) -> str:
+    """What a difference that is not shown may still be: not shown is not equal."""
+    found, digits = each.found, each.claim.digits
+    if found is None or each.verdict != "not shown":
+        return ""
+    if found.equal:
+        return f"equal within {number(found.margin, digits=digits)}"
+    return "" if found.leaves_open is None else f"up to {number(found.leaves_open, digits=digits)} is open"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -150,6 +151,9 @@ GENERATED = SplitRule("generated", "generated", dev="validation", test="test")
 
 GENERATED_SIZES: Mapping[str, int] = {"train": 2000, "validation": 500, "test": 1000}
 """Rows of the splits of a generated task, unless others are asked for."""
+
+SHARED_TEXTS = ("passage", "paragraph", "context", "premise")
+"""Columns whose text several rows of a task may have: questions about one passage, hypotheses to one premise."""
 
 SPLIT_RULES: Registry[SplitRule] = Registry("split rule")
 """Every split rule by name."""
@@ -343,7 +347,15 @@ class Task:
             raise DataError(f"{where}: {error} (task {self.name!r})") from None
         self._check_characters((source, *references, group or ""), row, self.columns, where)
         subset = self.subset(row) if self.subset else ""
-        return TextExample(source, references[0], references, row_id, group, subset)
+        return TextExample(
+            source, references[0], references, row_id, group, subset, self.cluster(row) if scored else None
+        )
+
+    def cluster(self, row: Row) -> str | None:
+        """Digest of the text that other rows may share (``SHARED_TEXTS``); ``None`` where the row has none."""
+        column = next((column for column in SHARED_TEXTS if column in self.source.columns), None)
+        text = row[column].strip() if column and isinstance(row[column], str) else ""
+        return hashlib.sha256(text.encode()).hexdigest()[:12] if text else None
 
     def source_text(self, row: Row, *, where: str) -> str:
         """The source text of a row, prefix included. The row needs no answer.
