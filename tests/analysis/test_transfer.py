@@ -178,7 +178,7 @@ def test_what_cannot_be_analysed_is_said(own_run, tmp_path):
         transfer_matrix(own_run, steps=-1)
     (own_run / "analysis").mkdir()
     (own_run / "analysis" / "transfer.json").write_text(
-        '{"version": 1, "cells": {"a": {"source": "x"}}}', encoding="utf-8"
+        '{"version": 2, "cells": {"a": {"source": "x"}}}', encoding="utf-8"
     )
     with pytest.raises(CheckpointError, match=r"is damaged .*Move it elsewhere"):
         transfer_matrix(own_run)

@@ -177,7 +177,7 @@ def test_other_rows_are_named_as_a_reason(tiny_folder, tmp_path):
     run_experiment(experiment, tmp_path / "run")
     fewer = replace(experiment, data=replace(experiment.data, max_train=15))
     (stage,) = looked_at(fewer, tmp_path / "run").stages
-    assert stage.standing.reasons == ("other rows or texts of mini-rte",)
+    assert stage.standing.reasons == ("other rows, texts or limits of mini-rte",)
 
 
 def test_nothing_is_written_and_no_lock_is_needed(tiny_folder, tmp_path):

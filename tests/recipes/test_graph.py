@@ -80,8 +80,9 @@ def test_an_identity_changes_with_what_a_stage_depends_on_and_with_nothing_else(
     assert changed(replace(experiment, targets=replace(experiment.targets, methods=methods))) == set()
     training = replace(experiment.targets.training, steps=3)
     assert changed(replace(experiment, targets=replace(experiment.targets, training=training))) == mpt | tuning
-    data = replace(experiment.data, max_train=15)
-    assert changed(replace(experiment, data=data)) == teachers | source | mpt | tuning
+    every = teachers | source | mpt | tuning
+    for data in ({"max_train": 15}, {"max_source_length": 20}, {"compat": "attempt"}, {"task_names": True}):
+        assert changed(replace(experiment, data=replace(experiment.data, **data))) == every, data
 
 
 def test_where_a_target_starts_changes_its_identity_alone(tiny_folder):

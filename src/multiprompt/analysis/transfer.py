@@ -226,6 +226,7 @@ def _question(settings: Settings, name: str, rows: Rows, steps: int) -> Question
         "backbone": settings.inputs.backbone_digest,
         "data": [task.name, task.task.version, task.data.fingerprint, len(task.train), len(task.dev)],
         "limit": task.task.max_source_length,
+        "compat": settings.inputs.experiment.data.compat,
         "own": None if own is None else own_task(own),
         "prompt": hashlib.sha256(rows.astype(np.float32).tobytes()).hexdigest(),
         "length": len(rows),

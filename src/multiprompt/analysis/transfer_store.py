@@ -10,7 +10,7 @@ from typing import Any
 from multiprompt.errors import CheckpointError
 from multiprompt.files import read_json, write_json
 
-STORE_VERSION = 1
+STORE_VERSION = 2
 """Raised when a cell would be another number from the same inputs."""
 
 

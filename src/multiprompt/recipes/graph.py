@@ -17,6 +17,7 @@ from multiprompt.plan import JOINED, PlannedStage, plan_stages
 from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.prepare import PreparedTask, metric_files
 from multiprompt.recipes.stage_options import options_for
+from multiprompt.tasks import Task
 
 STAGE_VERSION = 4
 """Raised when a stage would give other tensors from the same inputs, or when inputs are named in another way."""
@@ -121,6 +122,7 @@ def _made_from(
         "seed": seed,
         "backbone": inputs.backbone_digest,
         "data": _data(tasks),
+        "compat": inputs.experiment.data.compat,
         "depends_on": depends_on | {name: identities[name] for name in stage.needs},
     }
 
@@ -142,7 +144,14 @@ def _own_metrics(tasks: Sequence[PreparedTask]) -> dict[str, dict[str, str]]:
 
 
 def _data(tasks: Sequence[PreparedTask]) -> list[list[Any]]:
-    return [[task.name, task.task.version, task.data.fingerprint, len(task.train)] for task in tasks]
+    """Of every task its rows, and how much of its texts a model reads and writes."""
+    return [
+        [each.name, each.task.version, each.data.fingerprint, len(each.train), *_limits(each.task)] for each in tasks
+    ]
+
+
+def _limits(task: Task) -> tuple[int, int, int, int]:
+    return task.max_source_length, task.max_target_length, task.generation_length, task.beams
 
 
 def other_inputs(inputs: Inputs, node: Node) -> list[str]:

@@ -104,12 +104,14 @@ def _what_differs(before: Mapping[str, Any], node: Node) -> Iterator[str]:
         return
     if before["backbone"] != after["backbone"]:
         yield "another backbone or tokenizer"
+    if before["compat"] != after["compat"]:
+        yield "other quirks of published code (data.compat)"
     rows = {name: rest for name, *rest in before["data"]}
     for name, *rest in after["data"]:
         if name not in rows:
             yield f"the task {name} is added"
         elif rows[name] != rest:
-            yield f"other rows or texts of {name}"
+            yield f"other rows, texts or limits of {name}"
     for name in rows.keys() - {name for name, *_ in after["data"]}:
         yield f"the task {name} is left out"
     old, new = dict(before["depends_on"]), dict(after["depends_on"])
