@@ -91,7 +91,7 @@ def test_a_wide_table_is_printed_in_parts_with_the_names_of_its_rows(capsys, mon
     said = capsys.readouterr().out
     assert max(len(line.rstrip()) for line in said.splitlines()) <= 60
     assert said.count("Scores") == 1
-    assert said.count("† not above") == 1
+    assert said.count("† not safely above") == 1
     parts = said.count("mini-cola")
     assert parts > 1
     assert said.count("lora") == parts, "a task alone does not name a row"
