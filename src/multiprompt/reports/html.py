@@ -225,8 +225,15 @@ def _row(row: Sequence[Cell], text_columns: int) -> str:
     note = f" <small>{escape(row[0].note)}</small>" if row[0].note else ""
     cells = [f'<th scope="row">{escape(str(first))}{note}</th>']
     for position, cell in enumerate(row[1:], start=1):
-        cells.append(f"<td{_class(position >= text_columns, bool(cell.marks))}>{escape(str(cell))}</td>")
+        cells.append(f"<td{_class(position >= text_columns, bool(cell.marks))}>{_whole(escape(str(cell)))}</td>")
     return "".join(cells)
+
+
+def _whole(value: str) -> str:
+    """On a phone a value may be cut in two lines, but not between a sign and what it belongs to."""
+    for sign in ("± ", " †", " ‡"):
+        value = value.replace(sign, sign.replace(" ", "\u00a0"))
+    return value
 
 
 def _class(is_number: bool, is_marked: bool = False) -> str:
