@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,8 +80,9 @@ def make_folder(path: Path) -> None:
     Raises:
         OSError: the system refuses.
     """
-    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
-    path.mkdir(parents=True, exist_ok=True)
+    missing = list(takewhile(lambda folder: not folder.is_dir(), (path, *path.parents)))
+    if missing:
+        path.mkdir(parents=True, exist_ok=True)
     for folder in missing:
         sync(folder.parent)
 

@@ -36,11 +36,9 @@ def generate_answers(
     task_id: int,
     max_new_tokens: int,
     beams: int = 1,
-    *,
-    on_batch: Callable[[int], None] = lambda done: None,
 ) -> list[str]:
     """Decode an answer for every example, in their order; see ``generate``."""
-    return generate(method, examples, task_id, max_new_tokens, beams, on_batch=on_batch).texts
+    return generate(method, examples, task_id, max_new_tokens, beams).texts
 
 
 def generate(

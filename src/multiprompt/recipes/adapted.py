@@ -31,7 +31,7 @@ from multiprompt.recipes.build import Learned, build_method, check_packages
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage import Place, stage_training
 from multiprompt.recipes.target import target_epochs
-from multiprompt.recipes.use import answer_with, evaluate_method
+from multiprompt.recipes.use import answer_with, evaluate_method, texts_of
 from multiprompt.tasks import Row
 from multiprompt.training import TrainingReport, train
 
@@ -86,10 +86,7 @@ class Adapted:
         """
         task_id = self._position(task)
         value = self.tasks[task_id].task
-        texts = [
-            source if isinstance(source, str) else value.source_text(source, where=f"input {number}")
-            for number, source in enumerate(sources, start=1)
-        ]
+        texts = texts_of(value, sources)
         with self._inside() as method:
             return answer_with(method, value, texts, task_id)
 

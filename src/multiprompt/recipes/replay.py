@@ -22,7 +22,7 @@ from multiprompt.recipes.graph import STAGE_VERSION, node_key
 from multiprompt.recipes.prepare import choose_task, load_task
 from multiprompt.recipes.run_folder import read_run_config
 from multiprompt.recipes.stage_folder import STAGE, check_whole, read_result
-from multiprompt.recipes.use import answer_with, check_sources, evaluate_method
+from multiprompt.recipes.use import answer_with, check_sources, evaluate_method, texts_of
 from multiprompt.tasks import Row, Task
 from multiprompt.training import SILENT, Progress
 
@@ -239,10 +239,7 @@ def predict(
     if method not in by_method:
         raise unknown_name(f"method for {task!r} in this run", method, by_method, LONG_NAMES)
     value, _ = choose_task(task, experiment.data, experiment.tasks)
-    texts = [
-        source if isinstance(source, str) else value.source_text(source, where=f"input {number}")
-        for number, source in enumerate(sources, start=1)
-    ]
+    texts = texts_of(value, sources)
     backbone = load_backbone(**to_plain(experiment.backbone))
     with ExitStack() as stack:
         trained, task_id = _restore(stack, backbone, experiment, by_method[method])

@@ -37,6 +37,18 @@ def check_sources(sources: Sequence[str | Row]) -> None:
             raise DataError(f"source text {number} holds half of a character: {shortened(source)}")
 
 
+def texts_of(task: Task, sources: Sequence[str | Row]) -> list[str]:
+    """Source texts as they are, and those that the task makes of rows.
+
+    Raises:
+        DataError: a row lacks a column, or holds something that the task cannot use.
+    """
+    return [
+        source if isinstance(source, str) else task.source_text(source, where=f"input {number}")
+        for number, source in enumerate(sources, start=1)
+    ]
+
+
 def answer_with(method: Method, task: Task, sources: Sequence[str], task_id: int = 0) -> list[str]:
     """Answers of a trained method to source texts; errors as of ``check_sources``."""
     check_sources(sources)
