@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from multiprompt.cli.output import echo
+from multiprompt.cli.output import print_note
 
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 RunsArgument = Annotated[list[Path], typer.Argument(metavar="RUN", help="Folders of runs, finished or not.")]
@@ -54,5 +54,5 @@ def renamed(value: Value, former: Value, name: str, former_name: str) -> Value:
     """
     if not former:
         return value
-    echo(f"note: {former_name} is now {name}; the former name still works", err=True)
+    print_note(f"{former_name} is now {name}; the former name still works")
     return former

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from multiprompt.cli.failures import reports_failures
-from multiprompt.cli.output import echo
+from multiprompt.cli.output import echo, print_note
 from multiprompt.errors import ConfigError, DataError, problem_list, unknown_name
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _ask(what: str, guess: str) -> str:
     """What a person at a terminal says; the guess, and a note of it, elsewhere."""
     if _asks():
         return str(typer.prompt(what, default=guess))
-    echo(f"note: {what}: {guess} (guessed)", err=True)
+    print_note(f"{what}: {guess} (guessed)")
     return guess
 
 
@@ -221,7 +221,7 @@ def _source(columns: Sequence[str], answer: str, rows: Sequence[Mapping[str, Any
     if not texts:
         raise DataError(f"no column but {answer!r} holds a text in every row, so there is no source text")
     for column, reason in left_out.items():
-        echo(f"note: not in the source: {column} ({reason})", err=True)
+        print_note(f"not in the source: {column} ({reason})")
     source = _ask("source", " ".join(f"{column.strip()}: {{{column}}}" for column in texts))
     for column in Template(source).columns:
         if column not in columns:
@@ -282,7 +282,7 @@ def _label(column: str, values: Sequence[str | int], counts: Mapping[str, int]) 
     if _asks():
         words = {value: _ask(f"word for {value}", word) for value, word in words.items()}
     else:
-        echo(f"note: words of the answers: {', '.join(words.values())} (guessed)", err=True)
+        print_note(f"words of the answers: {', '.join(words.values())} (guessed)")
     # A token holds a byte or more, and one ends the answer: so long is enough with whatever tokenizer.
     length = max(len(word.encode()) for word in words.values()) + 1
     limit = {"max_target_length": length} if length > 8 else {}
