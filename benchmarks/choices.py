@@ -19,11 +19,11 @@ from common import (
     random_prompt,
     training_options,
 )
-from multiprompt.backbone.fast import restore
+from multiprompt.backbone.t5.fast import restore
 from multiprompt.batch import Batch
 from multiprompt.data import collate
 from multiprompt.methods import PromptTuning
-from multiprompt.training import Run, Training, step
+from multiprompt.training import LiveTraining, Training, step
 
 
 def seconds(contestants: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
@@ -43,7 +43,7 @@ def stepper(shape: str, attention: str, fast: bool, micro_batches: list[Batch]) 
     if not fast:
         restore(backbone.model)
     method = PromptTuning(backbone, random_prompt(backbone.width), dropout=False)
-    run = Run(Training(method, repeat(micro_batches), training_options(False), steps=10**6, seed=0))
+    run = LiveTraining(Training(method, repeat(micro_batches), training_options(False), steps=10**6, seed=0))
     return lambda: step([run])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from multiprompt.backbone import FrozenT5, products
+from multiprompt.backbone import T5Backbone, products
 from multiprompt.backbone.loading import pick_attention
 from multiprompt.batch import IGNORED
 from multiprompt.data import BatchStream, Ragged, Sampler, TokenisedExamples
@@ -79,10 +79,10 @@ def random_model(shape: str, attention: str | None = None, device: torch.device 
     return model.to(device, precision).requires_grad_(False).eval()
 
 
-def random_backbone(shape: str, attention: str | None = None, device: torch.device | str = "cpu") -> FrozenT5:
+def random_backbone(shape: str, attention: str | None = None, device: torch.device | str = "cpu") -> T5Backbone:
     """What ``load_backbone`` gives on a device, with random weights."""
     model = random_model(shape, attention or pick_attention(torch.device(device)), device)
-    return FrozenT5(model, SimpleNamespace(pad_token_id=0), shape)
+    return T5Backbone(model, SimpleNamespace(pad_token_id=0), shape)
 
 
 def random_prompt(width: int) -> SoftPrompt:
@@ -125,7 +125,7 @@ def plain_batch(
 
 
 def stream_of(
-    backbone: FrozenT5, tasks: Sequence[TokenisedExamples], sampler: Sampler, prompt_length: int = PROMPT_LENGTH
+    backbone: T5Backbone, tasks: Sequence[TokenisedExamples], sampler: Sampler, prompt_length: int = PROMPT_LENGTH
 ) -> BatchStream:
     """The batches as a run gets them."""
     cost = backbone.costs.micro_batch if backbone.pads else None

@@ -14,11 +14,11 @@ import sys
 import time
 
 from common import describe_machine, random_backbone, random_examples, random_prompt, stream_of, training_options
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.data import EpochSampler, TokenisedExamples
 from multiprompt.methods import FineTuning, Method, PromptTuning
 from multiprompt.parallel import joined_processes
-from multiprompt.training import Run, Training, step
+from multiprompt.training import LiveTraining, Training, step
 
 METHODS = {
     "prompt_tuning": lambda backbone, dropout: PromptTuning(backbone, random_prompt(backbone.width), dropout=dropout),
@@ -26,13 +26,15 @@ METHODS = {
 }
 
 
-def run_of(method: Method, backbone: FrozenT5, examples: TokenisedExamples, batch: int, dropout: bool) -> Run:
+def run_of(
+    method: Method, backbone: T5Backbone, examples: TokenisedExamples, batch: int, dropout: bool
+) -> LiveTraining:
     sampler = EpochSampler(examples.sources.lengths, batch, seed=0)
     stream = stream_of(backbone, [examples], sampler, method.prompt_length)
-    return Run(Training(method, stream, training_options(dropout), steps=10**6, seed=0))
+    return LiveTraining(Training(method, stream, training_options(dropout), steps=10**6, seed=0))
 
 
-def take(run: Run, steps: int) -> float:
+def take(run: LiveTraining, steps: int) -> float:
     """Seconds for one step."""
     began = time.perf_counter()
     for _ in range(steps):

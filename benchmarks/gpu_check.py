@@ -41,11 +41,11 @@ from common import (
     random_prompt,
     seconds_on,
 )
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.batch import IGNORED, Batch
 from multiprompt.data import TokenisedExamples
 from multiprompt.methods import PromptTuning
-from multiprompt.training import Run, step
+from multiprompt.training import LiveTraining, step
 from peak_share import multiply_adds
 
 BATCH_SIZE = 32
@@ -155,7 +155,7 @@ def contestants_of(
         print(f"  no peer ({error})")
         return {}
     if name == "source_training":
-        run = Run(source_step.our_training(tasks, True, 10**6, shape, device))
+        run = LiveTraining(source_step.our_training(tasks, True, 10**6, shape, device))
 
         def ours() -> None:
             for _ in range(steps):
@@ -276,7 +276,7 @@ def profile_source_step(shape: str, device: torch.device) -> dict[str, Any]:
     from torch.profiler import ProfilerActivity, profile
 
     tasks = [random_examples([task], 400, seed=number) for number, task in enumerate(SOURCE_TASKS)]
-    run = Run(source_step.our_training(tasks, True, 10**6, shape, str(device)))
+    run = LiveTraining(source_step.our_training(tasks, True, 10**6, shape, str(device)))
     for _ in range(3):
         step([run])
     cuda = device.type == "cuda"
@@ -305,7 +305,7 @@ def profile_source_step(shape: str, device: torch.device) -> dict[str, Any]:
 
 def cost_of_a_pass(shape: str, device: torch.device) -> dict[str, Any]:
     """Measured cost of a pass beside the one in use."""
-    backbone: FrozenT5 = random_backbone(shape, device=device)
+    backbone: T5Backbone = random_backbone(shape, device=device)
     _, fixed, for_token = pass_costs.measured(backbone, 64, 3)
     figures = {
         "fixed_seconds": round(fixed, 5),

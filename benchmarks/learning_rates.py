@@ -19,7 +19,8 @@ import torch
 from multiprompt.config import load_experiment
 from multiprompt.evaluation.results import read_results
 from multiprompt.options import Experiment, Methods
-from multiprompt.recipes import recipe_path, run_experiment
+from multiprompt.recipes import recipe_path
+from multiprompt.runs import run_experiment
 
 FACTORS = (1, 3, 10, 30)
 LOWEST: dict[str, dict[str, float]] = {

@@ -18,11 +18,11 @@ from pathlib import Path
 
 from common import forget_peak, resident
 from multiprompt.plan import plan_stages
-from multiprompt.recipes.execute import open_node
-from multiprompt.recipes.graph import build_graph, node_key
-from multiprompt.recipes.inputs import load_inputs
-from multiprompt.recipes.run_folder import read_run_config
-from multiprompt.training import SILENT, Run, step
+from multiprompt.runs.execute import open_node
+from multiprompt.runs.graph import build_graph, node_key
+from multiprompt.runs.materials import load_materials
+from multiprompt.runs.run_folder import read_run_config
+from multiprompt.training import SILENT, LiveTraining, step
 
 WARM_UP = 3
 
@@ -33,7 +33,7 @@ def measure(folder: Path, task: str, method: str, steps: int) -> dict[str, float
     stages = plan_stages(experiment)
     seed = experiment.seeds[0]
     wanted = next(s for s in stages if s.kind == "target" and (s.method, s.tasks, s.shots) == (method, (task,), "all"))
-    inputs = load_inputs(experiment, stages, SILENT)
+    inputs = load_materials(experiment, stages, SILENT)
     nodes = build_graph(inputs, [seed], stages)
     node = nodes[node_key(seed, wanted.name)]
     with tempfile.TemporaryDirectory() as scratch:
@@ -44,7 +44,7 @@ def measure(folder: Path, task: str, method: str, steps: int) -> dict[str, float
         opened = open_node(inputs, node, run_folder, SILENT)
         before = resident("VmRSS")
         with opened.method:
-            run = Run(opened.training())
+            run = LiveTraining(opened.training())
             seconds = []
             forget_peak()
             for _ in range(WARM_UP + steps):

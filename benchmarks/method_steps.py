@@ -31,16 +31,16 @@ from common import (
     stream_of,
     training_options,
 )
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.data import EpochSampler, TokenisedExamples
 from multiprompt.methods import FineTuning, Method, PromptTuning
 from multiprompt.methods.peft_library import PrefixTuning, ia3, lora
-from multiprompt.training import Run, Training, step
+from multiprompt.training import LiveTraining, Training, step
 
 BATCH_SIZE = 16
 RANK = 8
 
-OURS: dict[str, Callable[[FrozenT5, bool], Method]] = {
+OURS: dict[str, Callable[[T5Backbone, bool], Method]] = {
     "prompt_tuning": lambda backbone, dropout: PromptTuning(backbone, random_prompt(backbone.width), dropout=dropout),
     "lora": lambda backbone, dropout: lora(backbone, RANK, 16.0, 3e-4, dropout, seed=0),
     "ia3": lambda backbone, dropout: ia3(backbone, 3e-3, dropout, seed=0),
@@ -70,7 +70,7 @@ def ours(
     method = OURS[name](backbone, dropout).__enter__()  # its backbone is its own and ends with it
     sampler = EpochSampler(examples.sources.lengths, size, seed=0)
     stream = stream_of(backbone, [examples], sampler, method.prompt_length)
-    run = Run(Training(method, stream, training_options(dropout), steps=10**6, seed=0))
+    run = LiveTraining(Training(method, stream, training_options(dropout), steps=10**6, seed=0))
 
     def epoch() -> None:
         for _ in range(0, len(examples), size):

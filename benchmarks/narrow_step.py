@@ -11,20 +11,20 @@ import torch
 
 from common import alternate, describe_machine, print_ratios, training_options
 from multiprompt import DataOptions, evaluate, load_backbone, load_task
-from multiprompt.backbone import FrozenT5
-from multiprompt.backbone.fast import restore
+from multiprompt.backbone import T5Backbone
+from multiprompt.backbone.t5.fast import restore
 from multiprompt.batch import Batch
 from multiprompt.data import collate
 from multiprompt.methods import PromptTuning
 from multiprompt.prompts import SoftPrompt
 from multiprompt.recipes import PreparedTask
-from multiprompt.training import Run, Training, step
+from multiprompt.training import LiveTraining, Training, step
 
 OURS = "multiprompt"
 STEPS = 5
 
 
-def contestants(rate: float) -> dict[str, FrozenT5]:
+def contestants(rate: float) -> dict[str, T5Backbone]:
     """The embedded model, which was trained without dropout, with a dropout rate of its own."""
     ways = {}
     for name, attention in ((OURS, "eager"), ("transformers, eager", "eager"), ("transformers, sdpa", "sdpa")):
@@ -50,9 +50,9 @@ def micro_batches(task: PreparedTask, size: int) -> Iterator[list[Batch]]:
     return cycle([[collate([task.train], tasks, positions, 0)] for positions in drawn])
 
 
-def stepper(backbone: FrozenT5, task: PreparedTask, size: int, dropout: bool) -> Callable[[], None]:
+def stepper(backbone: T5Backbone, task: PreparedTask, size: int, dropout: bool) -> Callable[[], None]:
     method = PromptTuning(backbone, prompt(), 0.01, dropout=dropout)
-    run = Run(Training(method, micro_batches(task, size), training_options(dropout), steps=10**6, seed=0))
+    run = LiveTraining(Training(method, micro_batches(task, size), training_options(dropout), steps=10**6, seed=0))
 
     def steps() -> None:
         for _ in range(STEPS):
@@ -61,7 +61,7 @@ def stepper(backbone: FrozenT5, task: PreparedTask, size: int, dropout: bool) ->
     return steps
 
 
-def scorer(backbone: FrozenT5, task: PreparedTask) -> Callable[[], None]:
+def scorer(backbone: T5Backbone, task: PreparedTask) -> Callable[[], None]:
     def scores() -> None:
         evaluate(backbone, task, prompt())
 

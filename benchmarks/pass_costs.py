@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from common import PROMPT_LENGTH, SHAPES, describe_machine, random_backbone, random_prompt, seconds_on
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods import PromptTuning
 
@@ -33,7 +33,7 @@ def batch_of(size: int, length: int, device: torch.device) -> Batch:
     return Batch(ids, torch.ones_like(ids), labels, torch.zeros(size, dtype=torch.long)).to(device)
 
 
-def training_pass(backbone: FrozenT5, batch: Batch) -> Callable[[], None]:
+def training_pass(backbone: T5Backbone, batch: Batch) -> Callable[[], None]:
     """Forward and backward of prompt tuning without dropout."""
     method = PromptTuning(backbone, random_prompt(backbone.width), dropout=False)
 
@@ -53,7 +53,7 @@ def fitted(tokens: np.ndarray, seconds: np.ndarray) -> tuple[float, float]:
     return float(fixed), float(for_token)
 
 
-def measured(backbone: FrozenT5, length: int, rounds: int) -> tuple[np.ndarray, float, float]:
+def measured(backbone: T5Backbone, length: int, rounds: int) -> tuple[np.ndarray, float, float]:
     """Median seconds of every size, and what is fitted to them."""
     passes = {size: training_pass(backbone, batch_of(size, length, backbone.device)) for size in SIZES}
     taken: dict[int, list[float]] = {size: [] for size in SIZES}

@@ -41,7 +41,7 @@ from common import (
 )
 from multiprompt.data import EpochSampler, Ragged, TokenisedExamples
 from multiprompt.methods import PromptTuning
-from multiprompt.training import Run, Training, step
+from multiprompt.training import LiveTraining, Training, step
 
 
 def multiply_adds(shape: dict[str, int], sources: np.ndarray, targets: np.ndarray) -> float:
@@ -61,7 +61,7 @@ def our_step(shape: str, examples: TokenisedExamples, dropout: bool, batch_size:
     method = PromptTuning(backbone, random_prompt(backbone.width), dropout=dropout)
     sampler = EpochSampler(examples.sources.lengths, batch_size, seed=0, group_by_length=False)
     stream = stream_of(backbone, [examples], sampler)
-    run = Run(Training(method, stream, training_options(dropout), steps=10**6, seed=0))
+    run = LiveTraining(Training(method, stream, training_options(dropout), steps=10**6, seed=0))
     return lambda: step([run])
 
 

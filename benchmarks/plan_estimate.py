@@ -54,7 +54,7 @@ def planned(config: str, overrides: Sequence[str], folder: Path) -> Figures:
     """What is estimated."""
     began = clock()
     from multiprompt.cli.configuration import load_checked
-    from multiprompt.recipes.estimate import estimate_run
+    from multiprompt.forecast.estimate import estimate_run
 
     imported = clock() - began
     estimate = estimate_run(load_checked(config, overrides), folder, clock=clock)
@@ -67,8 +67,8 @@ def done(config: str, overrides: Sequence[str], folder: Path) -> Figures:
     """What it took."""
     began = clock()
     from multiprompt.cli.configuration import load_checked
-    from multiprompt.recipes import run_experiment
     from multiprompt.reports import write_report
+    from multiprompt.runs import run_experiment
 
     run_experiment(load_checked(config, overrides), folder)
     write_report(folder)

@@ -22,14 +22,14 @@ import torch
 from peft import PromptTuningConfig, TaskType, get_peft_model
 
 from common import alternate, describe_machine, forget_peak, plain_batch, resident, stream_of
-from multiprompt.backbone import FrozenT5, load_backbone
-from multiprompt.backbone.fast import restore
+from multiprompt.backbone import T5Backbone, load_backbone
+from multiprompt.backbone.t5.fast import restore
 from multiprompt.data import EpochSampler, TaskSampler, TokenisedExamples
 from multiprompt.methods import PromptTuning
 from multiprompt.options import DataOptions, TrainingOptions
 from multiprompt.prompts import SharedPrompt, SoftPrompt, vocabulary_rows
 from multiprompt.recipes import PreparedTask, load_task
-from multiprompt.training import Run, Training, step, train, train_together
+from multiprompt.training import LiveTraining, Training, step, train, train_together
 
 PROMPT_LENGTH = 20
 RATE = 0.05
@@ -39,7 +39,7 @@ LARGE = (64, 128, 256)
 """Batches of a single run, of which the best is the bound; of them those that are no larger than a joint step."""
 
 
-def training_of(backbone: FrozenT5, examples: TokenisedExamples, steps: int, batch_size: int, seed: int) -> Training:
+def training_of(backbone: T5Backbone, examples: TokenisedExamples, steps: int, batch_size: int, seed: int) -> Training:
     """Prompt tuning on a few examples."""
     generator = torch.Generator().manual_seed(seed)
     method = PromptTuning(
@@ -75,13 +75,13 @@ def with_peft(draws: Sequence[TokenisedExamples], steps: int) -> Callable[[], No
     return run
 
 
-def large_batches(backbone: FrozenT5, tasks: Sequence[PreparedTask], size: int, steps: int) -> Callable[[], None]:
+def large_batches(backbone: T5Backbone, tasks: Sequence[PreparedTask], size: int, steps: int) -> Callable[[], None]:
     """One run on all tasks takes so many steps with batches of ``size``."""
     sampler = TaskSampler([len(task.train) for task in tasks], size, 0, "iid")
     stream = stream_of(backbone, [task.train for task in tasks], sampler, PROMPT_LENGTH)
     start = vocabulary_rows(backbone.embedding, PROMPT_LENGTH, torch.Generator().manual_seed(0))
     method = PromptTuning(backbone, SharedPrompt(start, len(tasks)), RATE, dropout=False)
-    training = Run(Training(method, stream, TrainingOptions(dropout=False), 10**6, 0))
+    training = LiveTraining(Training(method, stream, TrainingOptions(dropout=False), 10**6, 0))
 
     def run() -> None:
         for _ in range(steps):
@@ -90,7 +90,7 @@ def large_batches(backbone: FrozenT5, tasks: Sequence[PreparedTask], size: int, 
     return run
 
 
-def draws_of(backbone: FrozenT5, tasks: Sequence[PreparedTask], k: int, draws: int) -> list[TokenisedExamples]:
+def draws_of(backbone: T5Backbone, tasks: Sequence[PreparedTask], k: int, draws: int) -> list[TokenisedExamples]:
     """The k examples of every draw of every task."""
     return [task.few_shot(k, seed, True, backbone).train for task in tasks for seed in range(draws)]
 
@@ -101,7 +101,7 @@ def peak_of(names: Sequence[str], k: int, draws: int, number: int) -> float:
     tasks = [load_task(name, backbone, FEW) for name in names]
     examples = draws_of(backbone, tasks, k, draws)[:number]
     forget_peak()
-    runs = [Run(training_of(backbone, each, 3, k, seed)) for seed, each in enumerate(examples)]
+    runs = [LiveTraining(training_of(backbone, each, 3, k, seed)) for seed, each in enumerate(examples)]
     for _ in range(3):
         step(runs)
     return resident("VmHWM")

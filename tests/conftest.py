@@ -14,11 +14,11 @@ import pytest
 import torch
 from hypothesis import settings
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.batch import IGNORED, Batch
 from multiprompt.methods import Method
 from multiprompt.options import TrainingOptions
-from multiprompt.training import Run, StepResult, Training, step
+from multiprompt.training import LiveTraining, StepResult, Training, step
 from rounding import SMOOTH
 
 THREADS = int(os.environ.get("MULTIPROMPT_TEST_THREADS", "1"))
@@ -80,17 +80,17 @@ def build_tiny_model(seed: int = 0, **changes):
 
 
 @pytest.fixture
-def tiny_backbone() -> FrozenT5:
+def tiny_backbone() -> T5Backbone:
     """A new random backbone that packs, as a model of ordinary width does."""
-    backbone = FrozenT5(build_tiny_model(), build_tiny_tokenizer(), "tiny")
+    backbone = T5Backbone(build_tiny_model(), build_tiny_tokenizer(), "tiny")
     backbone.packs = True
     return backbone
 
 
 @pytest.fixture
-def smooth_backbone() -> FrozenT5:
+def smooth_backbone() -> T5Backbone:
     """The same without a kink: what its gradients are compared on."""
-    backbone = FrozenT5(build_tiny_model(**SMOOTH), build_tiny_tokenizer(), "smooth")
+    backbone = T5Backbone(build_tiny_model(**SMOOTH), build_tiny_tokenizer(), "smooth")
     backbone.packs = True
     return backbone
 
@@ -165,13 +165,13 @@ class Again:
         pass
 
 
-def run_on(method: Method, stream: Any, **options: Any) -> Run:
+def run_on(method: Method, stream: Any, **options: Any) -> LiveTraining:
     """A training of a method that is about to take its first step, at constant rates."""
     settings = {"schedule": "constant", "warmup_ratio": 0.0} | options
-    return Run(Training(method, stream, TrainingOptions(**settings), steps=1000, seed=0))
+    return LiveTraining(Training(method, stream, TrainingOptions(**settings), steps=1000, seed=0))
 
 
-def step_of(run: Run) -> StepResult:
+def step_of(run: LiveTraining) -> StepResult:
     """One step of a training alone."""
     (result,) = step([run]).values()
     return result

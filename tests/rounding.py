@@ -23,7 +23,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.methods import ParameterGroup
 from multiprompt.options import TrainingOptions
 from multiprompt.training.optimiser import build_optimiser
@@ -96,7 +96,7 @@ def smooth_optimisers() -> Iterator[None]:
         return optimiser
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("multiprompt.training.run.build_optimiser", smooth)
+        patch.setattr("multiprompt.training.active.build_optimiser", smooth)
         yield
 
 
@@ -119,7 +119,7 @@ def far_from_kinks(model: Any) -> Iterator[None]:
             handle.remove()
 
 
-def assert_clear(backbone: FrozenT5, answers: Callable[[], Answers]) -> Answers:
+def assert_clear(backbone: T5Backbone, answers: Callable[[], Answers]) -> Answers:
     """Answers of a model, which do not change when its logits do by a hundred times what rounding does to them."""
 
     def plain(given: Answers) -> list[Any]:

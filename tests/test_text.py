@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import multiprompt
-from multiprompt import recipes
+from multiprompt import runs
 from multiprompt.cli.main import app
 from multiprompt.config import build_experiment, load_experiment, to_yaml
 from multiprompt.tasks import TASKS
@@ -75,8 +75,8 @@ def test_only_one_module_of_the_command_line_prints():
 
 
 def test_answers_and_texts_are_shown_on_one_line_each(monkeypatch):
-    monkeypatch.setattr(recipes, "predict", lambda run, task, sources, **_: [f"{text}\n{NASTY}" for text in sources])
-    monkeypatch.setattr(recipes, "task_of_run", lambda run, task: TASKS[task])
+    monkeypatch.setattr(runs, "predict", lambda run, task, sources, **_: [f"{text}\n{NASTY}" for text in sources])
+    monkeypatch.setattr(runs, "task_of_run", lambda run, task: TASKS[task])
     result = CliRunner().invoke(app, ["predict", "run", "--task", "rte"], input="x\u2028y\r\nz\n")
     assert result.stdout == f"x\\u2028y\\n{SHOWN}\nz\\n{SHOWN}\n"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from conftest import save_tiny
-from multiprompt.recipes import run_experiment
+from multiprompt.runs import run_experiment
 from recipes.small import small_experiment
 
 

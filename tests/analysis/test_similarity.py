@@ -17,7 +17,7 @@ from multiprompt.analysis.clustering import average_linkage
 from multiprompt.analysis.similarity import Similarity, _clusters, prompt_cosine, prompt_similarity
 from multiprompt.config import load_experiment, to_yaml
 from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
-from multiprompt.recipes import run_experiment
+from multiprompt.runs import run_experiment
 from recipes.small import small_experiment
 
 

@@ -21,12 +21,13 @@ from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
 from multiprompt.evaluation.scoring import dev_value, evaluate_task
 from multiprompt.files import read_json, write_json
 from multiprompt.methods import PromptTuning
+from multiprompt.methods.prompt_starts import start_rows, start_target_prompt
 from multiprompt.options import PromptOptions
 from multiprompt.prompts import load_prompt
-from multiprompt.recipes import load_task, run_experiment
-from multiprompt.recipes.stage import Place
-from multiprompt.recipes.starts import start_rows, start_target_prompt
+from multiprompt.recipes import load_task
+from multiprompt.recipes.stage_training import Place
 from multiprompt.recipes.teacher import tune_prompt
+from multiprompt.runs import run_experiment
 from multiprompt.seeding import derive_seed
 from recipes.small import KillAt, Killed, Listener, small_experiment
 

@@ -8,10 +8,10 @@ import torch
 from torch.testing import assert_close
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
-from multiprompt.backbone import FrozenT5, load_backbone
-from multiprompt.backbone.attention import position_bias
-from multiprompt.backbone.fast import accelerate, is_fast, restore
+from multiprompt.backbone import T5Backbone, load_backbone
 from multiprompt.backbone.packing import at_the_end
+from multiprompt.backbone.t5.attention import position_bias
+from multiprompt.backbone.t5.fast import accelerate, is_fast, restore
 from multiprompt.batch import IGNORED, Batch
 from rounding import assert_clear, assert_same, assert_same_gradients, far_from_kinks
 
@@ -22,8 +22,8 @@ GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 both_ways = pytest.mark.parametrize("packs", [True, False], ids=["packed", "padded"])
 
 
-def backbone_of(changes: dict, fast: bool, packs: bool = True) -> FrozenT5:
-    backbone = FrozenT5(build_tiny_model(**changes), build_tiny_tokenizer(), "tiny")
+def backbone_of(changes: dict, fast: bool, packs: bool = True) -> T5Backbone:
+    backbone = T5Backbone(build_tiny_model(**changes), build_tiny_tokenizer(), "tiny")
     backbone.packs = packs
     if not fast:
         restore(backbone.model)
@@ -34,7 +34,7 @@ def fresh_prompts(batch: Batch) -> torch.Tensor:
     return torch.randn(len(batch), 5, 16, generator=torch.Generator().manual_seed(9)).requires_grad_()
 
 
-def everything(backbone: FrozenT5, batch: Batch, hidden: str = "all") -> list[torch.Tensor]:
+def everything(backbone: T5Backbone, batch: Batch, hidden: str = "all") -> list[torch.Tensor]:
     """Logits, hidden states at the positions that count, and the gradient of all of these for the prompts."""
     prompts = fresh_prompts(batch)
     with far_from_kinks(backbone.model):
@@ -95,7 +95,7 @@ def test_restore_gives_back_transformers_bit_by_bit(changes, packs):
 def test_generation_and_its_scores_are_those_of_transformers(changes, packs):
     batch = random_batch()
 
-    def answer(backbone: FrozenT5, **options):
+    def answer(backbone: T5Backbone, **options):
         prompts = fresh_prompts(batch).detach()
         return backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, **options)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from conftest import build_tiny_model, random_batch
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.batch import Batch
 from rounding import assert_clear, assert_same
 
@@ -15,7 +15,7 @@ def prompts_for(batch: Batch, length: int = 5, width: int = 16) -> torch.Tensor:
     return torch.randn(len(batch), length, width, generator=torch.Generator().manual_seed(9))
 
 
-def reference_logits(backbone: FrozenT5, batch: Batch, prompts: torch.Tensor) -> torch.Tensor:
+def reference_logits(backbone: T5Backbone, batch: Batch, prompts: torch.Tensor) -> torch.Tensor:
     """Logits of transformers given the concatenated embeddings and the extended mask."""
     embedded = torch.cat([prompts, backbone.model.shared(batch.input_ids)], 1)
     mask = torch.cat([torch.ones(prompts.shape[:2], dtype=torch.long), batch.attention_mask], 1)
@@ -24,7 +24,7 @@ def reference_logits(backbone: FrozenT5, batch: Batch, prompts: torch.Tensor) ->
 
 @pytest.mark.parametrize("changes", [{}, {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}])
 def test_logits_are_those_of_transformers_given_the_embeddings(tiny_backbone, changes):
-    backbone = FrozenT5(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
+    backbone = T5Backbone(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
     batch = random_batch()
     prompts = prompts_for(batch)
     output = backbone.forward(batch, prompts)

@@ -14,8 +14,8 @@ from multiprompt.backbone import fingerprint, load_backbone, load_tokenizer
 from multiprompt.backbone.checkpoint_files import checkpoint_files, stored_tensors
 from multiprompt.backbone.fingerprint import weights_digest
 from multiprompt.backbone.loading import EMBEDDINGS, HEAD
+from multiprompt.backbone.published import EMBEDDED
 from multiprompt.errors import BackboneError
-from multiprompt.t5_family import EMBEDDED
 from rounding import assert_same
 
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
-from multiprompt.backbone import FrozenT5, products
-from multiprompt.backbone.fast import TILED_WIDTH, restore
+from multiprompt.backbone import T5Backbone, products
+from multiprompt.backbone.t5.fast import TILED_WIDTH, restore
 from rounding import assert_same, far_from_kinks
 
 
@@ -68,7 +68,7 @@ def test_a_wide_model_gives_what_transformers_gives(kind):
     batch = random_batch()
     prompts = rows(len(batch), 5, TILED_WIDTH)
     outcomes = []
-    backbone = FrozenT5(build_tiny_model(d_model=TILED_WIDTH, **kind), build_tiny_tokenizer(), "wide")
+    backbone = T5Backbone(build_tiny_model(d_model=TILED_WIDTH, **kind), build_tiny_tokenizer(), "wide")
     used = [module.weight for module in backbone.model.modules() if isinstance(module, torch.nn.Linear)]
     for fast in (True, False):
         if not fast:

@@ -14,7 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 import multiprompt
-from multiprompt import recipes
+from multiprompt import recipes, runs
 from multiprompt._version import __version__
 from multiprompt.cli.failures import FAILURES
 from multiprompt.cli.main import app
@@ -351,7 +351,7 @@ def test_run_writes_the_report_and_prints_the_tables(monkeypatch):
         progress.end("source", "accuracy 71.2")
         write_fake_run(folder)
 
-    monkeypatch.setattr(recipes, "run_experiment", run_experiment)
+    monkeypatch.setattr(runs, "run_experiment", run_experiment)
     result = call("run", "small.yaml", "prompt.length=7", "--resume", "--reuse", "one", "--reuse", "two")
     assert result.exit_code == 0, result.stderr
     assert (seen["experiment"].prompt.length, seen["resume"]) == (7, True)
@@ -369,7 +369,7 @@ def test_run_on_a_cluster(monkeypatch):
         given.append(cluster)
         write_fake_run(folder, [])
 
-    monkeypatch.setattr(recipes, "run_experiment", run)
+    monkeypatch.setattr(runs, "run_experiment", run)
     assert call("run", "small.yaml").exit_code == 0
     assert call("run", "small.yaml", "--ray", "auto").exit_code == 0
     assert call("run", "small.yaml", "--ray", "head:6379", "--threads-per-stage", "4").exit_code == 0
@@ -425,7 +425,7 @@ def test_quickstart_runs_its_recipe(monkeypatch, tmp_path):
         seen.append((experiment.name, folder))
         write_fake_run(folder)
 
-    monkeypatch.setattr(recipes, "run_experiment", run_experiment)
+    monkeypatch.setattr(runs, "run_experiment", run_experiment)
     result = call("quickstart", "--out", "here")
     assert result.exit_code == 0
     assert seen[0][0] == "quickstart"
@@ -452,7 +452,7 @@ def test_a_run_that_fails(monkeypatch, failure, code, message):
     def run_experiment(*_, **__):
         raise failure
 
-    monkeypatch.setattr(recipes, "run_experiment", run_experiment)
+    monkeypatch.setattr(runs, "run_experiment", run_experiment)
     result = call("run", "small.yaml")
     assert result.exit_code == code
     assert message in result.stderr
@@ -491,7 +491,7 @@ def test_evaluate_prints_and_writes_scores(monkeypatch, tmp_path):
         seen.update(options, folder=folder)
         return fake_scores()
 
-    monkeypatch.setattr(recipes, "evaluate_run", evaluate_run)
+    monkeypatch.setattr(runs, "evaluate_run", evaluate_run)
     result = call("evaluate", "some-run", "--task", "rte", "--task", "cb", "--max-test", "5", "--out", "again.json")
     assert result.exit_code == 0, result.stderr
     assert seen["tasks"] == ["rte", "cb"]
@@ -509,8 +509,8 @@ def echo(monkeypatch):
         seen.update(options, task=task)
         return [source.upper() for source in sources]
 
-    monkeypatch.setattr(recipes, "predict", predict)
-    monkeypatch.setattr(recipes, "task_of_run", lambda run, task: multiprompt.TASKS[task])
+    monkeypatch.setattr(runs, "predict", predict)
+    monkeypatch.setattr(runs, "task_of_run", lambda run, task: multiprompt.TASKS[task])
     return seen
 
 
@@ -572,7 +572,7 @@ def test_predict_makes_the_text_of_a_row(echo, tmp_path, way):
 
 
 def test_predict_says_whether_an_answer_is_one_of_the_task(echo, monkeypatch):
-    monkeypatch.setattr(recipes, "predict", lambda *_, **__: ["1", "2"])
+    monkeypatch.setattr(runs, "predict", lambda *_, **__: ["1", "2"])
     result = call("predict", "run", "--task", "rte", "--json", "rte sentence1: a sentence2: b", "x")
     said = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(each["answer"], each["valid"], each["input"]) for each in said] == [("1", True, {}), ("2", False, {})]
@@ -696,7 +696,7 @@ def test_a_real_run_from_start_to_answers(tiny_folder, tmp_path):
     row = {"sentence1": "one.", "sentence2": "two."}
     told = call("predict", folder, "--task", "mini-rte", "--json", *(f"{name}={text}" for name, text in row.items()))
     assert json.loads(told.stdout)["source"] == "sentence1: one. sentence2: two."
-    assert recipes.predict(tmp_path / folder, "mini-rte", [row]) == [json.loads(told.stdout)["answer"]]
+    assert runs.predict(tmp_path / folder, "mini-rte", [row]) == [json.loads(told.stdout)["answer"]]
     with pytest.raises(DataError, match="input 1: column 'sentence2' is missing"):
-        recipes.predict(tmp_path / folder, "mini-rte", [{"sentence1": "one."}])
+        runs.predict(tmp_path / folder, "mini-rte", [{"sentence1": "one."}])
     assert call("report", folder).exit_code == 0

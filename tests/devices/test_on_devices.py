@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from conftest import Again, build_tiny_model, build_tiny_tokenizer, random_batch, run_on, step_of
-from multiprompt.backbone import FrozenT5
-from multiprompt.backbone.fast import restore
+from multiprompt.backbone import T5Backbone
+from multiprompt.backbone.t5.fast import restore
 from multiprompt.batch import IGNORED, Batch
 from multiprompt.methods import Method, PromptTuning
 from multiprompt.options import MixingOptions, TrainingOptions
 from multiprompt.prompts import SoftPrompt
 from multiprompt.recipes.build import build_method
-from multiprompt.recipes.stage import Place, stage_training
+from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.training import TrainingReport, step, train, train_together
 from recipes.every_kind import KINDS, prepared, start_of
 from recipes.small import KillAt, Killed
@@ -39,14 +39,14 @@ each_shape = pytest.mark.parametrize(
 )
 
 
-def backbone_on(device: str, precision: torch.dtype = torch.float32, **shape: object) -> FrozenT5:
+def backbone_on(device: str, precision: torch.dtype = torch.float32, **shape: object) -> T5Backbone:
     model = build_tiny_model(**shape)
     if device == "cuda":
         model.set_attn_implementation("sdpa")
-    return FrozenT5(model.to(device, precision), build_tiny_tokenizer(), "tiny")
+    return T5Backbone(model.to(device, precision), build_tiny_tokenizer(), "tiny")
 
 
-def reference(**shape: object) -> FrozenT5:
+def reference(**shape: object) -> T5Backbone:
     """transformers on the processor, in float32."""
     backbone = backbone_on("cpu", **shape)
     restore(backbone.model)
@@ -87,7 +87,7 @@ def test_the_backbone_is_that_of_transformers(device, precision, shape):
             assert lack(own.cpu()[mask], other[mask]) < limit(precision)
 
 
-def gradients_of(kind: str, backbone: FrozenT5) -> dict[str, Tensor]:
+def gradients_of(kind: str, backbone: T5Backbone) -> dict[str, Tensor]:
     """Of one step without dropout."""
     tasks = prepared(backbone)
     start = start_of(kind, backbone, TRAINING, tasks, **VARIANTS.get(kind, [{}])[-1])
@@ -138,7 +138,7 @@ def test_an_interrupted_training_goes_on(device, kind, tmp_path):
 
 @each_device
 def test_joint_runs_are_as_alone(device):
-    def trainings(backbone: FrozenT5) -> list:
+    def trainings(backbone: T5Backbone) -> list:
         tasks = prepared(backbone)
         start = start_of("prompt_tuning", backbone, TRAINING, tasks)
         return [

@@ -11,8 +11,8 @@ import torch
 from multiprompt.batch import Batch
 from multiprompt.options import MixingOptions, TrainingOptions
 from multiprompt.recipes.build import build_method
-from multiprompt.recipes.stage import Place, stage_training
-from multiprompt.training import Run, step
+from multiprompt.recipes.stage_training import Place, stage_training
+from multiprompt.training import LiveTraining, step
 from pretended_device import Counts, counted, pretended_cuda
 from recipes.every_kind import KINDS, prepared, start_of
 from recipes.test_devices import VARIANTS, tiny
@@ -28,7 +28,7 @@ def counts_of_a_step(kind: str, micro_batch: int | None = None) -> Counts:
         tasks = prepared(backbone)
         start = start_of(kind, backbone, options, tasks, **VARIANTS.get(kind, [{}])[-1])
         with build_method(kind, start) as method:
-            run = Run(stage_training(method, start.data, options, MixingOptions(), 1, 1, Place(kind)))
+            run = LiveTraining(stage_training(method, start.data, options, MixingOptions(), 1, 1, Place(kind)))
             step([run])
             with counted() as counts:
                 step([run])
@@ -56,7 +56,9 @@ def test_several_runs_wait_as_often_as_one():
         for seed in range(3):
             start = start_of("prompt_tuning", backbone, TRAINING, tasks)
             method = build_method("prompt_tuning", start)
-            runs.append(Run(stage_training(method, start.data, TRAINING, MixingOptions(), 1, seed, Place("a"))))
+            runs.append(
+                LiveTraining(stage_training(method, start.data, TRAINING, MixingOptions(), 1, seed, Place("a")))
+            )
         step(runs)
         with counted() as counts:
             step(runs)

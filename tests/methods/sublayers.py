@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods.inserted import InsertedMethod
 from rounding import assert_same
@@ -40,7 +40,7 @@ class Passed:
         return self.layer.layer_norm(self.inputs[0])
 
 
-def pass_through(backbone: FrozenT5, method: InsertedMethod, batch: Batch) -> dict[str, list[Passed]]:
+def pass_through(backbone: T5Backbone, method: InsertedMethod, batch: Batch) -> dict[str, list[Passed]]:
     """All passes through "self_attention" and "feed_forward" sublayers while a method answers a batch, in order."""
     seen: dict[str, list[Passed]] = {"self_attention": [], "feed_forward": []}
     handles = []
@@ -64,13 +64,15 @@ def pass_through(backbone: FrozenT5, method: InsertedMethod, batch: Batch) -> di
 
 
 @contextmanager
-def frozen(backbone: FrozenT5) -> Iterator[None]:
+def frozen(backbone: T5Backbone) -> Iterator[None]:
     """The frozen sublayers as transformers runs them."""
     with backbone.ordinary_passes(), torch.no_grad():
         yield
 
 
-def check_updates(backbone: FrozenT5, passes: list[Passed], expected: Callable[[Passed, Tensor, int], Tensor]) -> None:
+def check_updates(
+    backbone: T5Backbone, passes: list[Passed], expected: Callable[[Passed, Tensor, int], Tensor]
+) -> None:
     """Compare what every pass added with ``expected(pass, update of the frozen sublayer, row)``, row by row."""
     assert passes
     with frozen(backbone):

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from conftest import build_tiny_model, random_batch
 from methods.sublayers import check_updates, frozen, gelu_new, pass_through, randomise
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.methods.adapters import WEIGHT_SPREAD, Adapters
 from multiprompt.methods.inserted import InsertedMethod, layer_norms
 from rounding import assert_same
@@ -17,7 +17,7 @@ PLACES = ("self_attention", "feed_forward")
 GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 
 
-def adapters_of(backbone: FrozenT5, num_tasks: int = 3, places=PLACES) -> InsertedMethod:
+def adapters_of(backbone: T5Backbone, num_tasks: int = 3, places=PLACES) -> InsertedMethod:
     layers = Adapters(backbone.model, 4, num_tasks, places, torch.Generator().manual_seed(1))
     return InsertedMethod(backbone, layers, 1e-2, dropout=False)
 
@@ -25,7 +25,7 @@ def adapters_of(backbone: FrozenT5, num_tasks: int = 3, places=PLACES) -> Insert
 @pytest.mark.parametrize("places", [PLACES, PLACES[:1]])
 @pytest.mark.parametrize("changes", [{}, GATED])
 def test_every_row_goes_through_the_adapter_of_its_task(tiny_backbone, places, changes):
-    backbone = FrozenT5(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
+    backbone = T5Backbone(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
     method, batch = adapters_of(backbone, places=places), random_batch()
     randomise(method.inserted.layers)
     seen = pass_through(backbone, method, batch)
@@ -91,7 +91,7 @@ def test_trained_norms_take_the_place_of_the_frozen_ones_and_leave_it(tiny_backb
     assert all(norm.weight is weight for norm, weight in zip(layer_norms(model), norms, strict=True))
     assert all(torch.equal(norm, weight) for norm, weight in zip(norms, before, strict=True))
     # the same as a model that has these weights for its own
-    other = FrozenT5(build_tiny_model(), tiny_backbone.tokenizer, "other")
+    other = T5Backbone(build_tiny_model(), tiny_backbone.tokenizer, "other")
     for norm, weight in zip(layer_norms(other.model), method.inserted.norms, strict=True):
         norm.weight.data.copy_(weight)
     with frozen(other):

@@ -12,14 +12,14 @@ from torch.testing import assert_close
 
 from conftest import random_batch
 from methods.sublayers import padded, rows_of
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.methods.attempt import Attempt, Attention, MixedPrompts, mixture
 from rounding import SAME, assert_clear, assert_same
 
 LENGTH, WIDTH, SOURCES = 5, 16, 3
 
 
-def attempt_of(backbone: FrozenT5, temperature: float | None = 1.0, num_tasks: int = 3) -> Attempt:
+def attempt_of(backbone: T5Backbone, temperature: float | None = 1.0, num_tasks: int = 3) -> Attempt:
     generator = torch.Generator().manual_seed(1)
     sources = torch.randn(SOURCES, LENGTH, WIDTH, generator=generator)
     starts = torch.randn(num_tasks, LENGTH, WIDTH, generator=generator)

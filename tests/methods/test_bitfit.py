@@ -8,7 +8,7 @@ from torch import nn
 
 from conftest import build_tiny_model, random_batch
 from methods.sublayers import frozen, randomise
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.methods.bitfit import Biases, biased_layers
 from multiprompt.methods.inserted import InsertedMethod
 from rounding import assert_same
@@ -16,7 +16,7 @@ from rounding import assert_same
 GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 
 
-def bitfit_of(backbone: FrozenT5) -> InsertedMethod:
+def bitfit_of(backbone: T5Backbone) -> InsertedMethod:
     return InsertedMethod(backbone, Biases(backbone.model), 1e-2, dropout=False)
 
 
@@ -36,7 +36,7 @@ def test_every_layer_and_norm_but_the_last_norms_has_a_bias(changes, inner):
 
 @pytest.mark.parametrize("changes", [{}, GATED])
 def test_zeros_leave_the_logits_exactly_as_they_are(tiny_backbone, changes):
-    backbone = FrozenT5(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
+    backbone = T5Backbone(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
     batch = random_batch()
     with frozen(backbone):
         expected = backbone.forward(batch, None).logits

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from conftest import random_batch
 from methods.sublayers import padded, randomise
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.methods import PromptTuning
 from multiprompt.methods.dept import Dept, ShortPrompt, matrix_rank
 from multiprompt.prompts import SoftPrompt
@@ -18,7 +18,7 @@ from rounding import assert_same
 WIDTH, SHORT = 16, 3
 
 
-def dept_of(backbone: FrozenT5, positions: int) -> Dept:
+def dept_of(backbone: T5Backbone, positions: int) -> Dept:
     start = torch.randn(SHORT, WIDTH, generator=torch.Generator().manual_seed(2))
     short = ShortPrompt(start, positions, 2, torch.Generator().manual_seed(1))
     return Dept(backbone, short, 0.3, 5e-4, dropout=False)

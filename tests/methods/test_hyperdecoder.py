@@ -7,7 +7,7 @@ import torch
 
 from conftest import build_tiny_model, random_batch
 from methods.sublayers import check_updates, padded, pass_through, randomise, rows_of
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.methods.adapters import WEIGHT_SPREAD
 from multiprompt.methods.hyperdecoder import HyperDecoder
 from multiprompt.methods.inserted import InsertedMethod
@@ -17,7 +17,7 @@ GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 WIDTH, INNER = 16, 4
 
 
-def hyperdecoder_of(backbone: FrozenT5) -> InsertedMethod:
+def hyperdecoder_of(backbone: T5Backbone) -> InsertedMethod:
     layers = HyperDecoder(backbone.model, INNER, 3, 8, torch.Generator().manual_seed(1))
     return InsertedMethod(backbone, layers, 1e-2, dropout=False)
 
@@ -28,7 +28,7 @@ def applied(linear: torch.nn.Linear, x: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("changes", [{}, GATED])
 def test_every_example_has_adapters_of_its_own(tiny_backbone, changes):
-    backbone = FrozenT5(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
+    backbone = T5Backbone(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
     method, batch = hyperdecoder_of(backbone), random_batch()
     layers = method.inserted
     randomise(layers)

@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 from conftest import build_tiny_model, random_batch
 from methods.sublayers import check_updates, gelu_new, pass_through, randomise, rows_of
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.methods.hyperformer import PLACES, HyperFormer
 from multiprompt.methods.inserted import InsertedMethod, layer_norms
 from rounding import assert_clear
@@ -17,7 +17,7 @@ GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 WIDTH, INNER = 16, 4
 
 
-def hyperformer_of(backbone: FrozenT5) -> InsertedMethod:
+def hyperformer_of(backbone: T5Backbone) -> InsertedMethod:
     layers = HyperFormer(backbone.model, INNER, 6, 8, 3, torch.Generator().manual_seed(1))
     return InsertedMethod(backbone, layers, 1e-2, dropout=False)
 
@@ -45,7 +45,7 @@ def generated_update(layers: HyperFormer, stack: str, block: int, place: str, ta
 
 @pytest.mark.parametrize("changes", [{}, GATED])
 def test_every_row_goes_through_the_adapter_that_is_generated_for_its_task(tiny_backbone, changes):
-    backbone = FrozenT5(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
+    backbone = T5Backbone(build_tiny_model(**changes), tiny_backbone.tokenizer, "tiny")
     method, batch = hyperformer_of(backbone), random_batch()
     randomise(method.inserted.tasks)
     randomise(method.inserted.generators)

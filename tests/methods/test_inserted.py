@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from conftest import build_tiny_model, random_batch
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.methods import PromptTuning
 from multiprompt.methods.adapters import Adapters
 from multiprompt.methods.attempt import Attempt, Attention, MixedPrompts
@@ -31,7 +31,7 @@ LAYERS: dict[str, Callable[[Any, torch.Generator], Inserted]] = {
 each_kind = pytest.mark.parametrize("kind", LAYERS)
 
 
-def method_of(kind: str, backbone: FrozenT5) -> InsertedMethod:
+def method_of(kind: str, backbone: T5Backbone) -> InsertedMethod:
     layers = LAYERS[kind](backbone.model, torch.Generator().manual_seed(1))
     return InsertedMethod(backbone, layers, 1e-2, dropout=True)
 
@@ -39,7 +39,7 @@ def method_of(kind: str, backbone: FrozenT5) -> InsertedMethod:
 class State:
     """The modules, parameters, hooks and forward passes of a backbone."""
 
-    def __init__(self, backbone: FrozenT5) -> None:
+    def __init__(self, backbone: T5Backbone) -> None:
         model = backbone.model
         self.parameters = {name: id(parameter) for name, parameter in model.named_parameters()}
         self.hooks = [name for name, module in model.named_modules() if module._forward_hooks]
@@ -114,8 +114,8 @@ def test_behind_and_beside():
 
 
 @pytest.fixture
-def half_precision(tiny_backbone) -> FrozenT5:
-    return FrozenT5(build_tiny_model().to(torch.bfloat16), tiny_backbone.tokenizer, "tiny bf16")
+def half_precision(tiny_backbone) -> T5Backbone:
+    return T5Backbone(build_tiny_model().to(torch.bfloat16), tiny_backbone.tokenizer, "tiny bf16")
 
 
 def check_training_in_half_precision(method, batch):

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from transformers import DynamicCache, EncoderDecoderCache
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
-from multiprompt.backbone import FrozenT5
-from multiprompt.backbone.fast import is_accelerated
+from multiprompt.backbone import T5Backbone
+from multiprompt.backbone.t5.fast import is_accelerated
 from multiprompt.batch import IGNORED
 from multiprompt.errors import CheckpointError, ConfigError
 from multiprompt.methods.peft_library import PeftMethod, PrefixTuning, cache_by_its_name, ia3, lora
@@ -30,8 +30,8 @@ BUILDERS = {
 each_method = pytest.mark.parametrize("name", BUILDERS)
 
 
-def tiny(**changes) -> FrozenT5:
-    return FrozenT5(build_tiny_model(**changes), build_tiny_tokenizer(), "tiny")
+def tiny(**changes) -> T5Backbone:
+    return T5Backbone(build_tiny_model(**changes), build_tiny_tokenizer(), "tiny")
 
 
 def randomise(method: PeftMethod) -> dict[str, torch.Tensor]:
@@ -181,7 +181,7 @@ def test_a_model_of_another_shape_and_precision(name):
     changes = {"feed_forward_proj": "gated-gelu", "d_kv": 4, "num_heads": 3}
     model = build_tiny_model(**changes).bfloat16()
     batch = random_batch()
-    with BUILDERS[name](FrozenT5(model, build_tiny_tokenizer(), "gated")) as method:
+    with BUILDERS[name](T5Backbone(model, build_tiny_tokenizer(), "gated")) as method:
         assert {tensor.dtype for tensor in method.tensors().values()} == {torch.float32}
         losses = method.losses(batch)["task"]
         losses.sum().backward()

@@ -11,8 +11,8 @@ import torch
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 import multiprompt
+from multiprompt.backbone.published import SHIPPED
 from multiprompt.mini.skills import make_example
-from multiprompt.t5_family import SHIPPED
 from rounding import assert_same
 
 

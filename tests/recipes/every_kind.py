@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.methods import StoredMethod
 from multiprompt.methods.attempt import Attention
 from multiprompt.options import (
@@ -58,7 +58,7 @@ def tasks_of(kind: str) -> tuple[str, ...]:
     return TASKS if kind in several else TASKS[1:]
 
 
-def prepared(backbone: FrozenT5) -> dict[str, PreparedTask]:
+def prepared(backbone: T5Backbone) -> dict[str, PreparedTask]:
     """The tasks: a handful of rows each, and answers of one token."""
     options = DataOptions(max_train=8, max_dev=2, max_test=3, max_source_length=16)
     loaded = [load_task(name, backbone, options) for name in TASKS]
@@ -86,7 +86,7 @@ def learned(width: int) -> Mapping[str, Learned]:
 
 def start_of(
     kind: str,
-    backbone: FrozenT5,
+    backbone: T5Backbone,
     training: TrainingOptions,
     tasks: Mapping[str, PreparedTask] | None = None,
     **changes: Any,

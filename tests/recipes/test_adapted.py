@@ -11,16 +11,16 @@ import torch
 
 import multiprompt as mp
 from conftest import save_tiny
-from multiprompt import recipes
+from multiprompt import runs
 from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import tensors_digest
 from multiprompt.methods import StoredMethod
 from multiprompt.plan import GROUPED, MULTITASK
-from multiprompt.recipes import run_experiment
 from multiprompt.recipes.build import load_learned
-from multiprompt.recipes.stage import Place
+from multiprompt.recipes.stage_training import Place
 from multiprompt.reports import write_report
+from multiprompt.runs import run_experiment
 from recipes.small import Listener, small_experiment
 
 METHODS = tuple(field.name for field in dataclasses.fields(mp.Methods))
@@ -160,8 +160,8 @@ def test_a_path_may_be_a_text(run, tmp_path):
         mp.run_experiment(experiment, str(run), reuse=[str(run)])
     stored = mp.load_prompt(str(run / "seed-1" / "source" / "prompt.safetensors"))
     mp.save_prompt(str(tmp_path / "prompt.safetensors"), stored)
-    assert len(recipes.predict(str(run), TARGET, ["a text"], method="mpt")) == 1
-    assert len(recipes.stored_scores(str(run))) == len(recipes.evaluate_run(str(run), tasks=SOURCES)) + len(METHODS)
+    assert len(runs.predict(str(run), TARGET, ["a text"], method="mpt")) == 1
+    assert len(runs.stored_scores(str(run))) == len(runs.evaluate_run(str(run), tasks=SOURCES)) + len(METHODS)
     assert write_report(str(run), str(tmp_path / "page.html")) == tmp_path / "page.html"
 
 

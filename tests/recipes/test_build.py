@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from conftest import Again, build_tiny_model, random_batch, run_on, step_of
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError
 from multiprompt.methods import Method, StoredMethod, can_join
@@ -57,7 +57,7 @@ NOTHING_DRAWN = ("mpt", "fine_tuning", "spot", "bitfit", "ia3")
 """Methods that start from what is there, or from zeros and ones."""
 
 
-def start_of(name: str, backbone: FrozenT5, tasks: tuple[str, ...] = ("one",), **changes) -> Start:
+def start_of(name: str, backbone: T5Backbone, tasks: tuple[str, ...] = ("one",), **changes) -> Start:
     generator = torch.Generator().manual_seed(3)
     width = backbone.width
 
@@ -102,8 +102,8 @@ each_case = pytest.mark.parametrize(("name", "tasks"), CASES, ids=[f"{n}-{len(t)
 
 
 @pytest.fixture(params=[{}, {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}], ids=["v1.0", "v1.1"])
-def backbone(request, tiny_backbone) -> FrozenT5:
-    tiny = FrozenT5(build_tiny_model(**request.param), tiny_backbone.tokenizer, "tiny")
+def backbone(request, tiny_backbone) -> T5Backbone:
+    tiny = T5Backbone(build_tiny_model(**request.param), tiny_backbone.tokenizer, "tiny")
     tiny.packs = True
     return tiny
 
@@ -275,7 +275,7 @@ def test_new_prompts_start_from_a_stored_one_if_they_shall(tiny_backbone, tmp_pa
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name in GROUPED])
 def test_gradients_of_a_mixed_batch_are_the_same_bit_by_bit_on_several_threads(tiny_backbone, name):
     # large enough for torch to share the sums of a gradient out to threads
-    backbone = FrozenT5(build_tiny_model(d_model=256), tiny_backbone.tokenizer, "wide")
+    backbone = T5Backbone(build_tiny_model(d_model=256), tiny_backbone.tokenizer, "wide")
     batch = random_batch(batch_size=48)
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -16,9 +16,9 @@ from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import describe_file, read_json, write_json
 from multiprompt.options import Experiment
-from multiprompt.recipes import evaluate_run, predict, run_experiment, stored_scores
-from multiprompt.recipes.inputs import load_inputs
 from multiprompt.reports import read_run, write_report
+from multiprompt.runs import evaluate_run, predict, run_experiment, stored_scores
+from multiprompt.runs.materials import load_materials
 from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
 
 SOURCES = ["teacher-mini-sst2", "teacher-mini-qqp", "source"]
@@ -161,7 +161,7 @@ def each_alone(backbone, tmp_path_factory) -> Path:
 @pytest.mark.parametrize("where", ["put_aside", "write_config", "bring_in"])
 @pytest.mark.parametrize("then", ["first", "second"])
 def test_a_change_that_is_killed_while_stages_are_moved(backbone, each_alone, tmp_path, monkeypatch, where, then):
-    from multiprompt.recipes import experiment as module
+    from multiprompt.runs import whole_run as module
 
     experiments = two_targets(backbone)
     folder = shutil.copytree(each_alone / "first", tmp_path / "run")
@@ -269,6 +269,6 @@ def test_a_prompt_of_another_backbone_is_not_taken_without_a_word(backbone, fini
     plain = {"source": None, "targets": {"tasks": ["mini-rte"], "methods": {"prompt_tuning": {}}}}
     for taken in ({"targets": targets}, {"prompt": {"start": "saved", "path": str(source)}}):
         listener = Listener()
-        load_inputs(small_experiment(other, **(plain | taken)), [], listener)
+        load_materials(small_experiment(other, **(plain | taken)), [], listener)
         said = f"the prompt in {source}: it was trained with {backbone}, which is not used here, but {other}"
         assert listener.said(said)

@@ -26,11 +26,11 @@ from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json
 from multiprompt.options import Experiment, PromptTuningOptions
 from multiprompt.plan import plan_stages
-from multiprompt.recipes import Cluster, cluster, run_experiment
-from multiprompt.recipes.graph import Node, build_graph
-from multiprompt.recipes.inputs import load_inputs
-from multiprompt.recipes.run_folder import only_process, write_config
-from multiprompt.recipes.worker import Order, Report, config_digest, fulfil
+from multiprompt.runs import Cluster, ray_cluster, run_experiment
+from multiprompt.runs.graph import Node, build_graph
+from multiprompt.runs.materials import load_materials
+from multiprompt.runs.ray_worker import Order, Report, config_digest, fulfil
+from multiprompt.runs.run_folder import only_process, write_config
 from multiprompt.training import SILENT
 from recipes.small import Listener, assert_as_alone, small_experiment, stored_tensors
 from rounding import smooth_optimisers
@@ -123,7 +123,7 @@ def test_stages_that_train_together_are_split_over_the_workers(smooth_folder, tw
         with smooth_optimisers():
             return fulfil(order)
 
-    monkeypatch.setattr(cluster, "fulfil", smoothly)
+    monkeypatch.setattr(ray_cluster, "fulfil", smoothly)
     experiment, listener = small(smooth_folder, seeds=[1, 2], together=True), Listener()
     run_experiment(experiment, tmp_path / "run", cluster=two_workers, progress=listener)
     begun = [text for text in listener.messages if text.startswith("begun")]
@@ -211,7 +211,7 @@ def test_a_worker_that_dies_every_time(backbone, two_workers, tmp_path, monkeypa
 
     experiment, folder = lone(backbone, "prompt_tuning", "bitfit"), tmp_path / "run"
     with monkeypatch.context() as patch:
-        patch.setattr(cluster, "fulfil", dies)
+        patch.setattr(ray_cluster, "fulfil", dies)
         says = "the machine ran out of memory" if memory else "the worker died 4 times"
         with pytest.raises(TrainingError, match=f"target-mini-rte-prompt_tuning-all: {says}.*max_micro_batch.*resume"):
             run_experiment(experiment, folder, cluster=two_workers)
@@ -230,7 +230,7 @@ def test_a_machine_without_the_package(backbone, two_workers, tmp_path, monkeypa
     elsewhere = types.ModuleType("only_here")
     exec("def fulfil(order): ...", elsewhere.__dict__)
     monkeypatch.setitem(sys.modules, "only_here", elsewhere)
-    monkeypatch.setattr(cluster, "fulfil", elsewhere.fulfil)
+    monkeypatch.setattr(ray_cluster, "fulfil", elsewhere.fulfil)
     with pytest.raises(ConfigError, match=r"cannot load multiprompt: .*only_here(.|\n)*same release on every machine"):
         run_experiment(lone(backbone), tmp_path / "run", cluster=two_workers)
 
@@ -247,7 +247,7 @@ def test_a_mistake_in_the_program_ends_what_is_under_way(backbone, two_workers, 
             time.sleep(600)
         raise AssertionError
 
-    monkeypatch.setattr(cluster, "fulfil", mistaken)
+    monkeypatch.setattr(ray_cluster, "fulfil", mistaken)
     experiment, folder = lone(backbone, "prompt_tuning", "bitfit"), tmp_path / "run"
     with pytest.raises(ray.exceptions.RayTaskError, match="this cannot be"):
         run_experiment(experiment, folder, cluster=two_workers)
@@ -335,17 +335,17 @@ def test_what_cannot_be_a_cluster():
 
 def test_stages_on_gpus_need_machines_that_have_some(monkeypatch):
     machines = [{"CPU": 8.0}, {"CPU": 6.0, "GPU": 2.0}]
-    monkeypatch.setattr(cluster, "_machines", lambda: machines)
-    assert cluster._workers(2) == 7
-    assert cluster._workers(2, gpus=1) == 2
+    monkeypatch.setattr(ray_cluster, "_machines", lambda: machines)
+    assert ray_cluster._workers(2) == 7
+    assert ray_cluster._workers(2, gpus=1) == 2
     del machines[1]
     with pytest.raises(ConfigError, match="the cluster has none for a stage; give backbone.device=cpu"):
-        cluster._check_size(Cluster(threads=2), gpus=1)
+        ray_cluster._check_size(Cluster(threads=2), gpus=1)
 
 
 def order_of(experiment: Experiment, folder: Path, key: str = TUNING, patience: float = 0.01) -> Order:
     stages = plan_stages(experiment)
-    nodes = build_graph(load_inputs(experiment, stages, SILENT), experiment.seeds, stages)
+    nodes = build_graph(load_materials(experiment, stages, SILENT), experiment.seeds, stages)
     write_config(experiment, folder)
     return Order(folder, config_digest(folder) or "", [nodes[key]], 1, folder, patience)
 

@@ -11,26 +11,18 @@ import torch
 from torch import Tensor
 
 from conftest import build_tiny_model, build_tiny_tokenizer
-from multiprompt.backbone import FrozenT5
-from multiprompt.backbone.fast import restore
+from multiprompt.backbone import T5Backbone
+from multiprompt.backbone.t5.fast import restore
 from multiprompt.evaluation.results import read_results
 from multiprompt.methods import Method
+from multiprompt.methods.prompt_starts import start_rows
 from multiprompt.options import MixingOptions, PromptOptions, SourceOptions, TeacherOptions, TrainingOptions
 from multiprompt.plan import JOINED
 from multiprompt.prompts import SoftPrompt, StoredPrompt, load_prompt, save_prompt
-from multiprompt.recipes import (
-    adapt_target,
-    answer,
-    evaluate,
-    evaluate_run,
-    predict,
-    run_experiment,
-    train_source,
-    train_teacher,
-)
+from multiprompt.recipes import adapt_target, answer, evaluate, train_source, train_teacher
 from multiprompt.recipes.build import build_method
-from multiprompt.recipes.stage import Place, stage_training
-from multiprompt.recipes.starts import start_rows
+from multiprompt.recipes.stage_training import Place, stage_training
+from multiprompt.runs import evaluate_run, predict, run_experiment
 from multiprompt.training import TrainingReport, train, train_together
 from pretended_device import pretended_cuda
 from recipes.every_kind import KINDS, LENGTH, TASKS, prepared, start_of
@@ -43,11 +35,11 @@ VARIANTS: dict[str, list[dict[str, Any]]] = {
 CASES = [(kind, changes) for kind in KINDS for changes in VARIANTS.get(kind, [{}])]
 
 
-def tiny(device: str) -> FrozenT5:
+def tiny(device: str) -> T5Backbone:
     """A random backbone on a device that goes the way of a GPU."""
     model = build_tiny_model(num_layers=1, num_decoder_layers=1)
     model.set_attn_implementation("sdpa")
-    backbone = FrozenT5(model.to(device), build_tiny_tokenizer(), "tiny")
+    backbone = T5Backbone(model.to(device), build_tiny_tokenizer(), "tiny")
     restore(backbone.model)
     return backbone
 

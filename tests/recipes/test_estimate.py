@@ -13,6 +13,11 @@ import torch
 from conftest import save_tiny
 from multiprompt.cli.plan import group_stages
 from multiprompt.errors import CheckpointError
+from multiprompt.forecast import estimate as estimate_module
+from multiprompt.forecast import estimate_run
+from multiprompt.forecast.estimate import Estimate
+from multiprompt.forecast.stand_ins import open_stand_in
+from multiprompt.forecast.workload import Workload, stretches_of
 from multiprompt.options import (
     AdapterOptions,
     AttemptOptions,
@@ -32,16 +37,12 @@ from multiprompt.options import (
     SpotOptions,
 )
 from multiprompt.plan import plan_stages
-from multiprompt.recipes import estimate as estimate_module
-from multiprompt.recipes import estimate_run, run_experiment
-from multiprompt.recipes.estimate import Estimate
-from multiprompt.recipes.execute import open_node
-from multiprompt.recipes.graph import build_graph, joint_trainings
-from multiprompt.recipes.inputs import load_inputs
-from multiprompt.recipes.run_folder import only_process
-from multiprompt.recipes.stand_ins import open_stand_in
-from multiprompt.recipes.workload import Workload, stretches_of
 from multiprompt.reports import write_report
+from multiprompt.runs import run_experiment
+from multiprompt.runs.execute import open_node
+from multiprompt.runs.graph import build_graph, joint_trainings
+from multiprompt.runs.materials import load_materials
+from multiprompt.runs.run_folder import only_process
 from multiprompt.training import SILENT
 from recipes.small import KillAt, Killed, small_experiment
 
@@ -212,9 +213,9 @@ def test_without_measuring_nothing_runs_through_the_model(tiny_folder, tmp_path,
     def refuse(*_, **__):
         raise AssertionError("work was done")
 
-    monkeypatch.setattr("multiprompt.backbone.FrozenT5.forward_together", refuse)
-    monkeypatch.setattr("multiprompt.backbone.FrozenT5.forward", refuse)
-    monkeypatch.setattr("multiprompt.backbone.FrozenT5.generate", refuse)
+    monkeypatch.setattr("multiprompt.backbone.T5Backbone.forward_together", refuse)
+    monkeypatch.setattr("multiprompt.backbone.T5Backbone.forward", refuse)
+    monkeypatch.setattr("multiprompt.backbone.T5Backbone.generate", refuse)
     estimate = looked_at(with_all_methods(two_sources(tiny_folder)), tmp_path / "run")
     assert len(estimate.stages) == 4 + 14
     assert (estimate.seconds(left=True), estimate.memory) == (None, None)
@@ -224,7 +225,7 @@ def test_without_measuring_nothing_runs_through_the_model(tiny_folder, tmp_path,
 def test_there_are_stand_ins_for_every_method_and_they_have_the_shapes_of_the_real_ones(backbone, run_of_every_method):
     experiment, run = every_method(backbone), run_of_every_method
     stages = plan_stages(experiment)
-    inputs = load_inputs(experiment, stages, SILENT)
+    inputs = load_materials(experiment, stages, SILENT)
     nodes = build_graph(inputs, experiment.seeds, stages)
     assert {node.stage.method for node in nodes.values()} >= set(ALL.chosen())
     for node in nodes.values():
@@ -297,7 +298,7 @@ def test_a_joint_training_is_cut_where_a_stage_ends(tiny_folder):
     targets = {"tasks": ["mini-rte"], "methods": {"prompt_tuning": {}}, "training": {"steps": 10, "batch_size": 6}}
     experiment = two_sources(tiny_folder, targets=targets)
     stages = plan_stages(experiment)
-    inputs = load_inputs(experiment, stages, SILENT)
+    inputs = load_materials(experiment, stages, SILENT)
     nodes = build_graph(inputs, experiment.seeds, stages)
     jobs = Workload(inputs).jobs(nodes)
     training = [jobs[node.key] for node in joint_trainings(nodes, (), together=True)[0]]
@@ -307,7 +308,7 @@ def test_a_joint_training_is_cut_where_a_stage_ends(tiny_folder):
     assert stretches_of(training[:1], {"seed-1/teacher-mini-sst2": 4}) == []
     assert [jobs["seed-1/source"].evaluations(done) for done in range(5)] == [2, 2, 1, 1, 0]
     again = replace(experiment, seeds=(1, 2))
-    both = Workload(inputs).jobs(build_graph(load_inputs(again, stages, SILENT), (1, 2), stages))
+    both = Workload(inputs).jobs(build_graph(load_materials(again, stages, SILENT), (1, 2), stages))
     kinds = Counter(job.kind for job in both.values())
     assert set(kinds.values()) == {2}, "stages that differ in their seed alone are one kind of work"
 

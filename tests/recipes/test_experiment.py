@@ -16,10 +16,10 @@ from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError, ConfigError, DataError, TrainingError, UnknownNameError
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json
+from multiprompt.methods.prompt_starts import start_target_prompt
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, compose, load_prompt
-from multiprompt.recipes import evaluate_run, predict, run_experiment
-from multiprompt.recipes.starts import start_target_prompt
 from multiprompt.recipes.target import target_epochs
+from multiprompt.runs import evaluate_run, predict, run_experiment
 from multiprompt.tasks import TASKS
 from recipes.small import KillAt, Killed, small_experiment, stored_tensors
 

@@ -18,10 +18,11 @@ from multiprompt.files import read_json, write_json
 from multiprompt.options import DataOptions, Experiment
 from multiprompt.plan import GROUPED, JOINED, plan_stages
 from multiprompt.prompts import load_prompt
-from multiprompt.recipes import evaluate_run, load_task, predict, recipe_path, run_experiment
-from multiprompt.recipes.graph import build_graph
-from multiprompt.recipes.inputs import Inputs, load_inputs
+from multiprompt.recipes import load_task, recipe_path
 from multiprompt.reports import headline_tables, read_run
+from multiprompt.runs import evaluate_run, predict, run_experiment
+from multiprompt.runs.graph import build_graph
+from multiprompt.runs.materials import Materials, load_materials
 from multiprompt.studies import experiments_of, load_study
 from multiprompt.tasks import TASKS
 from multiprompt.training import SILENT
@@ -40,8 +41,8 @@ def few_shot(backbone: Path, **targets) -> Experiment:
     )
 
 
-def inputs_of(experiment: Experiment) -> Inputs:
-    return load_inputs(experiment, plan_stages(experiment), SILENT)
+def inputs_of(experiment: Experiment) -> Materials:
+    return load_materials(experiment, plan_stages(experiment), SILENT)
 
 
 def test_every_draw_is_a_stage_and_the_first_has_the_name_it_always_had():

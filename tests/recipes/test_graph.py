@@ -17,11 +17,11 @@ from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json, write_text
 from multiprompt.options import Experiment, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
-from multiprompt.recipes import run_experiment, run_node
-from multiprompt.recipes.execute import finish_node, open_node
-from multiprompt.recipes.graph import Node, build_graph, company, digest, ready_nodes, run_graph, spread
-from multiprompt.recipes.inputs import load_inputs
-from multiprompt.recipes.run_folder import write_config
+from multiprompt.runs import run_experiment, run_node
+from multiprompt.runs.execute import finish_node, open_node
+from multiprompt.runs.graph import Node, build_graph, company, digest, ready_nodes, run_graph, spread
+from multiprompt.runs.materials import load_materials
+from multiprompt.runs.run_folder import write_config
 from multiprompt.training import SILENT, train
 from recipes.small import Listener, assert_as_alone, small_experiment, stored_tensors
 from rounding import smooth_optimisers
@@ -35,7 +35,7 @@ def two_sources(backbone, **changes) -> Experiment:
 
 def graph_of(experiment: Experiment) -> dict[str, Node]:
     stages = plan_stages(experiment)
-    return build_graph(load_inputs(experiment, stages, SILENT), experiment.seeds, stages)
+    return build_graph(load_materials(experiment, stages, SILENT), experiment.seeds, stages)
 
 
 def identities(experiment: Experiment) -> dict[str, str]:
@@ -294,7 +294,7 @@ def test_the_parts_of_several_nodes_can_be_interleaved(tiny_folder, tmp_path):
     experiment = two_sources(tiny_folder, together=False)
     run_experiment(experiment, tmp_path / "whole")
     stages = plan_stages(experiment)
-    inputs = load_inputs(experiment, stages, SILENT)
+    inputs = load_materials(experiment, stages, SILENT)
     nodes = build_graph(inputs, experiment.seeds, stages)
     done: set[str] = set()
     while together := ready_nodes(nodes, done):

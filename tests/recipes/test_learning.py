@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from multiprompt.config import build_experiment
-from multiprompt.recipes import run_experiment
-from multiprompt.recipes.outcome import _tell_scales
-from multiprompt.recipes.stage import Place
+from multiprompt.recipes.stage_training import Place
 from multiprompt.reports import read_run, write_report
 from multiprompt.reports.health import noticed
+from multiprompt.runs import run_experiment
+from multiprompt.runs.outcome import _tell_scales
 from recipes.small import KillAt, Killed, Listener, small_experiment
 
 COLLAPSED, STILL = "target-mini-rte-fine_tuning-all", "target-mini-rte-prompt_tuning-all"
@@ -72,7 +72,7 @@ def test_what_was_said_before_the_result_is_not_said_again(tiny_folder, tmp_path
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("multiprompt.recipes.execute.finish_stage", killed)
+        patch.setattr("multiprompt.runs.execute.finish_stage", killed)
         with pytest.raises(Killed):
             run_experiment(failing(tiny_folder), folder, progress=first)
     run_experiment(failing(tiny_folder), folder, resume=True, progress=second)

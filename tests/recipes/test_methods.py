@@ -17,7 +17,7 @@ from multiprompt.files import read_json
 from multiprompt.options import Experiment
 from multiprompt.plan import GROUPED, plan_stages
 from multiprompt.prompts import load_prompt
-from multiprompt.recipes import evaluate_run, predict, run_experiment
+from multiprompt.runs import evaluate_run, predict, run_experiment
 from multiprompt.tasks import TASKS
 from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
 

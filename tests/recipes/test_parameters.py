@@ -11,10 +11,10 @@ import torch
 
 from conftest import build_tiny_model
 from multiprompt.backbone import load_backbone, outline_backbone
+from multiprompt.backbone.published import PUBLISHED, published_model
 from multiprompt.errors import BackboneError, ConfigError, UnknownNameError
+from multiprompt.forecast.parameters import Item, count_parameters, countable_methods
 from multiprompt.options import Methods
-from multiprompt.recipes.parameters import Item, count_parameters, countable_methods
-from multiprompt.t5_family import PUBLISHED, published_model
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -91,8 +91,8 @@ def test_the_table_of_the_documentation_is_what_is_counted():
 
 
 def test_adapters_in_one_place_are_half_as_many(monkeypatch):
+    from multiprompt.forecast import parameters
     from multiprompt.options import AdapterOptions
-    from multiprompt.recipes import parameters
 
     _, arithmetic = parameters._METHODS["adapters"]
     monkeypatch.setattr(parameters, "_METHODS", {"adapters": (AdapterOptions(places="self_attention"), arithmetic)})

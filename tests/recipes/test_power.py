@@ -21,8 +21,8 @@ import torch
 from conftest import save_tiny
 from multiprompt.evaluation.results import read_results
 from multiprompt.options import Experiment
-from multiprompt.recipes import run_experiment
-from multiprompt.recipes.stage_folder import check_whole, read_result
+from multiprompt.runs import run_experiment
+from multiprompt.runs.stage_folder import check_whole, read_result
 from multiprompt.training import checkpoint_step
 from recipes.small import small_experiment, stored_tensors
 

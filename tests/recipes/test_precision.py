@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 
 from conftest import Again, build_tiny_model, build_tiny_tokenizer, random_batch, run_on, step_of
-from multiprompt.backbone import FrozenT5
-from multiprompt.backbone.fast import restore
+from multiprompt.backbone import T5Backbone
+from multiprompt.backbone.t5.fast import restore
 from multiprompt.batch import Batch
 from multiprompt.files import read_tensors
 from multiprompt.methods import FineTuning, Method
 from multiprompt.options import MixingOptions, TrainingOptions
 from multiprompt.recipes.build import build_method
-from multiprompt.recipes.stage import Place, stage_training
+from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.training import train
 from recipes.every_kind import KINDS, default_options, prepared, start_of, tasks_of
 from recipes.small import KillAt, Killed
@@ -31,16 +31,16 @@ TRAINING = TrainingOptions(steps=2, batch_size=4, evaluate_every=1, checkpoint_s
 each_kind = pytest.mark.parametrize("kind", KINDS)
 
 
-def tiny(precision: torch.dtype, attention: str = "eager") -> FrozenT5:
+def tiny(precision: torch.dtype, attention: str = "eager") -> T5Backbone:
     """A random backbone; its weights have the same values in both precisions."""
     model = build_tiny_model(num_layers=1, num_decoder_layers=1).bfloat16().to(precision)
     model.set_attn_implementation(attention)
-    backbone = FrozenT5(model, build_tiny_tokenizer(), "tiny")
+    backbone = T5Backbone(model, build_tiny_tokenizer(), "tiny")
     restore(model)
     return backbone
 
 
-def build(kind: str, backbone: FrozenT5, tasks: Any = None) -> Method:
+def build(kind: str, backbone: T5Backbone, tasks: Any = None) -> Method:
     """A method whose learning rates are small, without dropout."""
     options = default_options(kind)
     changes = {field.name: SMALL for field in dataclasses.fields(options) if field.name.endswith("learning_rate")}
@@ -134,7 +134,7 @@ def test_fine_tuning_answers_with_its_trained_weights(attention):
     before = backbone.forward(batch, None).logits
     with FineTuning(backbone, dropout=False) as method:
         started = method.losses(batch)["task"].detach()
-        reference = FrozenT5(tiny(torch.float32, attention).model, backbone.tokenizer, "float32")
+        reference = T5Backbone(tiny(torch.float32, attention).model, backbone.tokenizer, "float32")
         with FineTuning(reference, dropout=False) as exact:
             torch.testing.assert_close(started, exact.losses(batch)["task"].detach(), rtol=0.02, atol=0)
             step_of(run_on(method, Again([batch])))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from multiprompt.backbone.published import PUBLISHED, note_on_model
 from multiprompt.config import build_experiment, load_experiment
-from multiprompt.recipes.rates import notes_on_setup
 from multiprompt.recipes.shipped import recipe_names, recipe_path
-from multiprompt.t5_family import PUBLISHED, note_on_model
+from multiprompt.runs.setup_notes import notes_on_setup
 
 
 def notes(backbone: str, methods: dict, **sections) -> list[str]:

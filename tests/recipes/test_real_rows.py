@@ -14,7 +14,7 @@ from multiprompt.methods import FineTuning
 from multiprompt.metrics import score
 from multiprompt.options import DataOptions, MixingOptions, TrainingOptions
 from multiprompt.recipes import load_task
-from multiprompt.recipes.stage import Place, stage_training
+from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.training import train
 
 TASKS = ["sst2", "cola", "mrpc", "qqp", "qnli", "mnli", "rte", "stsb", "cb", "boolq", "squad"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from multiprompt.recipes.spot import prompt_similarities, retrieved_start, weighted_start
+from multiprompt.methods.spot import prompt_similarities, retrieved_start, weighted_start
 
 SOURCES = torch.stack([torch.diag(torch.ones(4))[i].expand(3, -1) * 2.0 for i in range(3)])
 """Three prompts whose rows all point along an axis of their own."""

@@ -24,15 +24,15 @@ from multiprompt.analysis.contents import nearest_entries
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError, ConfigError, DataError, UnknownNameError
 from multiprompt.evaluation.results import read_results
+from multiprompt.forecast.estimate import estimate_run
 from multiprompt.methods import PromptTuning
+from multiprompt.methods.prompt_starts import start_target_prompt
 from multiprompt.metrics import invalid_share
 from multiprompt.prompts import SharedPrompt, SoftPrompt
-from multiprompt.recipes import evaluate_run, predict, run_experiment, run_node, stored_scores
-from multiprompt.recipes.estimate import estimate_run
-from multiprompt.recipes.run_folder import only_process
-from multiprompt.recipes.starts import start_target_prompt
 from multiprompt.recipes.use import answer_with
 from multiprompt.reports import read_run, write_report
+from multiprompt.runs import evaluate_run, predict, run_experiment, run_node, stored_scores
+from multiprompt.runs.run_folder import only_process
 from multiprompt.studies import reproduce
 from multiprompt.tasks import TASKS, compat_variant
 from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
@@ -160,7 +160,7 @@ def test_a_second_process_is_told_who_is_at_work(backbone, tmp_path):
 
 def test_two_processes_that_begin_at_once(backbone, tmp_path, monkeypatch):
     """The second one finds no folder, and a running process in it once its backbone is loaded."""
-    from multiprompt.recipes import experiment as module
+    from multiprompt.runs import whole_run as module
 
     folder, load = tmp_path / "run", module.load_inputs
 
@@ -187,7 +187,7 @@ def test_two_processes_that_begin_at_once(backbone, tmp_path, monkeypatch):
 
 def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
     program = (
-        "import sys, time\nfrom pathlib import Path\nfrom multiprompt.recipes.run_folder import only_process\n"
+        "import sys, time\nfrom pathlib import Path\nfrom multiprompt.runs.run_folder import only_process\n"
         "with only_process(Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, encoding="utf-8")

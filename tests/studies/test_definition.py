@@ -12,16 +12,16 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import T5Config, T5ForConditionalGeneration
 
+from multiprompt.backbone.published import PublishedModel
 from multiprompt.config import build_experiment
 from multiprompt.errors import ConfigError, UnknownNameError
+from multiprompt.forecast.hours import ANSWER_TOKENS, _forward, costs_of
 from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
 from multiprompt.studies import SCALES, Scale, experiments_of, load_study, studies_of, study_names
 from multiprompt.studies.cells import published_value
-from multiprompt.studies.cost import ANSWER_TOKENS, _forward, costs_of
 from multiprompt.studies.definition import Choice, Study, merged
-from multiprompt.t5_family import PublishedModel
 from multiprompt.tasks import TASKS
 from studies.shipped import shipped
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from multiprompt.backbone import outline_backbone
+from multiprompt.forecast.hours import costs_of
+from multiprompt.forecast.parameters import trained_numbers
 from multiprompt.options import Experiment, SpotOptions
 from multiprompt.plan import plan_stages
-from multiprompt.recipes.parameters import trained_numbers
-from multiprompt.recipes.stage_options import stage_options
+from multiprompt.runs.stage_options import stage_options
 from multiprompt.studies import SCALES, experiments_of, load_study, study_names
-from multiprompt.studies.cost import costs_of
 from multiprompt.tasks import TASKS
 from studies.shipped import shipped
 

@@ -28,15 +28,16 @@ from multiprompt.errors import ConfigError, DataError, UnknownNameError
 from multiprompt.evaluation.baselines import Baselines
 from multiprompt.evaluation.results import read_results
 from multiprompt.evaluation.scoring import dev_score, evaluate_answers
+from multiprompt.forecast.hours import costs_of
 from multiprompt.options import DataOptions, Methods
 from multiprompt.plan import MULTITASK, plan_stages
-from multiprompt.recipes import evaluate_run, load_task, predict, run_experiment
-from multiprompt.recipes.graph import build_graph, other_inputs
-from multiprompt.recipes.inputs import load_inputs
-from multiprompt.recipes.stage_folder import identity_of
-from multiprompt.recipes.worker import Order, config_digest, fulfil
+from multiprompt.recipes import load_task
 from multiprompt.reports import write_report
-from multiprompt.studies.cost import costs_of
+from multiprompt.runs import evaluate_run, predict, run_experiment
+from multiprompt.runs.graph import build_graph, other_inputs
+from multiprompt.runs.materials import load_materials
+from multiprompt.runs.ray_worker import Order, config_digest, fulfil
+from multiprompt.runs.stage_folder import identity_of
 from multiprompt.studies.definition import experiments_of, load_study
 from multiprompt.tasks import SPLIT_RULES, TRAIN_ONLY, SplitRule, make_task
 from multiprompt.training import SILENT
@@ -532,7 +533,7 @@ def test_a_metric_of_ones_own_chooses_checkpoints_and_is_stored(tiny_folder: Pat
     stage = run / "seed-42" / "target-reviews-prompt_tuning-all"
     before = identity_of(stage)
     stages = plan_stages(experiment)
-    inputs = load_inputs(experiment, stages, SILENT)
+    inputs = load_materials(experiment, stages, SILENT)
     node = build_graph(inputs, [42], stages)
     shutil.rmtree(stage)  # and a worker makes it again, by the configuration in the run's folder
     report = fulfil(Order(run, str(config_digest(run)), list(node.values()), torch.get_num_threads(), tmp_path))

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from conftest import THREADS, build_tiny_model, build_tiny_tokenizer, random_batch
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.batch import Batch
 from multiprompt.data import Ragged, TokenisedExamples
 from multiprompt.errors import DataError, MultipromptError, TrainingError
@@ -62,13 +62,13 @@ class Drawn:
         self.place = state["place"]
 
 
-def backbone() -> FrozenT5:
-    made = FrozenT5(build_tiny_model(**SMOOTH), build_tiny_tokenizer(), "tiny")
+def backbone() -> T5Backbone:
+    made = T5Backbone(build_tiny_model(**SMOOTH), build_tiny_tokenizer(), "tiny")
     made.packs = True
     return made
 
 
-def method_of(case: str, model: FrozenT5) -> Method:
+def method_of(case: str, model: T5Backbone) -> Method:
     generator = torch.Generator().manual_seed(5)
 
     def rows() -> torch.Tensor:
@@ -91,7 +91,7 @@ def examples_to_answer() -> TokenisedExamples:
     return TokenisedExamples(Ragged.of(sources), Ragged.of([[3, 1]] * 7), 0, 0)
 
 
-def training_of(case: str, model: FrozenT5, folder: Path, **changes: Any) -> Training:
+def training_of(case: str, model: T5Backbone, folder: Path, **changes: Any) -> Training:
     method = method_of(case, model)
     stream = Drawn(1, 1, 1) if case == "alone_in_its_step" else Drawn(2, 9, 4)
     return replace(
@@ -125,7 +125,7 @@ def start_of(case: str) -> dict[str, torch.Tensor]:
     return {f"{run}{name}": tensor for run in runs for name, tensor in tensors.items()}
 
 
-def masks_differ(model: FrozenT5, folder: Path) -> list[float]:
+def masks_differ(model: T5Backbone, folder: Path) -> list[float]:
     """The losses of the same example in every process with dropout: equal where the masks are."""
     method = PromptTuning(model, SoftPrompt([torch.ones(LENGTH, WIDTH)]), 0.0)
     batch = random_batch(1, 1, 1)

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from conftest import random_batch, run_on, step_of
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError, TrainingError
 from multiprompt.files import read_tensors, tensors_digest, write_tensors
@@ -57,7 +57,7 @@ def cut(batch: Batch, parts: int) -> list[Batch]:
     return [Batch(batch.input_ids[r], batch.attention_mask[r], batch.labels[r], batch.task_ids[r]) for r in rows]
 
 
-def build(kind: str, backbone: FrozenT5) -> Method:
+def build(kind: str, backbone: T5Backbone) -> Method:
     generator = torch.Generator().manual_seed(5)
 
     def rows() -> torch.Tensor:

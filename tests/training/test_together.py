@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import T5Backbone
 from multiprompt.backbone.costs import CPU
-from multiprompt.backbone.fast import restore
+from multiprompt.backbone.t5.fast import restore
 from multiprompt.batch import IGNORED, Batch
 from multiprompt.errors import ConfigError, TrainingError
 from multiprompt.methods import FineTuning, Method, PromptTuning, SourceTraining, can_join
@@ -23,7 +23,7 @@ from multiprompt.methods.attempt import Attempt, Attention, MixedPrompts
 from multiprompt.methods.dept import Dept, ShortPrompt
 from multiprompt.options import DistillationOptions, TrainingOptions
 from multiprompt.prompts import DecomposedPrompt, FactorisedPrompt, SoftPrompt, start_task_factors, start_thin_factors
-from multiprompt.training import Run, Training, train, train_together
+from multiprompt.training import LiveTraining, Training, train, train_together
 from multiprompt.training.step import _bundles, _look, _Sums, _update
 from rounding import SAME, SMOOTH, assert_same_moves, smooth_optimisers
 
@@ -53,7 +53,7 @@ class Drawn:
         self.place = state["place"]
 
 
-def method_of(kind: str, backbone: FrozenT5, seed: int, dropout: bool, length: int = 5) -> Method:
+def method_of(kind: str, backbone: T5Backbone, seed: int, dropout: bool, length: int = 5) -> Method:
     generator = torch.Generator().manual_seed(seed)
 
     def rows(count: int = length) -> torch.Tensor:
@@ -76,7 +76,7 @@ def method_of(kind: str, backbone: FrozenT5, seed: int, dropout: bool, length: i
             return PromptTuning(backbone, thin, 0.03, dropout=dropout)
 
 
-def trainings(backbone: FrozenT5, steps: int, dropout: bool, folder: Any = None) -> list[Training]:
+def trainings(backbone: T5Backbone, steps: int, dropout: bool, folder: Any = None) -> list[Training]:
     """One of every kind, each with its own seed, batch size, lengths, options, and number of steps."""
     result = []
     for seed, kind in enumerate(KINDS):
@@ -106,12 +106,12 @@ def trainings(backbone: FrozenT5, steps: int, dropout: bool, folder: Any = None)
     return result
 
 
-def way(name: str) -> FrozenT5:
+def way(name: str) -> T5Backbone:
     """A backbone that goes one of the ways through the model."""
     model = build_tiny_model(**SMOOTH)
     if name == "sdpa":
         model.set_attn_implementation("sdpa")
-    backbone = FrozenT5(model, build_tiny_tokenizer(), name)
+    backbone = T5Backbone(model, build_tiny_tokenizer(), name)
     backbone.packs = name == "packed"
     if name in ("ordinary", "sdpa"):
         restore(backbone.model)
@@ -141,7 +141,7 @@ def test_together_is_as_alone(name, dropout):
 
 def test_each_is_clipped_by_the_norm_of_its_own_gradient_and_moved_as_adamw_says():
     chosen = [training for training in trainings(way("padded"), 10, False) if training.options.optimiser == "adamw"]
-    runs = [Run(training) for training in chosen]
+    runs = [LiveTraining(training) for training in chosen]
     torch.manual_seed(0)
     for scale, run in zip((1e-3, 0.1, 1.0, 30.0, 1e3), runs, strict=True):
         run.set_rates()
@@ -347,7 +347,7 @@ def test_bundles_hold_every_example_once_and_fit_into_memory(shapes, most, dropo
     for seed, (size, longest, parts) in enumerate(shapes):
         method = method_of("prompt_tuning", backbone, seed, dropout)
         options = TrainingOptions(max_micro_batch=most, dropout=dropout)
-        runs.append(Run(Training(method, Drawn(seed, size, 1, longest, min(parts, size)), options, 1, seed)))
+        runs.append(LiveTraining(Training(method, Drawn(seed, size, 1, longest, min(parts, size)), options, 1, seed)))
     sums = {run: _Sums(run) for run in runs}
     bundles = _bundles(sums)
     for run in runs:
@@ -366,7 +366,7 @@ def test_long_examples_share_a_pass_with_few_others():
     runs = []
     for seed in range(2):
         method = method_of("prompt_tuning", SHARED_BACKBONE, seed, False)
-        runs.append(Run(Training(method, Drawn(seed, 30, 1, 1000), TrainingOptions(dropout=False), 1, seed)))
+        runs.append(LiveTraining(Training(method, Drawn(seed, 30, 1, 1000), TrainingOptions(dropout=False), 1, seed)))
     bundles = list(_bundles({run: _Sums(run) for run in runs}))
     assert len(bundles) > 1
     for bundle in bundles:
@@ -389,7 +389,7 @@ def test_examples_of_like_length_share_a_pass_whichever_run_they_belong_to():
     runs = []
     for seed in range(4):
         method = method_of("prompt_tuning", SHARED_BACKBONE, seed, False)
-        runs.append(Run(Training(method, Drawn(seed, 64, 1, 200), TrainingOptions(dropout=False), 1, seed)))
+        runs.append(LiveTraining(Training(method, Drawn(seed, 64, 1, 200), TrainingOptions(dropout=False), 1, seed)))
     sums = {run: _Sums(run) for run in runs}
     bundles = [[share.batch for _, share in bundle] for bundle in _bundles(sums)]
     assert any(len(bundle) == len(runs) for bundle in bundles)

@@ -15,8 +15,8 @@ from multiprompt.backbone import load_backbone
 from multiprompt.config import task_name, to_plain
 from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.prompts import DecomposedPrompt
-from multiprompt.recipes.graph import node_key
-from multiprompt.recipes.run_folder import read_run_config
+from multiprompt.runs.graph import node_key
+from multiprompt.runs.run_folder import read_run_config
 
 Metric = Literal["cosine", "euclid"]
 

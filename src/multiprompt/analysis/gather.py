@@ -15,7 +15,7 @@ from multiprompt.errors import ConfigError
 from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import SharedPrompt
-from multiprompt.recipes.run_folder import read_run_config
+from multiprompt.runs.run_folder import read_run_config
 
 
 @dataclass(frozen=True)

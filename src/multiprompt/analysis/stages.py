@@ -13,8 +13,8 @@ from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import Prompt, StoredPrompt, load_prompt
-from multiprompt.recipes.graph import node_key
-from multiprompt.recipes.stage_folder import check_whole, read_result
+from multiprompt.runs.graph import node_key
+from multiprompt.runs.stage_folder import check_whole, read_result
 
 
 def read_prompt(run: Path, seed: int, stage: PlannedStage) -> StoredPrompt:

@@ -21,14 +21,14 @@ from multiprompt.analysis.transfer_cells import Question, Settings, ask, train_a
 from multiprompt.analysis.transfer_store import Cell, CellStore
 from multiprompt.config import task_name
 from multiprompt.errors import CheckpointError, ConfigError, refuse_one_text, unknown_name
+from multiprompt.methods.prompt_starts import start_target_prompt
 from multiprompt.options import Experiment, Methods, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import StoredPrompt, load_prompt
-from multiprompt.recipes.graph import JOINT_EXAMPLES, digest, own_task
-from multiprompt.recipes.inputs import Inputs, load_inputs
 from multiprompt.recipes.prepare import metric_files
-from multiprompt.recipes.run_folder import only_process, read_run_config
-from multiprompt.recipes.starts import start_target_prompt
+from multiprompt.runs.graph import JOINT_EXAMPLES, digest, own_task
+from multiprompt.runs.materials import Materials, load_materials
+from multiprompt.runs.run_folder import only_process, read_run_config
 from multiprompt.training import SILENT, Progress
 
 NEW = "new prompt"
@@ -133,7 +133,7 @@ def transfer_matrix(
     sources = _source_prompts(run, experiment, seed, with_student)
     tuned = _for_tuning(experiment, steps)
     stages = {task: PlannedStage("target", (task,), "prompt_tuning") for task in targets}
-    inputs = load_inputs(tuned, list(stages.values()), progress)
+    inputs = load_materials(tuned, list(stages.values()), progress)
     for name, rows in sources.items():
         if rows.shape[1] != inputs.backbone.width:
             raise CheckpointError(
@@ -245,7 +245,7 @@ def _answer(
     settings: Mapping[str, Settings],
     store: CellStore,
     trainings: Path,
-    inputs: Inputs,
+    inputs: Materials,
     progress: Progress,
 ) -> None:
     """Compute what the store lacks, each content once: first the prompts as they are, then what is trained."""

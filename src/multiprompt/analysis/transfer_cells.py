@@ -18,10 +18,10 @@ from multiprompt.methods import Method, PromptTuning
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import SoftPrompt
 from multiprompt.recipes.build import Start
-from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place, stage_training
-from multiprompt.recipes.stage_options import StageOptions, options_for
+from multiprompt.recipes.stage_training import Place, stage_training
+from multiprompt.runs.materials import Materials
+from multiprompt.runs.stage_options import StageOptions, options_for
 from multiprompt.training import Progress, Training, TrainingReport, train_together
 
 
@@ -54,7 +54,7 @@ class Settings:
         seed: of the run.
     """
 
-    inputs: Inputs
+    inputs: Materials
     stage: PlannedStage
     seed: int
 

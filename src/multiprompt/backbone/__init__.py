@@ -1,15 +1,44 @@
-"""The frozen language model: loading it, putting a prompt in front of it, generating with it."""
+"""Frozen language models: loading one, putting prompts in front of it, answering with it.
 
-from multiprompt.backbone.frozen_t5 import BackboneOutput, FrozenT5, HiddenStates, Inputs
-from multiprompt.backbone.loading import load_backbone, load_tokenizer, outline_backbone, pick_attention
+Names are loaded when they are first used: the table of published models needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from multiprompt.backbone.loading import load_backbone, load_tokenizer, outline_backbone, pick_attention
+    from multiprompt.backbone.t5.model import BackboneOutput, HiddenStates, Inputs, T5Backbone
+    from multiprompt.backbone.t5.model import T5Backbone as Backbone
+
+_HOMES = {
+    "Backbone": "t5.model",
+    "BackboneOutput": "t5.model",
+    "HiddenStates": "t5.model",
+    "Inputs": "t5.model",
+    "T5Backbone": "t5.model",
+    "load_backbone": "loading",
+    "load_tokenizer": "loading",
+    "outline_backbone": "loading",
+    "pick_attention": "loading",
+}
 
 __all__ = [
+    "Backbone",
     "BackboneOutput",
-    "FrozenT5",
     "HiddenStates",
     "Inputs",
+    "T5Backbone",
     "load_backbone",
     "load_tokenizer",
     "outline_backbone",
     "pick_attention",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"multiprompt.backbone.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'multiprompt.backbone' has no attribute {name!r}")

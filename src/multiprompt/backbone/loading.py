@@ -12,11 +12,11 @@ from typing import Any
 import torch
 
 from multiprompt.backbone.checkpoint_files import checkpoint_files, stored_tensors
-from multiprompt.backbone.frozen_t5 import FrozenT5
+from multiprompt.backbone.published import EMBEDDED, SHIPPED, published_model
+from multiprompt.backbone.t5.model import T5Backbone
 from multiprompt.errors import BackboneError
 from multiprompt.network import hub_trouble
 from multiprompt.options import FLOAT16
-from multiprompt.t5_family import EMBEDDED, SHIPPED, published_model
 
 EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 """Names that a checkpoint may have the input embedding under; each of them, or several."""
@@ -34,7 +34,7 @@ def load_backbone(
     device: str = "auto",
     precision: str = "auto",
     attention: str = "auto",
-) -> FrozenT5:
+) -> T5Backbone:
     """Load a frozen T5 (v1.0, v1.1, LM-adapted or Flan; any size) with its tokenizer.
 
     Args:
@@ -79,13 +79,13 @@ def load_backbone(
     _refuse_fresh_weights(name, report)
     tokenizer = load_tokenizer(name, revision=revision)
     _check_vocabulary(name, model, tokenizer)
-    backbone = FrozenT5(model.to(chosen_device), tokenizer, name, files)
+    backbone = T5Backbone(model.to(chosen_device), tokenizer, name, files)
     facts = backbone.facts()
     _logger.info("backbone %s", ", ".join(f"{key} {value}" for key, value in facts.items()))
     return backbone
 
 
-def outline_backbone(name: str) -> FrozenT5:
+def outline_backbone(name: str) -> T5Backbone:
     """A backbone without weights or tokenizer: its shapes, on torch's meta device. Enough to count with.
 
     Args:
@@ -103,7 +103,7 @@ def outline_backbone(name: str) -> FrozenT5:
     if not config.scale_decoder_outputs:
         # T5 v1.1 has an output layer of its own, which transformers finds out when it reads the weights only.
         model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
-    return FrozenT5(model, None, name)
+    return T5Backbone(model, None, name)
 
 
 def _load_config(name: str, revision: str | None) -> Any:

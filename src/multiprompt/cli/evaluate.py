@@ -32,13 +32,13 @@ def evaluate(
         multiprompt evaluate runs/quickstart
         multiprompt evaluate runs/quickstart --task mini-rte --out again.json
     """
-    from multiprompt import recipes
+    from multiprompt import runs
     from multiprompt.cli.output import print_tables
     from multiprompt.cli.progress import terminal_progress
     from multiprompt.evaluation.results import write_results
 
     with terminal_progress() as progress:
-        scores = recipes.evaluate_run(run, tasks=task or None, max_test=max_test, progress=progress)
+        scores = runs.evaluate_run(run, tasks=task or None, max_test=max_test, progress=progress)
     print_tables({run.name: scores})
     if out is not None:
         write_results(out, run.name, scores)

@@ -136,7 +136,7 @@ def _recipes() -> Iterable[tuple[str, str]]:
 
 def _backbones() -> Iterable[tuple[str, ...]]:
     import multiprompt
-    from multiprompt.t5_family import PUBLISHED, SHIPPED
+    from multiprompt.backbone.published import PUBLISHED, SHIPPED
 
     for name in SHIPPED:
         folder = Path(multiprompt.__file__).parent / "backbone" / name

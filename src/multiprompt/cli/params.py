@@ -10,7 +10,7 @@ import typer
 from multiprompt.cli.failures import reports_failures
 
 if TYPE_CHECKING:
-    from multiprompt.recipes.parameters import ParameterCount
+    from multiprompt.forecast.parameters import ParameterCount
 
 
 def add_to(app: typer.Typer) -> None:
@@ -53,7 +53,7 @@ def params(
     """
     from multiprompt.cli.output import print_rows, print_text
     from multiprompt.errors import ConfigError
-    from multiprompt.recipes.parameters import count_parameters, countable_methods
+    from multiprompt.forecast.parameters import count_parameters, countable_methods
 
     if method is None:
         if rank is not None:

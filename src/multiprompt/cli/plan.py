@@ -16,7 +16,7 @@ from multiprompt.cli.failures import reports_failures
 from multiprompt.cli.output import echo
 
 if TYPE_CHECKING:
-    from multiprompt.recipes.estimate import Estimate, Seconds, StageEstimate
+    from multiprompt.forecast.estimate import Estimate, Seconds, StageEstimate
 
 NAMED = 3
 """Most tasks or seeds that are named in a row; of more the number is said."""
@@ -55,8 +55,8 @@ def plan(
 
     from multiprompt.cli.progress import terminal_progress
     from multiprompt.cli.run import folder_name
-    from multiprompt.recipes.estimate import estimate_run
-    from multiprompt.recipes.measure import SECONDS
+    from multiprompt.forecast.estimate import estimate_run
+    from multiprompt.forecast.measure import SECONDS
 
     folder = out or Path("runs") / folder_name(experiment.name)
     started = time.monotonic() - began
@@ -163,7 +163,7 @@ def _changes(estimate: Estimate, folder: Path, resume: bool) -> Iterator[str]:
 
 
 def _totals(estimate: Estimate, started: float) -> Iterator[str]:
-    from multiprompt.recipes.estimate import Seconds
+    from multiprompt.forecast.estimate import Seconds
 
     left, whole = estimate.seconds(left=True), estimate.seconds(left=False)
     if left is not None and whole is not None:

@@ -84,7 +84,7 @@ def _print_plan(name: str, scale: Scale, overrides: Sequence[str]) -> None:
     """Every run with its stages, steps and cost; what several runs share counts once."""
     from multiprompt import studies
     from multiprompt.cli.output import print_rows, print_text
-    from multiprompt.studies.cost import PEAK, REACHED, costs_of
+    from multiprompt.forecast.hours import PEAK, REACHED, costs_of
 
     known: set[tuple[int, str]] = set()
     rows, whole, stages = [], 0.0, 0

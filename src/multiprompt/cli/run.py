@@ -17,7 +17,7 @@ from multiprompt.errors import ConfigError
 from multiprompt.parallel import joined_processes
 
 if TYPE_CHECKING:
-    from multiprompt.recipes.cluster import Cluster
+    from multiprompt.runs.ray_cluster import Cluster
 
 
 def add_to(app: typer.Typer) -> None:
@@ -62,7 +62,7 @@ def cluster_of(ray: str | None, threads_per_stage: int | None) -> Cluster | None
         if threads_per_stage is not None:
             raise ConfigError("--threads-per-stage is about stages on a cluster; give --ray ADDRESS too")
         return None
-    from multiprompt.recipes.cluster import Cluster
+    from multiprompt.runs.ray_cluster import Cluster
 
     return Cluster(ray, threads_per_stage or 1)
 
@@ -83,16 +83,16 @@ def run_and_report(
         experiment = load_checked(config, overrides)
         folder = out or Path("runs") / folder_name(experiment.name)
 
-        from multiprompt import recipes
+        from multiprompt import runs
         from multiprompt.cli.output import print_runs
         from multiprompt.cli.progress import terminal_progress
         from multiprompt.reports import read_run, write_report
 
         if not workers.is_main:
-            recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse)
+            runs.run_experiment(experiment, folder, resume=resume, reuse=reuse)
             return
         with terminal_progress() as progress:
-            recipes.run_experiment(experiment, folder, resume=resume, reuse=reuse, cluster=cluster, progress=progress)
+            runs.run_experiment(experiment, folder, resume=resume, reuse=reuse, cluster=cluster, progress=progress)
         page = write_report(folder)
         print_runs([read_run(folder, answers=False)])
         echo(f"report: {page}")

@@ -33,7 +33,7 @@ def validate(config: ConfigArgument, overrides: OverridesArgument = None) -> Non
     """
     from multiprompt.cli.output import print_note
     from multiprompt.config import to_yaml
-    from multiprompt.recipes.rates import notes_on_setup
+    from multiprompt.runs.setup_notes import notes_on_setup
 
     experiment = load_checked(config, overrides)
     echo(to_yaml(experiment), nl=False)

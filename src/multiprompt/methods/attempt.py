@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 
@@ -88,7 +88,7 @@ class Attempt(TaskMethod):
 
     def __init__(
         self,
-        backbone: FrozenT5,
+        backbone: Backbone,
         mixed: MixedPrompts,
         sources: Float[Tensor, "K P D"],
         learning_rate: float,

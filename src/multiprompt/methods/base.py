@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from multiprompt.backbone import FrozenT5, Inputs
+from multiprompt.backbone import Backbone, Inputs
 from multiprompt.backbone.dropout import start_from_seed, state_of_seed
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError
@@ -49,7 +49,7 @@ class Method(Protocol):
         dropout: whether the frozen model drops out while training.
     """
 
-    backbone: FrozenT5
+    backbone: Backbone
     dropout: bool
 
     @property
@@ -115,7 +115,7 @@ class TaskMethod:
 
     joins = False
 
-    def __init__(self, backbone: FrozenT5, dropout: bool) -> None:
+    def __init__(self, backbone: Backbone, dropout: bool) -> None:
         self.backbone = backbone
         self.dropout = dropout
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 
@@ -53,7 +53,7 @@ class Dept(TaskMethod):
     joins = True
 
     def __init__(
-        self, backbone: FrozenT5, short: ShortPrompt, learning_rate: float, matrix_learning_rate: float, dropout: bool
+        self, backbone: Backbone, short: ShortPrompt, learning_rate: float, matrix_learning_rate: float, dropout: bool
     ) -> None:
         super().__init__(backbone, dropout)
         self.short = short.to(backbone.device)

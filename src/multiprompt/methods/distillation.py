@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from multiprompt.backbone import BackboneOutput, FrozenT5, HiddenStates
+from multiprompt.backbone import Backbone, BackboneOutput, HiddenStates
 from multiprompt.batch import Batch
 from multiprompt.losses import (
     hidden_state_error,
@@ -44,7 +44,7 @@ class SourceTraining(PromptTuning):
 
     def __init__(
         self,
-        backbone: FrozenT5,
+        backbone: Backbone,
         prompt: Prompt,
         teachers: Float[Tensor, "K P D"] | None,
         options: DistillationOptions,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 
@@ -34,7 +34,7 @@ class FineTuning(TaskMethod):
 
     def __init__(
         self,
-        backbone: FrozenT5,
+        backbone: Backbone,
         learning_rate: float = 3e-4,
         dropout: bool = True,
         start: dict[str, Tensor] | None = None,

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch, Tasks
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 
@@ -138,7 +138,7 @@ class InsertedMethod(TaskMethod):
         dropout: whether the model drops out while training.
     """
 
-    def __init__(self, backbone: FrozenT5, inserted: Inserted, learning_rate: float, dropout: bool) -> None:
+    def __init__(self, backbone: Backbone, inserted: Inserted, learning_rate: float, dropout: bool) -> None:
         super().__init__(backbone, dropout)
         self.inserted = inserted.to(backbone.device)
         self.learning_rate = learning_rate

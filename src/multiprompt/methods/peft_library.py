@@ -17,8 +17,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from multiprompt.backbone import FrozenT5
-from multiprompt.backbone.passes import hiding
+from multiprompt.backbone import Backbone
+from multiprompt.backbone.t5.passes import hiding
 from multiprompt.batch import Batch, counted_positions
 from multiprompt.errors import ConfigError
 from multiprompt.losses import token_cross_entropy
@@ -55,7 +55,7 @@ class PeftMethod(TaskMethod):
     """
 
     def __init__(
-        self, backbone: FrozenT5, trained: Mapping[str, nn.Parameter], learning_rate: float, dropout: bool
+        self, backbone: Backbone, trained: Mapping[str, nn.Parameter], learning_rate: float, dropout: bool
     ) -> None:
         super().__init__(backbone, dropout)
         self.trained = dict(trained)
@@ -91,7 +91,7 @@ class PeftLayers(PeftMethod):
         dropout: whether the model drops out while training.
     """
 
-    def __init__(self, backbone: FrozenT5, layers: Mapping[str, Any], learning_rate: float, dropout: bool) -> None:
+    def __init__(self, backbone: Backbone, layers: Mapping[str, Any], learning_rate: float, dropout: bool) -> None:
         self.layers = dict(layers)
         trained = {
             f"{name}.{part}".replace(f".{ADAPTER}", ""): parameter
@@ -110,7 +110,7 @@ class PeftLayers(PeftMethod):
         return self
 
 
-def lora(backbone: FrozenT5, rank: int, alpha: float, learning_rate: float, dropout: bool, seed: int) -> PeftLayers:
+def lora(backbone: Backbone, rank: int, alpha: float, learning_rate: float, dropout: bool, seed: int) -> PeftLayers:
     """A low-rank update of the weights of queries and values, in all attention layers of encoder and decoder.
 
     Hu et al., *LoRA: Low-Rank Adaptation of Large Language Models*, ICLR 2022, arXiv:2106.09685. Queries and values are
@@ -133,7 +133,7 @@ def lora(backbone: FrozenT5, rank: int, alpha: float, learning_rate: float, drop
     return PeftLayers(backbone, _made_layers(backbone, peft.LoraModel, config, seed), learning_rate, dropout)
 
 
-def ia3(backbone: FrozenT5, learning_rate: float, dropout: bool, seed: int) -> PeftLayers:
+def ia3(backbone: Backbone, learning_rate: float, dropout: bool, seed: int) -> PeftLayers:
     """Scales of all keys and values and of what the last feed-forward layer reads, one at first.
 
     Liu et al., *Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning*, NeurIPS 2022,
@@ -153,7 +153,7 @@ def ia3(backbone: FrozenT5, learning_rate: float, dropout: bool, seed: int) -> P
     return PeftLayers(backbone, layers, learning_rate, dropout)
 
 
-def _made_layers(backbone: FrozenT5, tuner: Any, config: Any, seed: int) -> dict[str, Any]:
+def _made_layers(backbone: Backbone, tuner: Any, config: Any, seed: int) -> dict[str, Any]:
     """The layers that peft puts into a model, by the names of those they replace; the model is left as it was."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -194,7 +194,7 @@ class PrefixTuning(PeftMethod):
         ConfigError: peft is not installed.
     """
 
-    def __init__(self, backbone: FrozenT5, length: int, learning_rate: float, dropout: bool, seed: int) -> None:
+    def __init__(self, backbone: Backbone, length: int, learning_rate: float, dropout: bool, seed: int) -> None:
         peft = import_peft()
         config = backbone.model.config
         shape = peft.PrefixTuningConfig(

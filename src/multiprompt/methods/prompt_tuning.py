@@ -9,7 +9,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 from multiprompt.prompts import DecomposedPrompt, Prompt
@@ -31,7 +31,7 @@ class PromptTuning(TaskMethod):
 
     def __init__(
         self,
-        backbone: FrozenT5,
+        backbone: Backbone,
         prompt: Prompt,
         learning_rate: float = 0.3,
         factor_learning_rate: float = 0.4,

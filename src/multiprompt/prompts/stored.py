@@ -29,7 +29,7 @@ class StoredPrompt:
         prompt: the module.
         tasks: names of its tasks, in the order of the task ids.
         backbone: name of the model that it was trained with.
-        fingerprint: of that model (``FrozenT5.fingerprint``); empty in files of earlier releases.
+        fingerprint: of that model (``Backbone.fingerprint``); empty in files of earlier releases.
     """
 
     prompt: Prompt
@@ -52,7 +52,7 @@ def other_model(trained_with: tuple[str, str], used_with: tuple[str, str]) -> st
     """What a user should know who takes what was trained with one model to another one.
 
     Args:
-        trained_with: name and fingerprint (``FrozenT5.fingerprint``) of the first; what an earlier release has stored
+        trained_with: name and fingerprint (``Backbone.fingerprint``) of the first; what an earlier release has stored
             has no fingerprint, and then the names are compared.
         used_with: those of the second.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.evaluation.scoring import Evaluation
 from multiprompt.methods import Method, PromptTuning, StoredMethod, load_method, save_method
@@ -29,7 +29,7 @@ from multiprompt.prompts import Prompt, StoredPrompt, load_prompt, other_model, 
 from multiprompt.recipes.alone import start_alone
 from multiprompt.recipes.build import Learned, build_method, check_packages
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place, stage_training
+from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.recipes.target import target_epochs
 from multiprompt.recipes.use import answer_with, evaluate_method, texts_of
 from multiprompt.tasks import Row
@@ -138,7 +138,7 @@ Source = Prompt | StoredPrompt | StoredMethod | Adapted
 
 
 def adapt(
-    backbone: FrozenT5,
+    backbone: Backbone,
     task: PreparedTask | Sequence[PreparedTask],
     method: str | MethodOptions = "mpt",
     *,
@@ -190,7 +190,7 @@ def adapt(
 
 def load_adapted(
     path: Path | str,
-    backbone: FrozenT5,
+    backbone: Backbone,
     task: PreparedTask | Sequence[PreparedTask],
     method: str | MethodOptions | None = None,
     *,
@@ -239,7 +239,7 @@ def _listed(source: Source | Sequence[Source] | None) -> Sequence[Source]:
     return () if source is None else source if isinstance(source, Sequence) else (source,)
 
 
-def _other_model(stored: StoredPrompt | StoredMethod, backbone: FrozenT5) -> str | None:
+def _other_model(stored: StoredPrompt | StoredMethod, backbone: Backbone) -> str | None:
     return other_model((stored.backbone, stored.fingerprint), (backbone.name, backbone.fingerprint()))
 
 
@@ -262,7 +262,7 @@ def _options(method: str | MethodOptions) -> MethodOptions:
 
 
 def _build(
-    backbone: FrozenT5,
+    backbone: Backbone,
     tasks: Sequence[PreparedTask],
     options: MethodOptions,
     source: Source | Sequence[Source] | None,
@@ -280,7 +280,7 @@ def _build(
 
 
 def _earlier(
-    options: MethodOptions, source: Source | Sequence[Source] | None, backbone: FrozenT5
+    options: MethodOptions, source: Source | Sequence[Source] | None, backbone: Backbone
 ) -> Mapping[str, Learned]:
     """What a method starts from, by the names of the stages that would have learned it.
 
@@ -324,7 +324,7 @@ def _earlier(
     return {one: prompts[0]}
 
 
-def _check_width(prompt: Any, backbone: FrozenT5) -> None:
+def _check_width(prompt: Any, backbone: Backbone) -> None:
     if prompt.width != backbone.width:
         raise CheckpointError(
             f"the prompt has width {prompt.width}; the backbone {backbone.name} has {backbone.width}. Is it the model "

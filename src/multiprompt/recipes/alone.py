@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.methods import PromptTuning
 from multiprompt.options import MixingOptions, PromptOptions, TrainingOptions
 from multiprompt.prompts import Prompt
 from multiprompt.recipes.build import Learned, Start, build_method
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place, stage_training
+from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.training import TrainingReport, train
 
 
 def start_alone(
-    backbone: FrozenT5,
+    backbone: Backbone,
     tasks: Sequence[PreparedTask],
     options: Any,
     training: TrainingOptions,
@@ -42,7 +42,7 @@ def start_alone(
 
 def train_prompt(
     method: str,
-    backbone: FrozenT5,
+    backbone: Backbone,
     tasks: Sequence[PreparedTask],
     options: Any,
     training: TrainingOptions,

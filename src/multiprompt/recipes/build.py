@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.errors import CheckpointError
 from multiprompt.methods import (
     FineTuning,
@@ -29,6 +29,8 @@ from multiprompt.methods.hyperdecoder import HyperDecoder
 from multiprompt.methods.hyperformer import HyperFormer
 from multiprompt.methods.inserted import Inserted, InsertedMethod, Sublayer
 from multiprompt.methods.peft_library import PrefixTuning, ia3, import_peft, lora
+from multiprompt.methods.prompt_starts import start_rows, start_target_prompt
+from multiprompt.methods.spot import retrieved_start, weighted_start
 from multiprompt.options import MixingOptions, PromptOptions, TrainingOptions
 from multiprompt.prompts import (
     DecomposedPrompt,
@@ -41,9 +43,7 @@ from multiprompt.prompts import (
     start_thin_factors,
 )
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.spot import retrieved_start, weighted_start
-from multiprompt.recipes.stage import Place, stage_training
-from multiprompt.recipes.starts import start_rows, start_target_prompt
+from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.seeding import derive_seed
 from multiprompt.training import train
 
@@ -68,7 +68,7 @@ class Start:
         data: the tasks themselves; only SPoT looks at them before its training.
     """
 
-    backbone: FrozenT5
+    backbone: Backbone
     tasks: tuple[str, ...]
     options: Any
     training: TrainingOptions

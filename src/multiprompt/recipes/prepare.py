@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.config import load_task_file
 from multiprompt.data import (
     TaskData,
@@ -79,7 +79,7 @@ class PreparedTask:
                     notes.append(f"{self.name}: {cut} of {len(tokens)} {part} {side} cut to {limit} tokens")
         return tuple(notes)
 
-    def few_shot(self, k: int, seed: int, balanced: bool, backbone: FrozenT5) -> PreparedTask:
+    def few_shot(self, k: int, seed: int, balanced: bool, backbone: Backbone) -> PreparedTask:
         """The same task with ``k`` of its training examples.
 
         Raises:
@@ -124,7 +124,7 @@ def choose_task(
 
 def load_task(
     name: str,
-    backbone: FrozenT5,
+    backbone: Backbone,
     options: DataOptions | None = None,
     own: Mapping[str, TaskDefinition] | None = None,
 ) -> PreparedTask:

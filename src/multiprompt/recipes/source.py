@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.options import PromptOptions, SourceOptions
 from multiprompt.prompts import Prompt, SoftPrompt
 from multiprompt.recipes.alone import train_prompt
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place
+from multiprompt.recipes.stage_training import Place
 from multiprompt.training import TrainingReport
 
 SOURCE_EPOCHS = 5
@@ -17,7 +17,7 @@ SOURCE_EPOCHS = 5
 
 
 def train_source(
-    backbone: FrozenT5,
+    backbone: Backbone,
     tasks: Sequence[PreparedTask],
     teachers: Sequence[SoftPrompt],
     options: SourceOptions | None = None,

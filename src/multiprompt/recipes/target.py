@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.options import MixingOptions, MptOptions, TrainingOptions
 from multiprompt.prompts import Prompt
 from multiprompt.recipes.alone import train_prompt
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place
+from multiprompt.recipes.stage_training import Place
 from multiprompt.tasks import Task
 from multiprompt.training import TrainingReport
 
@@ -31,7 +31,7 @@ def target_epochs(tasks: Sequence[Task], sizes: Sequence[int]) -> int:
 
 
 def adapt_target(
-    backbone: FrozenT5,
+    backbone: Backbone,
     tasks: Sequence[PreparedTask],
     source: Prompt,
     options: MptOptions | None = None,

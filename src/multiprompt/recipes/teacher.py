@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.options import MixingOptions, PromptOptions, PromptTuningOptions, TeacherOptions, TrainingOptions
 from multiprompt.prompts import SoftPrompt
 from multiprompt.recipes.alone import train_prompt
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place
+from multiprompt.recipes.stage_training import Place
 from multiprompt.training import TrainingReport
 
 TEACHER_EPOCHS = 10
@@ -15,7 +15,7 @@ TEACHER_EPOCHS = 10
 
 
 def tune_prompt(
-    backbone: FrozenT5,
+    backbone: Backbone,
     task: PreparedTask,
     learning_rate: float,
     training: TrainingOptions,
@@ -48,7 +48,7 @@ def tune_prompt(
 
 
 def train_teacher(
-    backbone: FrozenT5,
+    backbone: Backbone,
     task: PreparedTask,
     options: TeacherOptions | None = None,
     prompt: PromptOptions | None = None,

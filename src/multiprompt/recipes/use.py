@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.data import tokenise
 from multiprompt.errors import DataError, refuse_one_text, shortened
 from multiprompt.evaluation.generate import generate_answers
@@ -57,7 +57,7 @@ def answer_with(method: Method, task: Task, sources: Sequence[str], task_id: int
     return generate_answers(method, tokens, task_id, task.generation_length, task.beams)
 
 
-def evaluate(backbone: FrozenT5, task: PreparedTask, prompt: Prompt, task_id: int = 0) -> Evaluation:
+def evaluate(backbone: Backbone, task: PreparedTask, prompt: Prompt, task_id: int = 0) -> Evaluation:
     """Score a prompt on the test examples of a task.
 
     Args:
@@ -76,7 +76,7 @@ def evaluate(backbone: FrozenT5, task: PreparedTask, prompt: Prompt, task_id: in
 
 
 def answer(
-    backbone: FrozenT5, task: PreparedTask, prompt: Prompt, sources: Sequence[str], task_id: int = 0
+    backbone: Backbone, task: PreparedTask, prompt: Prompt, sources: Sequence[str], task_id: int = 0
 ) -> list[str]:
     """Answers of a prompt to source texts in the format of the task.
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from multiprompt.backbone.published import SHIPPED
 from multiprompt.evaluation.differences import Comparison, compare
 from multiprompt.reports.run import Run
 from multiprompt.reports.tables import EMPTY, Cell, Table, name_note, number, shots_order, shots_text, signed
-from multiprompt.t5_family import SHIPPED
 
 METHOD = "mpt"
 """The method whose comparison with the others is told."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from multiprompt.backbone.published import note_on_model
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import AnswerFile, Score, read_results, with_selection
@@ -15,7 +16,6 @@ from multiprompt.files import read_json
 from multiprompt.health import Answers
 from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage, Shots, plan_stages
-from multiprompt.t5_family import note_on_model
 from multiprompt.tasks import TASKS, make_task
 from multiprompt.text import lines_of
 

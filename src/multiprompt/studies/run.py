@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from multiprompt.errors import CheckpointError
-from multiprompt.recipes import run_experiment
-from multiprompt.recipes.cluster import Cluster
 from multiprompt.reports import write_report
+from multiprompt.runs import run_experiment
+from multiprompt.runs.ray_cluster import Cluster
 from multiprompt.studies.definition import ALL, Scale, experiments_of, load_study, study_names
 from multiprompt.studies.report import Shown, write_study_report
 from multiprompt.training import SILENT, Progress

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from multiprompt.errors import TrainingError
 from multiprompt.methods import can_join
+from multiprompt.training.active import LiveTraining, Training, TrainingReport
 from multiprompt.training.progress import SILENT, Progress
-from multiprompt.training.run import Run, Training, TrainingReport
 from multiprompt.training.step import step
 
 
@@ -49,7 +49,7 @@ def train_together(trainings: Sequence[Training], progress: Progress = SILENT) -
     """
     if len(trainings) > 1 and not can_join([training.method for training in trainings]):
         raise ValueError("these methods cannot train together; see multiprompt.methods.can_join")
-    runs = [Run(training) for training in trainings]
+    runs = [LiveTraining(training) for training in trainings]
     total = max(training.steps for training in trainings)
     progress.begin(trainings[0].title if len(runs) == 1 else _joint_title(trainings), total)
     while active := [run for run in runs if run.goes_on]:

@@ -15,20 +15,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.backbone.costs import PassCosts
 from multiprompt.batch import Batch, sent
 from multiprompt.data import cut_by_length
 from multiprompt.methods import Share, losses_together
 from multiprompt.parallel import workers
 from multiprompt.seeding import derive_seed
-from multiprompt.training.run import Run, StepResult
+from multiprompt.training.active import LiveTraining, StepResult
 
-Piece = tuple[Run, Share]
+Piece = tuple[LiveTraining, Share]
 """What a run puts into one pass: a micro-batch, or some of its examples; of it, what this process computes."""
 
 
-def step(runs: Sequence[Run]) -> dict[Run, StepResult]:
+def step(runs: Sequence[LiveTraining]) -> dict[LiveTraining, StepResult]:
     """The gradients of all micro-batches of all runs, then one update of each run.
 
     A run whose loss or gradient is not finite is not updated and holds its error; the others go on.
@@ -58,11 +58,11 @@ class _Pass:
         values: the term's sums of the examples, part after part; on the device.
     """
 
-    parts: list[tuple[Run, Batch, str, int]]
+    parts: list[tuple[LiveTraining, Batch, str, int]]
     values: Float[Tensor, " total"]
 
 
-def _add_gradients(bundle: Sequence[Piece], sums: Mapping[Run, _Sums]) -> _Pass:
+def _add_gradients(bundle: Sequence[Piece], sums: Mapping[LiveTraining, _Sums]) -> _Pass:
     """One pass through the backbone, and back.
 
     A loss that is not finite goes back too, since nobody has looked at it yet. It spoils the gradients of its own run
@@ -92,9 +92,11 @@ def _read(tensors: Sequence[Tensor]) -> list[Float[np.ndarray, " _"]]:
     return np.split(flat, np.cumsum([tensor.numel() for tensor in tensors])[:-1])
 
 
-def _note(passes: Sequence[_Pass], numbers: Sequence[Float[np.ndarray, " _"]], sums: Mapping[Run, _Sums]) -> None:
+def _note(
+    passes: Sequence[_Pass], numbers: Sequence[Float[np.ndarray, " _"]], sums: Mapping[LiveTraining, _Sums]
+) -> None:
     """Count the losses of all passes; a run that has one which is not finite ends here."""
-    broken: dict[Run, tuple[list[str], set[int]]] = {}
+    broken: dict[LiveTraining, tuple[list[str], set[int]]] = {}
     for each, values in zip(passes, numbers, strict=True):
         ends = np.cumsum([size for *_, size in each.parts])[:-1]
         for (run, batch, term, _), of_examples in zip(each.parts, np.split(values, ends), strict=True):
@@ -111,8 +113,8 @@ def _note(passes: Sequence[_Pass], numbers: Sequence[Float[np.ndarray, " _"]], s
 
 
 def _look(
-    runs: Sequence[Run], passes: Sequence[_Pass], sums: Mapping[Run, _Sums]
-) -> dict[Run, tuple[float, dict[int, float]]]:
+    runs: Sequence[LiveTraining], passes: Sequence[_Pass], sums: Mapping[LiveTraining, _Sums]
+) -> dict[LiveTraining, tuple[float, dict[int, float]]]:
     """All that the host has to know of a step, in one go; until here it has not waited for the device.
 
     Returns:
@@ -129,7 +131,7 @@ def _look(
     return {run: (norms.get(run, 0.0), own.get(run, {})) for run in runs if run.error is None}
 
 
-def _update(norms: Mapping[Run, float]) -> list[Run]:
+def _update(norms: Mapping[LiveTraining, float]) -> list[LiveTraining]:
     """Clip the gradient of every run by its own norm, and update.
 
     Returns:
@@ -156,11 +158,11 @@ def _update(norms: Mapping[Run, float]) -> list[Run]:
     return [run for run in updated if run.error is None]
 
 
-def _gradients(run: Run) -> list[Tensor]:
+def _gradients(run: LiveTraining) -> list[Tensor]:
     return [parameter.grad for parameter in run.parameters if parameter.grad is not None]
 
 
-def _task_norms(run: Run) -> dict[int, Tensor]:
+def _task_norms(run: LiveTraining) -> dict[int, Tensor]:
     """The norm of the gradient of what every task alone trains, for the tasks that have one, before clipping."""
     gradients = {
         task: [parameter.grad.flatten() for parameter in parameters if parameter.grad is not None]
@@ -169,7 +171,7 @@ def _task_norms(run: Run) -> dict[int, Tensor]:
     return {task: torch.cat(each).norm() for task, each in gradients.items() if each}
 
 
-def _exchange(sums: Mapping[Run, _Sums]) -> None:
+def _exchange(sums: Mapping[LiveTraining, _Sums]) -> None:
     """Add up what the processes have of the step, and end a run everywhere that has failed anywhere.
 
     A parameter without a gradient in every process, such as that of an absent task, stays without one.
@@ -228,7 +230,7 @@ class _Sums:
         tasks: the summed task loss of every task.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: LiveTraining) -> None:
         self.run = run
         self.method = run.training.method
         self.batches = next(run.training.stream)
@@ -284,7 +286,7 @@ class _Sums:
         )
 
 
-def _bundles(sums: Mapping[Run, _Sums]) -> list[list[Piece]]:
+def _bundles(sums: Mapping[LiveTraining, _Sums]) -> list[list[Piece]]:
     """What goes through the backbone together: examples of like length, in passes that fit into memory.
 
     The passes are cut example by example, whichever run an example belongs to, so that little is padded. With dropout a
@@ -318,7 +320,7 @@ def _bundles(sums: Mapping[Run, _Sums]) -> list[list[Piece]]:
 
 
 def _alike(
-    lengths: Int[np.ndarray, " n"], examples: Int[np.ndarray, " n"], backbone: FrozenT5
+    lengths: Int[np.ndarray, " n"], examples: Int[np.ndarray, " n"], backbone: Backbone
 ) -> list[Int[np.ndarray, " _"]]:
     """Positions in groups of like length, where the backbone pads; else all of them in one group."""
     if not backbone.pads:

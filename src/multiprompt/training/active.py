@@ -121,7 +121,7 @@ class Training:
             )
 
 
-class Run:
+class LiveTraining:
     """A training under way.
 
     Args:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from multiprompt.backbone import FrozenT5, load_backbone
+from multiprompt.backbone import Backbone, load_backbone
 from multiprompt.config import task_name, to_plain
 from multiprompt.errors import CheckpointError, refuse_one_text, unknown_name
 from multiprompt.evaluation.results import Score, with_selection
@@ -18,11 +18,11 @@ from multiprompt.options import LONG_NAMES, Experiment, Methods
 from multiprompt.plan import SOURCE_METHODS, options_of, plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes.build import Start, build_method, load_learned
-from multiprompt.recipes.graph import STAGE_VERSION, node_key
 from multiprompt.recipes.prepare import choose_task, load_task
-from multiprompt.recipes.run_folder import read_run_config
-from multiprompt.recipes.stage_folder import STAGE, check_whole, read_result
 from multiprompt.recipes.use import answer_with, check_sources, evaluate_method, texts_of
+from multiprompt.runs.graph import STAGE_VERSION, node_key
+from multiprompt.runs.run_folder import read_run_config
+from multiprompt.runs.stage_folder import STAGE, check_whole, read_result
 from multiprompt.tasks import Row, Task
 from multiprompt.training import SILENT, Progress
 
@@ -56,7 +56,7 @@ def _stored(experiment: Experiment, folder: Path) -> list[StoredScore]:
     return found
 
 
-def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, stored: StoredScore) -> tuple[Method, int]:
+def _restore(stack: ExitStack, backbone: Backbone, experiment: Experiment, stored: StoredScore) -> tuple[Method, int]:
     """The trained method of a stage, and the position of the score's task in it.
 
     Raises:
@@ -92,7 +92,7 @@ def _restore(stack: ExitStack, backbone: FrozenT5, experiment: Experiment, store
     return method, trained.task_id(stored.score.task)
 
 
-def _check_backbone(folder: Path, backbone: FrozenT5) -> None:
+def _check_backbone(folder: Path, backbone: Backbone) -> None:
     """Stages of earlier releases name their backbone in another way, and are not checked."""
     made_from = read_json(folder / STAGE).get("made_from", {}) if (folder / STAGE).exists() else {}
     if made_from.get("version") == STAGE_VERSION and made_from.get("backbone") != backbone.fingerprint():

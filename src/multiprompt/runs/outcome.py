@@ -19,7 +19,7 @@ from multiprompt.parallel import workers
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import DecomposedPrompt, StoredPrompt, save_plain_prompt, save_prompt
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import Place
+from multiprompt.recipes.stage_training import Place
 from multiprompt.recipes.use import evaluate_method
 from multiprompt.text import json_text
 from multiprompt.training import TrainingReport

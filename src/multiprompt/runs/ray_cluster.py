@@ -13,10 +13,10 @@ from typing import Any
 
 from multiprompt.errors import ConfigError, TrainingError
 from multiprompt.evaluation.results import Score
-from multiprompt.recipes.graph import Node, choice, ready_nodes, spread
-from multiprompt.recipes.inputs import Inputs
-from multiprompt.recipes.outcome import summary_of
-from multiprompt.recipes.worker import Order, Report, config_digest, fulfil
+from multiprompt.runs.graph import Node, choice, ready_nodes, spread
+from multiprompt.runs.materials import Materials
+from multiprompt.runs.outcome import summary_of
+from multiprompt.runs.ray_worker import Order, Report, config_digest, fulfil
 from multiprompt.training import Progress
 
 LOCAL = "local"
@@ -32,7 +32,7 @@ LOOK_SECONDS = 10.0
 """Time after which machines that have joined the cluster get work, if no stage is finished before."""
 
 
-_logger = logging.getLogger("multiprompt.recipes")
+_logger = logging.getLogger("multiprompt.runs")
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ def _workers(threads: int, gpus: int = 0) -> int:
 
 def execute_graph(
     cluster: Cluster,
-    inputs: Inputs,
+    inputs: Materials,
     nodes: Mapping[str, Node],
     done: Sequence[str],
     folder: Path,

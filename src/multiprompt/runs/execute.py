@@ -13,14 +13,14 @@ from multiprompt.evaluation.results import Score
 from multiprompt.methods import Method
 from multiprompt.parallel import workers
 from multiprompt.recipes.build import Learned, Start, build_method, load_learned
-from multiprompt.recipes.graph import Node, node_key
-from multiprompt.recipes.inputs import Inputs
-from multiprompt.recipes.outcome import drawn_examples, outcomes_of, summary_of, tell_findings, write_predictions
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.run_folder import only_process
-from multiprompt.recipes.stage import Place, stage_training
-from multiprompt.recipes.stage_folder import begin_stage, check_whole, finish_stage, read_result
-from multiprompt.recipes.stage_options import StageOptions, options_for
+from multiprompt.recipes.stage_training import Place, stage_training
+from multiprompt.runs.graph import Node, node_key
+from multiprompt.runs.materials import Materials
+from multiprompt.runs.outcome import drawn_examples, outcomes_of, summary_of, tell_findings, write_predictions
+from multiprompt.runs.run_folder import only_process
+from multiprompt.runs.stage_folder import begin_stage, check_whole, finish_stage, read_result
+from multiprompt.runs.stage_options import StageOptions, options_for
 from multiprompt.training import Progress, Training, TrainingReport, train_together
 
 
@@ -49,7 +49,7 @@ class OpenNode:
         return stage_training(self.method, self.tasks, *rest)
 
 
-def open_node(inputs: Inputs, node: Node, run: Path, progress: Progress) -> OpenNode:
+def open_node(inputs: Materials, node: Node, run: Path, progress: Progress) -> OpenNode:
     """Build the method of a node from what earlier nodes have learned, and mark the node's folder as its own.
 
     Args:
@@ -73,7 +73,7 @@ def open_node(inputs: Inputs, node: Node, run: Path, progress: Progress) -> Open
 
 
 def start_of(
-    inputs: Inputs, node: Node, tasks: Sequence[PreparedTask], options: StageOptions, earlier: Mapping[str, Learned]
+    inputs: Materials, node: Node, tasks: Sequence[PreparedTask], options: StageOptions, earlier: Mapping[str, Learned]
 ) -> Start:
     """What the method of a node is made from.
 
@@ -98,7 +98,7 @@ def start_of(
     )
 
 
-def _earlier(inputs: Inputs, node: Node, run: Path) -> Mapping[str, Learned]:
+def _earlier(inputs: Materials, node: Node, run: Path) -> Mapping[str, Learned]:
     """What the stages that a node needs have learned, by their names."""
     earlier: dict[str, Learned] = {}
     for name in node.stage.needs:
@@ -134,7 +134,7 @@ def finish_node(opened: OpenNode, report: TrainingReport) -> list[Score]:
 
 
 def execute_nodes(
-    inputs: Inputs, nodes: Sequence[Node], run: Path, progress: Progress, patience: float = 0.0
+    inputs: Materials, nodes: Sequence[Node], run: Path, progress: Progress, patience: float = 0.0
 ) -> Iterator[tuple[Node, list[Score]]]:
     """All three parts, on one node or on several that train together; no other process works on them meanwhile.
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 
-from multiprompt.recipes.outcome import prediction_lines
+from multiprompt.forecast.workload import Job
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.workload import Job
+from multiprompt.runs.outcome import prediction_lines
 
 SCORE, METRIC, FILE = 670, 135, 170
 """Bytes of a score in a record, of each of its metrics with its interval, and of the entry of a file."""

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import torch
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.errors import refuse_one_text
 from multiprompt.files import existing_folder
+from multiprompt.forecast.disk import common_bytes, stage_bytes
+from multiprompt.forecast.measure import SECONDS, Clock, Speeds, measure
+from multiprompt.forecast.workload import Job, Stretch, Workload, stretches_of
 from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
-from multiprompt.recipes.disk import common_bytes, stage_bytes
-from multiprompt.recipes.graph import build_graph, joint_trainings
-from multiprompt.recipes.inputs import load_inputs
-from multiprompt.recipes.measure import SECONDS, Clock, Speeds, measure
-from multiprompt.recipes.run_folder import check_run_folder, differences, read_run_config
-from multiprompt.recipes.survey import Standing, survey_run
-from multiprompt.recipes.workload import Job, Stretch, Workload, stretches_of
+from multiprompt.runs.graph import build_graph, joint_trainings
+from multiprompt.runs.materials import load_materials
+from multiprompt.runs.run_folder import check_run_folder, differences, read_run_config
+from multiprompt.runs.survey import Standing, survey_run
 from multiprompt.training import SILENT, Progress, checkpoint_interval
 
 FILES = 7
@@ -151,7 +151,7 @@ def estimate_run(
     for other in reuse:
         read_run_config(other)
     before = check_run_folder(folder, resume=True)
-    inputs = load_inputs(experiment, stages, progress)
+    inputs = load_materials(experiment, stages, progress)
     nodes = build_graph(inputs, experiment.seeds, stages)
     loading = clock() - began
     survey = survey_run(nodes, folder, reuse, progress)
@@ -245,7 +245,7 @@ def _writing(job: Job, size: int, speeds: Speeds) -> float:
     return (FILES + len(job.tasks)) * speeds.file + speeds.byte * size
 
 
-def _peak_memory(backbone: FrozenT5) -> int | None:
+def _peak_memory(backbone: Backbone) -> int | None:
     """Most bytes that were in use so far: of the GPU, or of this process; None where the system does not say."""
     if backbone.device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(backbone.device))

@@ -13,10 +13,10 @@ from pathlib import Path
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError, ConfigError, MultipromptError
 from multiprompt.evaluation.results import Score
-from multiprompt.recipes.execute import execute_nodes
-from multiprompt.recipes.graph import Node, other_inputs
-from multiprompt.recipes.inputs import Inputs, load_inputs
-from multiprompt.recipes.settle import not_finished, unfinished_needs
+from multiprompt.runs.execute import execute_nodes
+from multiprompt.runs.graph import Node, other_inputs
+from multiprompt.runs.materials import Materials, load_materials
+from multiprompt.runs.settle import not_finished, unfinished_needs
 from multiprompt.training import SILENT
 
 PATIENCE = 120.0
@@ -77,7 +77,7 @@ class _Notes:
         self.messages.append(text)
 
 
-_LOADED: dict[tuple[Path, str], Inputs] = {}
+_LOADED: dict[tuple[Path, str], Materials] = {}
 """Backbone and tasks of the run that this process works for, by its folder and configuration; at most one."""
 
 
@@ -127,18 +127,18 @@ def _check_folder(order: Order) -> None:
         time.sleep(min(1.0, order.patience))
 
 
-def _inputs(order: Order) -> Inputs:
+def _inputs(order: Order) -> Materials:
     """Backbone and tasks of the nodes; what is loaded already is taken."""
     key = order.folder, order.config
     loaded = _LOADED.pop(key, None)
     _LOADED.clear()
     experiment = load_experiment(order.folder / "config.yaml") if loaded is None else loaded.experiment
     # The process that gives orders has loaded all this, and has told what a reader should know about it.
-    _LOADED[key] = load_inputs(experiment, [node.stage for node in order.nodes], SILENT, loaded)
+    _LOADED[key] = load_materials(experiment, [node.stage for node in order.nodes], SILENT, loaded)
     return _LOADED[key]
 
 
-def _check_node(inputs: Inputs, node: Node, order: Order) -> None:
+def _check_node(inputs: Materials, node: Node, order: Order) -> None:
     """Check that a node would become here what its identity says, and that what it starts from has arrived."""
     if differ := other_inputs(inputs, node):
         raise ConfigError(

@@ -11,9 +11,9 @@ from pathlib import Path
 from multiprompt.errors import CheckpointError
 from multiprompt.evaluation.results import Score
 from multiprompt.files import move_folder
-from multiprompt.recipes.graph import Node
-from multiprompt.recipes.run_folder import only_process
-from multiprompt.recipes.stage_folder import (
+from multiprompt.runs.graph import Node
+from multiprompt.runs.run_folder import only_process
+from multiprompt.runs.stage_folder import (
     CHECKPOINT,
     SET_ASIDE,
     Result,

@@ -9,19 +9,19 @@ from itertools import islice
 
 import numpy as np
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch
 from multiprompt.data import TokenisedExamples
 from multiprompt.evaluation.generate import answer_batches, by_length
+from multiprompt.forecast.stand_ins import open_stand_in
 from multiprompt.methods import PromptTuning
 from multiprompt.options import SpotOptions
 from multiprompt.plan import JOINED
-from multiprompt.recipes.graph import Node
-from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stage import stage_stream
-from multiprompt.recipes.stage_options import StageOptions, options_for
-from multiprompt.recipes.stand_ins import open_stand_in
+from multiprompt.recipes.stage_training import stage_stream
+from multiprompt.runs.graph import Node
+from multiprompt.runs.materials import Materials
+from multiprompt.runs.stage_options import StageOptions, options_for
 
 SAMPLED_STEPS = 12
 """Steps whose batches are drawn to say how long batches are."""
@@ -141,7 +141,7 @@ class Workload:
         inputs: backbone, data, options.
     """
 
-    inputs: Inputs
+    inputs: Materials
     _moulds: dict[tuple[str, int, int], Mould] = field(default_factory=dict)
     _costs: dict[tuple[Kind, int], float] = field(default_factory=dict)
     _decodings: dict[tuple[str, str, int], Decoding] = field(default_factory=dict)
@@ -212,7 +212,7 @@ class Workload:
         return total
 
 
-def cost_of(batches: Sequence[Batch], backbone: FrozenT5, prompt_length: int) -> float:
+def cost_of(batches: Sequence[Batch], backbone: Backbone, prompt_length: int) -> float:
     """Work of the micro-batches of a step: tokens, with the prompts and with padding where the backbone pads."""
     cost = 0.0
     for batch in batches:
@@ -226,7 +226,7 @@ def cost_of(batches: Sequence[Batch], backbone: FrozenT5, prompt_length: int) ->
 
 
 def decoding_of(
-    backbone: FrozenT5, task: PreparedTask, examples: TokenisedExamples, rows: np.ndarray, prompt_length: int
+    backbone: Backbone, task: PreparedTask, examples: TokenisedExamples, rows: np.ndarray, prompt_length: int
 ) -> Decoding:
     """The work of answering some examples as one batch, with answers as long as the references: as trained ones are."""
     lengths = examples.sources.lengths[rows] + prompt_length

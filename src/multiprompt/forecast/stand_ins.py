@@ -8,15 +8,15 @@ from dataclasses import replace
 from jaxtyping import Float
 from torch import Tensor
 
+from multiprompt.methods.prompt_starts import start_rows
 from multiprompt.options import SpotOptions
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, SoftPrompt, start_task_factors
 from multiprompt.recipes.build import Learned, build_method
-from multiprompt.recipes.execute import OpenNode, start_of
-from multiprompt.recipes.graph import Node
-from multiprompt.recipes.inputs import Inputs
-from multiprompt.recipes.stage import Place
-from multiprompt.recipes.stage_options import options_for
-from multiprompt.recipes.starts import start_rows
+from multiprompt.recipes.stage_training import Place
+from multiprompt.runs.execute import OpenNode, start_of
+from multiprompt.runs.graph import Node
+from multiprompt.runs.materials import Materials
+from multiprompt.runs.stage_options import options_for
 
 
 def stand_ins(names: Iterable[str], rows: Float[Tensor, "P D"], rank: int) -> dict[str, Learned]:
@@ -42,7 +42,7 @@ def stand_ins(names: Iterable[str], rows: Float[Tensor, "P D"], rank: int) -> di
     return earlier
 
 
-def open_stand_in(inputs: Inputs, node: Node) -> OpenNode:
+def open_stand_in(inputs: Materials, node: Node) -> OpenNode:
     """A node that can be trained without any other having been, and that keeps nothing on disk.
 
     SPoT starts from what its early steps would have found; they are not taken.

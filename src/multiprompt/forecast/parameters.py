@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 
-from multiprompt.backbone import FrozenT5, outline_backbone
+from multiprompt.backbone import Backbone, outline_backbone
 from multiprompt.errors import ConfigError, unknown_name
+from multiprompt.forecast.stand_ins import stand_ins
 from multiprompt.methods import Method, PromptTuning
 from multiprompt.methods.dept import matrix_rank
 from multiprompt.methods.hyperformer import PLACES
@@ -37,7 +38,6 @@ from multiprompt.options import (
 from multiprompt.plan import GROUPED
 from multiprompt.prompts import DecomposedPrompt
 from multiprompt.recipes.build import Start, build_method
-from multiprompt.recipes.stand_ins import stand_ins
 
 SOURCE = "source"
 """Name of the source stage of multitask prompt tuning, which is counted too."""
@@ -136,7 +136,7 @@ def count_parameters(
     return count
 
 
-def trained_numbers(method: str, backbone: FrozenT5, tasks: int, options: Any, prompt: PromptOptions) -> int:
+def trained_numbers(method: str, backbone: Backbone, tasks: int, options: Any, prompt: PromptOptions) -> int:
     """Build a method on a backbone without weights or tokenizer, and count what it trains for all tasks together.
 
     Args:
@@ -167,7 +167,7 @@ def _with_rank(method: str, options: Any, prompt: PromptOptions, rank: int | Non
     return replace(options, rank=rank), prompt
 
 
-def _start(backbone: FrozenT5, tasks: int, options: Any, prompt: PromptOptions) -> Start:
+def _start(backbone: Backbone, tasks: int, options: Any, prompt: PromptOptions) -> Start:
     """What the method is built from; what earlier stages would have learned is zero here."""
     rows = torch.zeros(prompt.length, backbone.width)
     return Start(

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 from multiprompt.errors import CheckpointError
 from multiprompt.files import read_json
-from multiprompt.recipes.graph import Node
-from multiprompt.recipes.run_folder import plain_differences
-from multiprompt.recipes.settle import Found, find_stages, holds_something, strangers
-from multiprompt.recipes.stage_folder import CHECKPOINT, STAGE, identity_of, read_result
+from multiprompt.runs.graph import Node
+from multiprompt.runs.run_folder import plain_differences
+from multiprompt.runs.settle import Found, find_stages, holds_something, strangers
+from multiprompt.runs.stage_folder import CHECKPOINT, STAGE, identity_of, read_result
 from multiprompt.training import Progress, checkpoint_step
 
 State = Literal["done", "set aside", "reused", "begun", "changed", "new"]

@@ -13,18 +13,18 @@ from typing import Any
 
 import torch
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch
 from multiprompt.evaluation.generate import answer_batch, answer_batches, by_length
 from multiprompt.evaluation.scoring import dev_score, evaluate_answers
 from multiprompt.files import existing_folder, write_text
+from multiprompt.forecast.stand_ins import open_stand_in
+from multiprompt.forecast.workload import Decoding, Job, Kind, Stretch, answer_length, cost_of, decoding_of
 from multiprompt.methods import Method
-from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.prepare import PreparedTask
-from multiprompt.recipes.stand_ins import open_stand_in
-from multiprompt.recipes.workload import Decoding, Job, Kind, Stretch, answer_length, cost_of, decoding_of
-from multiprompt.training import Run, step
-from multiprompt.training.run import Stream
+from multiprompt.runs.materials import Materials
+from multiprompt.training import LiveTraining, step
+from multiprompt.training.active import Stream
 
 SECONDS = 20.0
 """For the whole measurement. One kind of work is measured even if that takes longer."""
@@ -90,7 +90,7 @@ class Speeds:
 class _Counted:
     """A stream of batches that adds up what they cost."""
 
-    def __init__(self, stream: Stream, backbone: FrozenT5, prompt_length: int, passes: int) -> None:
+    def __init__(self, stream: Stream, backbone: Backbone, prompt_length: int, passes: int) -> None:
         self.stream, self.backbone, self.prompt_length, self.passes = stream, backbone, prompt_length, passes
         self.cost = 0.0
 
@@ -110,7 +110,7 @@ class _Counted:
 
 
 def measure(
-    inputs: Inputs, stretches: Sequence[Stretch], near: Path, seconds: float = SECONDS, clock: Clock = time.monotonic
+    inputs: Materials, stretches: Sequence[Stretch], near: Path, seconds: float = SECONDS, clock: Clock = time.monotonic
 ) -> Speeds:
     """Time what a run consists of. First one stretch of every family, the most work first; then others, as time allows.
 
@@ -136,7 +136,7 @@ def measure(
     return speeds
 
 
-def _measure_stretch(inputs: Inputs, stretch: Stretch, speeds: Speeds, ends: float, clock: Clock) -> None:
+def _measure_stretch(inputs: Materials, stretch: Stretch, speeds: Speeds, ends: float, clock: Clock) -> None:
     """Time steps of a stretch, and answers of the methods in it."""
     with ExitStack() as stack:
         runs, streams = [], []
@@ -147,7 +147,7 @@ def _measure_stretch(inputs: Inputs, stretch: Stretch, speeds: Speeds, ends: flo
             speeds.opening[job.kind.method] = min(clock() - began, speeds.opening.get(job.kind.method, float("inf")))
             training = opened.training()
             streams.append(_Counted(training.stream, inputs.backbone, method.prompt_length, job.passes))
-            runs.append(Run(replace(training, stream=streams[-1])))
+            runs.append(LiveTraining(replace(training, stream=streams[-1])))
         rate = _step_rate(runs, streams, ends, clock)
         speeds.steps[stretch.key] = rate
         speeds.families.setdefault(stretch.families, rate)
@@ -161,7 +161,7 @@ def _measure_stretch(inputs: Inputs, stretch: Stretch, speeds: Speeds, ends: flo
         del held
 
 
-def _step_rate(runs: Sequence[Run], streams: Sequence[_Counted], ends: float, clock: Clock) -> float:
+def _step_rate(runs: Sequence[LiveTraining], streams: Sequence[_Counted], ends: float, clock: Clock) -> float:
     """Seconds of a joint step for each token of its cost; the median, which a step that is held up does not move."""
     rates: list[float] = []
     for turn in range(1 + COUNTED_STEPS):
@@ -202,7 +202,7 @@ def _answer_seconds(method: Method, task: PreparedTask, rows: Any, clock: Clock)
 
 
 @contextmanager
-def _answers_of(backbone: FrozenT5, length: int) -> Iterator[None]:
+def _answers_of(backbone: Backbone, length: int) -> Iterator[None]:
     """Inside the ``with`` block no answer ends before ``length`` tokens: what is timed is not what a stand-in says."""
     settings = backbone.model.generation_config
     before, settings.min_new_tokens = settings.min_new_tokens, length
@@ -243,6 +243,6 @@ def _disk_speed(near: Path, clock: Clock) -> tuple[float, float]:
     return small, max(0.0, times[-1] - small) / 4_000_000
 
 
-def _synchronise(backbone: FrozenT5) -> None:
+def _synchronise(backbone: Backbone) -> None:
     if backbone.device.type == "cuda":
         torch.cuda.synchronize(backbone.device)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.errors import ConfigError, unknown_name
 from multiprompt.options import PromptOptions
 from multiprompt.prompts import (
@@ -24,7 +24,7 @@ from multiprompt.prompts import (
 )
 
 
-def start_rows(options: PromptOptions, backbone: FrozenT5, seed: int) -> Float[Tensor, "P D"]:
+def start_rows(options: PromptOptions, backbone: Backbone, seed: int) -> Float[Tensor, "P D"]:
     """First value of a prompt, on the processor, in fp32.
 
     Raises:

@@ -28,8 +28,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiprompt.backbone import products, sublayers
-from multiprompt.backbone.attention import Core, attend
+from multiprompt.backbone import products
+from multiprompt.backbone.t5 import sublayers
+from multiprompt.backbone.t5.attention import Core, attend
 
 TILED_WIDTH = 256
 """Weights of narrower models are kept transposed only: their products are over before tiles could pay."""

@@ -14,11 +14,11 @@ from multiprompt.options import Experiment
 from multiprompt.parallel import joined_processes, workers
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
-from multiprompt.recipes.cluster import Cluster, connection, execute_graph
-from multiprompt.recipes.execute import execute_nodes
-from multiprompt.recipes.graph import Node, build_graph, choice, plan_of_node, run_graph
-from multiprompt.recipes.inputs import load_inputs
-from multiprompt.recipes.run_folder import (
+from multiprompt.runs.execute import execute_nodes
+from multiprompt.runs.graph import Node, build_graph, choice, plan_of_node, run_graph
+from multiprompt.runs.materials import load_materials
+from multiprompt.runs.ray_cluster import Cluster, connection, execute_graph
+from multiprompt.runs.run_folder import (
     check_run_folder,
     differences,
     only_process,
@@ -26,7 +26,7 @@ from multiprompt.recipes.run_folder import (
     write_config,
     write_environment,
 )
-from multiprompt.recipes.settle import (
+from multiprompt.runs.settle import (
     bring_in,
     find_stages,
     finished_stages,
@@ -96,7 +96,7 @@ def _run_experiment(
         changes = [] if before is None else differences(before, experiment)
         if changes:
             progress.message("\n  - ".join([f"{folder} holds another configuration, which is changed:", *changes]))
-        inputs = load_inputs(experiment, stages, progress)
+        inputs = load_materials(experiment, stages, progress)
         nodes = build_graph(inputs, experiment.seeds, stages)
 
         def settle() -> dict[str, list[Score]]:
@@ -160,7 +160,7 @@ def run_node(experiment: Experiment, folder: Path, key: str, *, progress: Progre
     changes = differences(read_run_config(folder), experiment)
     if changes:
         raise CheckpointError("\n  - ".join([f"{folder} holds a run of another configuration:", *changes]))
-    inputs = load_inputs(experiment, stages, progress)
+    inputs = load_materials(experiment, stages, progress)
     nodes = build_graph(inputs, [seed], stages)
     node = nodes[key]
     for needed in unfinished_needs(node, folder):

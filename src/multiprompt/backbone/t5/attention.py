@@ -16,7 +16,15 @@ from torch import Tensor
 from torch.autograd import Function
 
 from multiprompt.backbone import products
-from multiprompt.backbone.sublayers import Bits, drop_and_add, keep, normalise, normalise_backward, rate_of, threshold
+from multiprompt.backbone.t5.sublayers import (
+    Bits,
+    drop_and_add,
+    keep,
+    normalise,
+    normalise_backward,
+    rate_of,
+    threshold,
+)
 
 
 class Core(ABC):

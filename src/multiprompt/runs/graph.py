@@ -14,9 +14,9 @@ from multiprompt.definition import TaskDefinition, metric_function
 from multiprompt.errors import unknown_name
 from multiprompt.options import Experiment
 from multiprompt.plan import JOINED, PlannedStage, plan_stages
-from multiprompt.recipes.inputs import Inputs
 from multiprompt.recipes.prepare import PreparedTask, metric_files
-from multiprompt.recipes.stage_options import options_for
+from multiprompt.runs.materials import Materials
+from multiprompt.runs.stage_options import options_for
 from multiprompt.tasks import Task
 
 STAGE_VERSION = 4
@@ -69,7 +69,7 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-def build_graph(inputs: Inputs, seeds: Iterable[int], stages: Sequence[PlannedStage]) -> dict[str, Node]:
+def build_graph(inputs: Materials, seeds: Iterable[int], stages: Sequence[PlannedStage]) -> dict[str, Node]:
     """The nodes by key, in plan order, seed by seed. Nothing is trained.
 
     Args:
@@ -103,7 +103,7 @@ def build_graph(inputs: Inputs, seeds: Iterable[int], stages: Sequence[PlannedSt
 
 
 def _made_from(
-    inputs: Inputs,
+    inputs: Materials,
     seed: int,
     stage: PlannedStage,
     tasks: Sequence[PreparedTask],
@@ -154,7 +154,7 @@ def _limits(task: Task) -> tuple[int, int, int, int]:
     return task.max_source_length, task.max_target_length, task.generation_length, task.beams
 
 
-def other_inputs(inputs: Inputs, node: Node) -> list[str]:
+def other_inputs(inputs: Materials, node: Node) -> list[str]:
     """What a node was made from that is not as it is here, in words: its code, the backbone, data of a task.
 
     Args:

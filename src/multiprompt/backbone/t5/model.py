@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from multiprompt.backbone.costs import pass_costs
 from multiprompt.backbone.dropout import Part, PartedDropout
-from multiprompt.backbone.fast import accelerate, is_accelerated, is_fast, restore
 from multiprompt.backbone.fingerprint import model_digest, weights_digest
-from multiprompt.backbone.passes import HiddenStates, Real, encode, encode_and_decode
+from multiprompt.backbone.t5.fast import accelerate, is_accelerated, is_fast, restore
+from multiprompt.backbone.t5.passes import HiddenStates, Real, encode, encode_and_decode
 from multiprompt.batch import IGNORED, Batch, counted_positions
 from multiprompt.files import tensors_digest
 
@@ -66,7 +66,7 @@ class BackboneOutput:
     encoder_mask: Int[Tensor, "B PS"]
 
 
-class FrozenT5:
+class T5Backbone:
     """A T5-family model whose weights no prompt method moves, and its tokenizer.
 
     The prompt is concatenated before the token embeddings of the encoder only; the decoder has none. The attention
@@ -75,7 +75,7 @@ class FrozenT5:
 
     Args:
         model: a ``T5ForConditionalGeneration``; put in evaluation mode, every weight frozen, and on a CPU given
-            faster passes (see ``multiprompt.backbone.fast``).
+            faster passes (see ``multiprompt.backbone.t5.fast``).
         tokenizer: its tokenizer.
         name: what the user called it.
         files: of the checkpoint that the weights come from; none for a model that was made in memory.
@@ -101,7 +101,7 @@ class FrozenT5:
     def __repr__(self) -> str:
         precision = str(self.embedding.dtype).removeprefix("torch.")
         count = f"{self.parameter_count():,} parameters, width {self.width}"
-        return f"FrozenT5({self.name!r}, {count}, {precision} on {self.device})"
+        return f"T5Backbone({self.name!r}, {count}, {precision} on {self.device})"
 
     @property
     def pads(self) -> bool:
@@ -339,3 +339,6 @@ def _stacked(tensors: Sequence[Tensor], fill: int, wider: int = 0) -> Tensor:
         return tensors[0]
     deeper = (0, 0) * (tensors[0].dim() - 2)
     return torch.cat([F.pad(tensor, (*deeper, 0, width - tensor.shape[1]), value=fill) for tensor in tensors])
+
+
+Backbone = T5Backbone

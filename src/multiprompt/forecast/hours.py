@@ -20,14 +20,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from multiprompt.backbone.published import PublishedModel, published_model
 from multiprompt.config import to_plain
 from multiprompt.errors import ConfigError
 from multiprompt.options import Experiment, SpotOptions
 from multiprompt.plan import PlannedStage, plan_stages
-from multiprompt.recipes.graph import digest
 from multiprompt.recipes.prepare import choose_task
-from multiprompt.recipes.stage_options import stage_options
-from multiprompt.t5_family import PublishedModel, published_model
+from multiprompt.runs.graph import digest
+from multiprompt.runs.stage_options import stage_options
 from multiprompt.tasks import Task
 
 PEAK = 312e12

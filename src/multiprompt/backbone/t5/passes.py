@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from multiprompt.backbone.attention import Core, Packed, Padded, position_bias
 from multiprompt.backbone.dropout import PartedDropout
-from multiprompt.backbone.fast import is_fast, run_stack
 from multiprompt.backbone.packing import Grid, Layout, Rows, at_the_end
+from multiprompt.backbone.t5.attention import Core, Packed, Padded, position_bias
+from multiprompt.backbone.t5.fast import is_fast, run_stack
 
 HiddenStates = Literal["none", "last", "all"]
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from multiprompt.backbone import FrozenT5
+from multiprompt.backbone import Backbone
 from multiprompt.data import BatchStream, EpochSampler, Sampler, TaskSampler
 from multiprompt.evaluation.scoring import dev_value
 from multiprompt.methods import Method
@@ -36,7 +36,7 @@ class Place:
 
 
 def stage_stream(
-    backbone: FrozenT5,
+    backbone: Backbone,
     prompt_length: int,
     tasks: Sequence[PreparedTask],
     options: TrainingOptions,

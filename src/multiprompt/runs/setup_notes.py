@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
+from multiprompt.backbone.published import SHIPPED, note_on_model
 from multiprompt.config import load_experiment
 from multiprompt.options import Experiment
 from multiprompt.recipes.shipped import recipe_path
-from multiprompt.t5_family import SHIPPED, note_on_model
 
 FOUND_IN = "all-methods"
 """The recipe with a rate for every method that was found on an embedded model."""

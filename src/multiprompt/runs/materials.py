@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from multiprompt.backbone import FrozenT5, load_backbone
+from multiprompt.backbone import Backbone, load_backbone
 from multiprompt.config import to_plain
 from multiprompt.data.sources import missing_files, refuse_missing
 from multiprompt.errors import CheckpointError
@@ -14,7 +14,7 @@ from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import Prompt, StoredPrompt, load_prompt, other_model
 from multiprompt.recipes.prepare import PreparedTask, choose_task, load_task
-from multiprompt.recipes.rates import notes_on_setup
+from multiprompt.runs.setup_notes import notes_on_setup
 from multiprompt.seeding import derive_seed
 from multiprompt.training import Progress
 
@@ -22,7 +22,7 @@ _Draw = tuple[str, int, int, int]
 
 
 @dataclass(frozen=True)
-class Inputs:
+class Materials:
     """Options, backbone and data.
 
     Attributes:
@@ -34,7 +34,7 @@ class Inputs:
     """
 
     experiment: Experiment
-    backbone: FrozenT5
+    backbone: Backbone
     backbone_digest: str
     tasks: dict[str, PreparedTask]
     source_prompt: Prompt | None = None
@@ -60,9 +60,9 @@ class Inputs:
         return drawn
 
 
-def load_inputs(
-    experiment: Experiment, stages: Sequence[PlannedStage], progress: Progress, loaded: Inputs | None = None
-) -> Inputs:
+def load_materials(
+    experiment: Experiment, stages: Sequence[PlannedStage], progress: Progress, loaded: Materials | None = None
+) -> Materials:
     """Load the backbone and the tasks of some stages.
 
     Args:
@@ -89,7 +89,7 @@ def load_inputs(
             _check_width(path, each, backbone)
             if other := other_model((each.backbone, each.fingerprint), (backbone.name, digest)):
                 progress.message(f"the prompt in {path}: {other}")
-        loaded = Inputs(experiment, backbone, digest, {}, None if source is None else stored[source].prompt)
+        loaded = Materials(experiment, backbone, digest, {}, None if source is None else stored[source].prompt)
     for name in names:
         if name not in loaded.tasks:
             task = loaded.tasks[name] = load_task(name, loaded.backbone, experiment.data, experiment.tasks)
@@ -105,7 +105,7 @@ def _missing(name: str, experiment: Experiment) -> list[str]:
     return missing_files(task, Path(location) if location else None)
 
 
-def _check_width(path: str, stored: StoredPrompt, backbone: FrozenT5) -> None:
+def _check_width(path: str, stored: StoredPrompt, backbone: Backbone) -> None:
     if stored.prompt.width != backbone.width:
         raise CheckpointError(
             f"the prompt in {path} has width {stored.prompt.width} (trained with {stored.backbone}); the backbone "

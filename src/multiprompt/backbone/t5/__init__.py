@@ -1,0 +1,1 @@
+"""The T5 family: an encoder and a decoder, a prompt in front of the encoder."""
