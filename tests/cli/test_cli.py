@@ -373,7 +373,7 @@ def test_run_on_a_cluster(monkeypatch):
     assert call("run", "small.yaml").exit_code == 0
     assert call("run", "small.yaml", "--ray", "auto").exit_code == 0
     assert call("run", "small.yaml", "--ray", "head:6379", "--threads-per-stage", "4").exit_code == 0
-    assert given == [None, recipes.Cluster("auto", threads=1), recipes.Cluster("head:6379", threads=4)]
+    assert given == [None, runs.Cluster("auto", threads=1), runs.Cluster("head:6379", threads=4)]
     lost = call("run", "small.yaml", "--threads-per-stage", "4")
     assert (lost.exit_code, len(given)) == (1, 3)
     assert "give --ray ADDRESS too" in lost.output

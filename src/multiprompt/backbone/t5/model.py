@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from multiprompt.backbone.costs import pass_costs
 from multiprompt.backbone.dropout import Part, PartedDropout
 from multiprompt.backbone.fingerprint import model_digest, weights_digest
+from multiprompt.backbone.shape import Shape, StackShape
 from multiprompt.backbone.t5.fast import accelerate, is_accelerated, is_fast, restore
 from multiprompt.backbone.t5.passes import HiddenStates, Real, encode, encode_and_decode
 from multiprompt.batch import IGNORED, Batch, counted_positions
@@ -81,9 +82,12 @@ class T5Backbone:
         files: of the checkpoint that the weights come from; none for a model that was made in memory.
 
     Attributes:
+        family: name of the family of models that it belongs to.
         packs: whether real tokens run through the model as one row, without padding, where that is possible.
         costs: what one more pass in training costs, and how much one may hold.
     """
+
+    family = "t5"
 
     def __init__(self, model: Any, tokenizer: Any, name: str, files: Sequence[Path] = ()) -> None:
         self.model = model
@@ -107,6 +111,25 @@ class T5Backbone:
     def pads(self) -> bool:
         """Whether a batch runs through the model with its padding, so that examples of like length belong together."""
         return not (self.packs and is_fast(self.model))
+
+    @property
+    def shape(self) -> Shape:
+        """Its sizes."""
+        config = self.model.config
+        return Shape(
+            width=config.d_model,
+            heads=config.num_heads * config.d_kv,
+            inner=config.d_ff,
+            gates=2 if config.is_gated_act else 1,
+            stacks=(
+                StackShape("encoder", config.num_layers, attentions=1, norms=2),
+                StackShape("decoder", config.num_decoder_layers, attentions=2, norms=3),
+            ),
+            last_norms=2,
+            positions=config.relative_attention_num_buckets * config.num_heads,
+            words=config.vocab_size,
+            tied=config.scale_decoder_outputs,  # of v1.0, as the tie is
+        )
 
     @property
     def width(self) -> int:
