@@ -19,6 +19,7 @@ from common import (
     random_prompt,
     training_options,
 )
+from multiprompt.backbone import Inputs
 from multiprompt.backbone.t5.fast import restore
 from multiprompt.batch import Batch
 from multiprompt.data import collate
@@ -53,7 +54,7 @@ def generator(shape: str, attention: str, fast: bool, batch: Batch, new_tokens: 
         restore(backbone.model)
     prompts = random_prompt(backbone.width)(batch.task_ids)
     options = {"min_new_tokens": new_tokens}
-    return lambda: backbone.generate(batch.input_ids, batch.attention_mask, prompts, new_tokens, **options)
+    return lambda: backbone.generate([Inputs(batch, prompts)], new_tokens, **options)
 
 
 def equal_batch(size: int, length: int) -> Batch:

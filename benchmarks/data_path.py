@@ -92,18 +92,18 @@ def mnli_texts(tokenizer: Any, rows: int) -> list[str]:
 def tokenise_ours(folder: Path, tokenizer_name: str, rows: int) -> dict[str, float]:
     """Tokenise into the cache, or load from it if it is there."""
     os.environ["MULTIPROMPT_CACHE"] = str(folder / "cache")
-    from multiprompt.backbone import load_tokenizer
+    from multiprompt.backbone import load_coder
     from multiprompt.data import tokenise_cached
     from multiprompt.examples import TextExample
     from multiprompt.tasks import TASKS
 
-    tokenizer = load_tokenizer(tokenizer_name)
+    coder = load_coder(tokenizer_name)
     examples = tuple(
         TextExample(text, label := "012"[i % 3], (label,), f"train:{i}")
-        for i, text in enumerate(mnli_texts(tokenizer, rows))
+        for i, text in enumerate(mnli_texts(coder.tokenizer, rows))
     )
     before = peak_memory()
-    tokens, times = timed(lambda: tokenise_cached(examples, TASKS["mnli"], "train", tokenizer))
+    tokens, times = timed(lambda: tokenise_cached(examples, TASKS["mnli"], "train", coder))
     assert not tokens.sources.values.flags.writeable, "it must be a memory map"
     return times | {
         "peak": peak_memory(),
@@ -117,9 +117,9 @@ def write_dataset(folder: Path, tokenizer_name: str, rows: int) -> dict[str, flo
     """The same rows as a dataset on disk, which a map reads through memory maps."""
     import datasets
 
-    from multiprompt.backbone import load_tokenizer
+    from multiprompt.backbone import load_coder
 
-    texts = mnli_texts(load_tokenizer(tokenizer_name), rows)
+    texts = mnli_texts(load_coder(tokenizer_name).tokenizer, rows)
     targets = ["012"[i % 3] for i in range(rows)]
     datasets.disable_progress_bars()
     datasets.Dataset.from_dict({"source": texts, "target": targets}).save_to_disk(folder / "rows")
@@ -130,10 +130,10 @@ def tokenise_datasets(folder: Path, tokenizer_name: str, rows: int) -> dict[str,
     """``datasets.map`` with the same tokenizer, batched, two processes, into an Arrow file."""
     import datasets
 
-    from multiprompt.backbone import load_tokenizer
+    from multiprompt.backbone import load_coder
 
     datasets.disable_progress_bars()
-    tokenizer = load_tokenizer(tokenizer_name)
+    tokenizer = load_coder(tokenizer_name).tokenizer
     dataset = datasets.load_from_disk(str(folder / "rows"))
 
     def encode(batch: dict[str, list[str]]) -> dict[str, Any]:

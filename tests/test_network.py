@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from multiprompt import network
-from multiprompt.backbone import load_backbone, load_tokenizer, outline_backbone
+from multiprompt.backbone import load_backbone, load_coder, outline_backbone
 from multiprompt.errors import BackboneError
 from multiprompt.network import hub_trouble
 
@@ -81,7 +81,7 @@ def test_where_the_hub_is_not_asked(connections: Any, tmp_path: Path, monkeypatc
     assert made.asked == []
 
 
-@pytest.mark.parametrize("load", [load_backbone, load_tokenizer, outline_backbone])
+@pytest.mark.parametrize("load", [load_backbone, load_coder, outline_backbone])
 def test_a_misspelt_backbone_without_a_network_fails_at_once(
     load: Any, connections: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

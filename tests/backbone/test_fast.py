@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
-from multiprompt.backbone import T5Backbone, load_backbone
+from multiprompt.backbone import Inputs, T5Backbone, load_backbone
 from multiprompt.backbone.packing import at_the_end
 from multiprompt.backbone.t5.attention import position_bias
 from multiprompt.backbone.t5.fast import accelerate, is_fast, restore
@@ -40,8 +40,7 @@ def everything(backbone: T5Backbone, batch: Batch, hidden: str = "all") -> list[
     with far_from_kinks(backbone.model):
         output = backbone.forward(batch, prompts, hidden)
     tensors = [output.logits]
-    tensors += [state[output.encoder_mask.bool()] for state in output.encoder_states]
-    tensors += [state[batch.target_mask] for state in output.decoder_states]
+    tensors += [state[states.mask] for states in output.states.values() for state in states.values]
     sum(tensor.sin().sum() for tensor in tensors).backward()
     return [*(tensor.detach() for tensor in tensors), prompts.grad]
 
@@ -97,7 +96,7 @@ def test_generation_and_its_scores_are_those_of_transformers(changes, packs):
 
     def answer(backbone: T5Backbone, **options):
         prompts = fresh_prompts(batch).detach()
-        return backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, **options)
+        return backbone.generate([Inputs(batch, prompts)], 8, **options)
 
     backbones = [backbone_of(changes, fast, packs=packs) for fast in (True, False)]
     ours, theirs = (assert_clear(each, lambda each=each: answer(each)) for each in backbones)
@@ -179,7 +178,7 @@ def test_gradients_belong_to_the_masks_of_the_forward_pass(changes, packs):
         torch.manual_seed(3)
         with backbone.dropout(True):
             output = backbone.forward(batch, prompts, "last")
-        return output.logits.double().sin().sum() + output.encoder_states[0].double().sin().sum()
+        return output.logits.double().sin().sum() + output.states["encoder"].values[0].double().sin().sum()
 
     prompts = fresh_prompts(batch)
     value(prompts).backward()
@@ -271,7 +270,7 @@ def test_only_frozen_models_leave_the_code_of_transformers(packs):
     calls = []
     handle = backbone.model.encoder.register_forward_hook(lambda *_: calls.append(1))
     backbone.forward(batch, None)
-    backbone.generate(batch.input_ids, batch.attention_mask, None, 2)
+    backbone.generate([Inputs(batch, None)], 2)
     assert not calls
     backbone.model.encoder.block[0].layer[0].SelfAttention.q.weight.requires_grad_(True)
     backbone.forward(batch, None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from conftest import build_tiny_model, random_batch
-from multiprompt.backbone import T5Backbone
+from multiprompt.backbone import Inputs, T5Backbone
 from multiprompt.batch import Batch
 from rounding import assert_clear, assert_same
 
@@ -47,7 +48,7 @@ def test_every_example_gives_what_it_gives_alone_without_padding(tiny_backbone):
         )
         alone = tiny_backbone.forward(single, prompts[row : row + 1], hidden="last")
         assert_same(together.logits[together.example_ids == row], alone.logits)
-        assert_same(together.encoder_states[0][row, : 5 + source], alone.encoder_states[0][0])
+        assert_same(together.states["encoder"].values[0][row, : 5 + source], alone.states["encoder"].values[0][0])
 
 
 def test_the_prompt_reaches_the_decoder_and_padding_does_not(tiny_backbone):
@@ -72,9 +73,9 @@ def test_all_hidden_states_are_one_per_block_and_end_with_the_last_one(tiny_back
     reference = tiny_backbone.model(
         inputs_embeds=embedded, attention_mask=mask, labels=batch.labels, output_hidden_states=True
     )
-    assert len(every.encoder_states) == len(every.decoder_states) == 2
+    assert len(every.states["encoder"].values) == len(every.states["decoder"].values) == 2
     real = mask.bool()
-    for ours, theirs in zip(every.encoder_states, reference.encoder_hidden_states[1:], strict=True):
+    for ours, theirs in zip(every.states["encoder"].values, reference.encoder_hidden_states[1:], strict=True):
         assert_same(ours[real], theirs[real])
 
 
@@ -82,9 +83,7 @@ def test_generation_scores_are_the_teacher_forced_logits(tiny_backbone):
     batch = random_batch(max_target=1)
     prompts = prompts_for(batch)
     generated = tiny_backbone.generate(
-        batch.input_ids,
-        batch.attention_mask,
-        prompts,
+        [Inputs(batch, prompts)],
         max_new_tokens=6,
         min_new_tokens=6,
         output_logits=True,
@@ -103,9 +102,7 @@ def test_the_cache_changes_nothing(tiny_backbone):
     outputs = [
         assert_clear(
             tiny_backbone,
-            lambda cached=cached: tiny_backbone.generate(
-                batch.input_ids, batch.attention_mask, prompts, 8, use_cache=cached
-            ),
+            lambda cached=cached: tiny_backbone.generate([Inputs(batch, prompts)], 8, use_cache=cached),
         )
         for cached in (True, False)
     ]
@@ -115,17 +112,12 @@ def test_the_cache_changes_nothing(tiny_backbone):
 def test_generation_ignores_padding(tiny_backbone):
     batch = random_batch()
     prompts = prompts_for(batch)
-    together = assert_clear(
-        tiny_backbone, lambda: tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8)
-    )
+    together = assert_clear(tiny_backbone, lambda: tiny_backbone.generate([Inputs(batch, prompts)], 8))
     for row in range(len(batch)):
         length = int(batch.source_lengths[row])
-        alone = tiny_backbone.generate(
-            batch.input_ids[row : row + 1, :length],
-            batch.attention_mask[row : row + 1, :length],
-            prompts[row : row + 1],
-            8,
-        )[0].tolist()
+        one = batch.part(np.array([row]))
+        assert one.input_ids.shape[1] == length
+        alone = tiny_backbone.generate([Inputs(one, prompts[row : row + 1])], 8)[0].tolist()
         assert together[row].tolist()[: len(alone)] == alone
 
 
@@ -136,7 +128,7 @@ def test_dropout_acts_on_the_prompt_in_training_and_never_in_generation(tiny_bac
     with tiny_backbone.dropout(True):
         torch.manual_seed(1)
         noisy = tiny_backbone.forward(batch, prompts).logits
-        answers = [tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 4) for _ in range(2)]
+        answers = [tiny_backbone.generate([Inputs(batch, prompts)], 4) for _ in range(2)]
     assert not torch.allclose(noisy, quiet)
     assert answers[0].tolist() == answers[1].tolist()
     assert not tiny_backbone.model.training
@@ -147,9 +139,7 @@ def test_beam_search_is_that_of_transformers_given_the_embeddings(tiny_backbone,
     tiny_backbone.packs = packs
     batch = random_batch(batch_size=5)
     prompts = prompts_for(batch)
-    ours = assert_clear(
-        tiny_backbone, lambda: tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, beams=4)
-    )
+    ours = assert_clear(tiny_backbone, lambda: tiny_backbone.generate([Inputs(batch, prompts)], 8, beams=4))
     embedded = torch.cat([prompts, tiny_backbone.model.shared(batch.input_ids)], 1)
     mask = torch.cat([torch.ones(prompts.shape[:2], dtype=torch.long), batch.attention_mask], 1)
     theirs = tiny_backbone.model.generate(
@@ -175,8 +165,8 @@ def test_a_beam_finds_outputs_at_least_as_likely_as_greedy_ones(tiny_backbone):
 
     # of one length, so that the length penalty has no say
     options = {"max_new_tokens": 3, "min_new_tokens": 3}
-    greedy = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, **options)
-    wide = tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, **options, beams=104)
+    greedy = tiny_backbone.generate([Inputs(batch, prompts)], **options)
+    wide = tiny_backbone.generate([Inputs(batch, prompts)], **options, beams=104)
     gains = log_likelihood(wide) - log_likelihood(greedy)
     assert gains.max() > 0.01
     assert gains.min() > -1e-4  # the same output, but for rounding
@@ -185,11 +175,9 @@ def test_a_beam_finds_outputs_at_least_as_likely_as_greedy_ones(tiny_backbone):
 def test_one_beam_is_greedy_decoding(tiny_backbone):
     batch = random_batch()
     prompts = prompts_for(batch)
-    states, mask = tiny_backbone._encoder_inputs(batch.input_ids, batch.attention_mask, prompts)
+    states, mask = tiny_backbone._embedded([Inputs(batch, prompts)])
     expected = tiny_backbone.model.generate(
         inputs_embeds=states, attention_mask=mask, do_sample=False, max_new_tokens=8
     )
-    one = assert_clear(
-        tiny_backbone, lambda: tiny_backbone.generate(batch.input_ids, batch.attention_mask, prompts, 8, beams=1)
-    )
+    one = assert_clear(tiny_backbone, lambda: tiny_backbone.generate([Inputs(batch, prompts)], 8, beams=1))
     assert one.tolist() == expected.tolist()

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
-from multiprompt.backbone import fingerprint, load_backbone, load_tokenizer
+from multiprompt.backbone import fingerprint, load_backbone, load_coder
 from multiprompt.backbone.checkpoint_files import checkpoint_files, stored_tensors
 from multiprompt.backbone.fingerprint import weights_digest
 from multiprompt.backbone.loading import EMBEDDINGS, HEAD
@@ -70,7 +70,7 @@ def test_an_output_layer_of_its_own_is_kept_and_not_scaled(untied_folder):
     assert torch.equal(backbone.model.lm_head.weight, head)
     batch = random_batch()
     output = backbone.forward(batch, None, hidden="last")
-    assert_same(output.logits, output.decoder_states[0][batch.target_mask] @ head.T)
+    assert_same(output.logits, output.states["decoder"].values[0][batch.target_mask] @ head.T)
 
 
 @pytest.mark.parametrize("kind", ["tied", "untied"])
@@ -236,7 +236,7 @@ def test_what_is_no_t5_is_refused(tmp_path):
 def test_the_embedded_model_is_whole():
     backbone = load_backbone(EMBEDDED)
     assert backbone.parameter_count() < 3_000_000
-    tokenizer = load_tokenizer()
+    tokenizer = load_coder().tokenizer
     assert tokenizer.decode(tokenizer("tom owns a lamp.")["input_ids"], skip_special_tokens=True) == "tom owns a lamp."
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import build_tiny_tokenizer
+from multiprompt.backbone import TextCoder
 from multiprompt.batch import IGNORED
 from multiprompt.data import (
     BatchStream,
@@ -25,7 +26,7 @@ from multiprompt.data import (
 from multiprompt.errors import DataError
 from multiprompt.examples import TextExample
 
-TOKENIZER = build_tiny_tokenizer()
+CODER = TextCoder(build_tiny_tokenizer())
 
 
 def examples(*sources: str, target: str = "1") -> list[TextExample]:
@@ -33,30 +34,30 @@ def examples(*sources: str, target: str = "1") -> list[TextExample]:
 
 
 def test_tokenise_cuts_on_the_right_keeps_the_end_and_counts():
-    tokens = tokenise(examples("abc", "abcdef", target="xyz"), TOKENIZER, 5, 3)
-    assert TOKENIZER.decode(tokens.sources[0]) == "abc</s>"
-    assert TOKENIZER.decode(tokens.sources[1]) == "abcd</s>"
+    tokens = tokenise(examples("abc", "abcdef", target="xyz"), CODER, 5, 3)
+    assert CODER.tokenizer.decode(tokens.sources[0]) == "abc</s>"
+    assert CODER.tokenizer.decode(tokens.sources[1]) == "abcd</s>"
     assert (tokens.truncated_sources, tokens.truncated_targets) == (1, 2)
     assert tokens.sources.lengths.tolist() == [4, 5]
     with pytest.raises(DataError, match="no example"):
-        tokenise([], TOKENIZER, 5, 3)
+        tokenise([], CODER, 5, 3)
 
 
 @given(texts=st.lists(st.text(alphabet="abc xyz", max_size=30), min_size=1, max_size=8), limit=st.integers(2, 12))
 @settings(max_examples=30)
 def test_tokenise_is_the_tokenizers_own_truncation(texts, limit):
-    tokens = tokenise(examples(*texts), TOKENIZER, limit, 4)
-    expected = TOKENIZER(texts, truncation=True, max_length=limit)["input_ids"]
+    tokens = tokenise(examples(*texts), CODER, limit, 4)
+    expected = CODER.tokenizer(texts, truncation=True, max_length=limit)["input_ids"]
     assert [tokens.sources[i].tolist() for i in range(len(texts))] == expected
 
 
 def test_collate_pads_on_the_right_with_a_mask():
-    tokens = [tokenise(examples("ab", "abcd"), TOKENIZER, 9, 4), tokenise(examples("x"), TOKENIZER, 9, 4)]
+    tokens = [tokenise(examples("ab", "abcd"), CODER, 9, 4), tokenise(examples("x"), CODER, 9, 4)]
     batch = collate(tokens, np.array([1, 0]), np.array([0, 1]), pad_id=0)
     assert batch.attention_mask.tolist() == [[1, 1, 0, 0, 0], [1, 1, 1, 1, 1]]
     assert batch.input_ids[0, 2:].tolist() == [0, 0, 0]
     assert batch.task_ids.tolist() == [1, 0]
-    longer = tokenise(examples("a", target="12"), TOKENIZER, 9, 4)
+    longer = tokenise(examples("a", target="12"), CODER, 9, 4)
     both = collate([tokens[0], longer], np.array([0, 1]), np.array([0, 0]), pad_id=0)
     assert both.labels[0, 2].item() == IGNORED
     assert both.target_lengths.tolist() == [2.0, 3.0]
@@ -135,7 +136,7 @@ def test_cuts_of_large_batches_are_the_same_bit_for_bit(lengths, overhead, promp
 
 
 def test_micro_batches_are_the_parts_of_the_step_padded_for_themselves():
-    tasks = [tokenise(examples(*("ab" * k for k in range(1, 9)), target="1" * n), TOKENIZER, 20, 4) for n in (1, 3)]
+    tasks = [tokenise(examples(*("ab" * k for k in range(1, 9)), target="1" * n), CODER, 20, 4) for n in (1, 3)]
     stream = BatchStream(tasks, TaskSampler([8, 8], 8, 0), 0, prompt_length=2, micro_batch_cost=4)
     reference = TaskSampler([8, 8], 8, 0)
     for _ in range(4):
@@ -151,7 +152,7 @@ def test_micro_batches_are_the_parts_of_the_step_padded_for_themselves():
 
 
 def test_a_stream_gives_what_the_sampler_drew_and_can_be_restored():
-    tasks = [tokenise(examples(*("ab" * k for k in range(1, 9))), TOKENIZER, 20, 4) for _ in range(2)]
+    tasks = [tokenise(examples(*("ab" * k for k in range(1, 9))), CODER, 20, 4) for _ in range(2)]
 
     def stream() -> BatchStream:
         return BatchStream(tasks, TaskSampler([8, 8], 8, 0), 0, max_micro_batch=3, micro_batch_cost=4)
@@ -170,7 +171,7 @@ def test_a_stream_gives_what_the_sampler_drew_and_can_be_restored():
 
 
 def test_a_backbone_that_does_not_pad_gets_whole_steps_in_the_order_of_the_sampler():
-    tasks = [tokenise(examples(*("ab" * k for k in range(1, 9))), TOKENIZER, 20, 4) for _ in range(2)]
+    tasks = [tokenise(examples(*("ab" * k for k in range(1, 9))), CODER, 20, 4) for _ in range(2)]
     stream = BatchStream(tasks, TaskSampler([8, 8], 8, 0), 0, micro_batch_cost=None)
     task_of, positions = TaskSampler([8, 8], 8, 0).draw()
     (batch,) = next(stream)
@@ -179,7 +180,7 @@ def test_a_backbone_that_does_not_pad_gets_whole_steps_in_the_order_of_the_sampl
 
 
 def test_one_task_needs_no_task_sampling():
-    tokens = tokenise(examples("a", "bb", "ccc"), TOKENIZER, 9, 4)
+    tokens = tokenise(examples("a", "bb", "ccc"), CODER, 9, 4)
     stream = BatchStream([tokens], EpochSampler(tokens.sources.lengths, 2, 0), 0)
     sizes = [sum(len(batch) for batch in next(stream)) for _ in range(4)]
     assert sorted(sizes[:2]) == sorted(sizes[2:]) == [1, 2]

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from conftest import build_tiny_tokenizer
+from multiprompt.backbone import TextCoder
 from multiprompt.config import load_task_file
 from multiprompt.data import load_task_data, look_at_texts, look_at_tokens, tokenise
 from multiprompt.tasks import TASKS, make_task
 
-TOKENIZER = build_tiny_tokenizer()
+CODER = TextCoder(build_tiny_tokenizer())
 
 
 def rows(start: int, count: int, **values) -> list[dict]:
@@ -33,8 +34,8 @@ def notes_on(folder: Path, train=None, dev=None, test=None, **definition) -> lis
     data = load_task_data(task)
     limits = task.max_source_length, task.max_target_length
     examples = {"train": data.train, "dev": data.dev, "test": data.test}
-    tokens = {name: (part, tokenise(part, TOKENIZER, *limits)) for name, part in examples.items()}
-    return look_at_texts(data) + look_at_tokens(data, tokens, TOKENIZER.unk_token_id)
+    tokens = {name: (part, tokenise(part, CODER, *limits)) for name, part in examples.items()}
+    return look_at_texts(data) + look_at_tokens(data, tokens, CODER.unknown_id)
 
 
 CASES = {

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import build_tiny_tokenizer
+from multiprompt.backbone import TextCoder
 from multiprompt.data import TokenisedExamples, token_cache, tokenise, tokenise_cached
 from multiprompt.examples import TextExample
 from multiprompt.options import DataOptions
@@ -24,7 +25,7 @@ from multiprompt.tasks import TASKS
 from multiprompt.token_files import list_token_files, token_folder, write_token_file
 
 RTE = TASKS["rte"]
-TOKENIZER = build_tiny_tokenizer()
+CODER = TextCoder(build_tiny_tokenizer())
 
 
 def examples(*pairs: tuple[str, str]) -> list[TextExample]:
@@ -54,27 +55,27 @@ def assert_same(ours: TokenisedExamples, theirs: TokenisedExamples) -> None:
     assert (ours.truncated_sources, ours.truncated_targets) == (theirs.truncated_sources, theirs.truncated_targets)
 
 
-def fresh(rows: list[TextExample] = ROWS, task=RTE, tokenizer=TOKENIZER) -> TokenisedExamples:
-    return tokenise(rows, tokenizer, task.max_source_length, task.max_target_length)
+def fresh(rows: list[TextExample] = ROWS, task=RTE, coder=CODER) -> TokenisedExamples:
+    return tokenise(rows, coder, task.max_source_length, task.max_target_length)
 
 
 def test_tokens_from_the_cache_are_those_of_the_tokenizer(cache, monkeypatch):
     short = replace(RTE, max_source_length=30)
     expected = fresh(task=short)
     assert expected.truncated_sources > 0
-    assert_same(tokenise_cached(ROWS, short, "train", TOKENIZER), expected)
+    assert_same(tokenise_cached(ROWS, short, "train", CODER), expected)
     (written,) = cache.iterdir()
 
     def never(*_):
         raise AssertionError("tokenised again")
 
     monkeypatch.setattr(token_cache, "tokenise", never)
-    assert_same(tokenise_cached(ROWS, short, "dev", TOKENIZER), expected)
+    assert_same(tokenise_cached(ROWS, short, "dev", CODER), expected)
     assert names(cache) == {written.name}
 
 
 def test_tokens_from_the_cache_are_a_memory_map(cache):
-    tokens = tokenise_cached(ROWS, RTE, "train", TOKENIZER)
+    tokens = tokenise_cached(ROWS, RTE, "train", CODER)
     for array in (tokens.sources.values, tokens.sources.offsets, tokens.targets.values, tokens.targets.offsets):
         assert not array.flags.writeable
         base = array
@@ -103,22 +104,22 @@ OTHERS = {
 
 @pytest.mark.parametrize("what", OTHERS)
 def test_whatever_changes_makes_another_entry(cache, what):
-    tokenise_cached(examples(("ab", "1"), ("c", "0")), RTE, "train", TOKENIZER)
+    tokenise_cached(examples(("ab", "1"), ("c", "0")), RTE, "train", CODER)
     rows, task = OTHERS[what]
-    assert_same(tokenise_cached(rows, task, "train", TOKENIZER), fresh(rows, task))
+    assert_same(tokenise_cached(rows, task, "train", CODER), fresh(rows, task))
     assert len(names(cache)) == 2
 
 
 def test_another_tokenizer_makes_another_entry_and_the_same_one_does_not(cache):
     tokenizer = build_tiny_tokenizer()
-    tokenise_cached(ROWS, RTE, "train", TOKENIZER)
+    tokenise_cached(ROWS, RTE, "train", CODER)
     tokenizer(["ab"], truncation=True, max_length=3, padding="max_length")  # its settings stay in the Rust tokenizer
-    assert_same(tokenise_cached(ROWS, RTE, "train", tokenizer), fresh())
+    assert_same(tokenise_cached(ROWS, RTE, "train", TextCoder(tokenizer)), fresh())
     assert len(names(cache)) == 1
     tokenizer.add_tokens(["source"])
-    expected = fresh(tokenizer=tokenizer)
+    expected = fresh(coder=TextCoder(tokenizer))
     assert not np.array_equal(expected.sources.values, fresh().sources.values)
-    assert_same(tokenise_cached(ROWS, RTE, "train", tokenizer), expected)
+    assert_same(tokenise_cached(ROWS, RTE, "train", TextCoder(tokenizer)), expected)
     assert len(names(cache)) == 2
 
 
@@ -126,15 +127,15 @@ def test_ids_that_need_more_than_16_bits_survive(cache):
     tokenizer = build_tiny_tokenizer()
     tokenizer.add_tokens([f"<{i}>" for i in range(70_000)])
     rows = examples(("<69999> <3>", "<65600>"))
-    tokens = tokenise_cached(rows, RTE, "train", tokenizer)
+    tokens = tokenise_cached(rows, RTE, "train", TextCoder(tokenizer))
     assert tokens.sources.values.max() > 2**16
-    assert_same(tokens, fresh(rows, tokenizer=tokenizer))
+    assert_same(tokens, fresh(rows, coder=TextCoder(tokenizer)))
 
 
 @given(cut_off=st.booleans(), place=st.floats(0, 1, exclude_max=True), change=st.integers(1, 255))
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_entry_is_made_again_with_a_warning(cache, caplog, cut_off, place, change):
-    tokenise_cached(ROWS, RTE, "train", TOKENIZER)
+    tokenise_cached(ROWS, RTE, "train", CODER)
     (path,) = cache.iterdir()
     whole = path.read_bytes()
     if cut_off:
@@ -144,7 +145,7 @@ def test_a_damaged_entry_is_made_again_with_a_warning(cache, caplog, cut_off, pl
         damaged = whole[:at] + bytes([whole[at] ^ change]) + whole[at + 1 :]
     path.write_bytes(damaged)
     caplog.clear()
-    assert_same(tokenise_cached(ROWS, RTE, "train", TOKENIZER), fresh())
+    assert_same(tokenise_cached(ROWS, RTE, "train", CODER), fresh())
     if not cut_off and not caplog.messages:  # a byte between header and arrays, which nobody reads
         assert whole[at] == 0
         return
@@ -152,16 +153,16 @@ def test_a_damaged_entry_is_made_again_with_a_warning(cache, caplog, cut_off, pl
     assert message.startswith("cached tokens are made again: ")
     assert path.name in message
     caplog.clear()
-    assert_same(tokenise_cached(ROWS, RTE, "train", TOKENIZER), fresh())
+    assert_same(tokenise_cached(ROWS, RTE, "train", CODER), fresh())
     assert caplog.messages == []
     assert names(cache) == {path.name}
 
 
 def test_a_header_of_zeros_is_damage_too(cache, caplog):
-    tokenise_cached(ROWS, RTE, "train", TOKENIZER)
+    tokenise_cached(ROWS, RTE, "train", CODER)
     (path,) = cache.iterdir()
     path.write_bytes(b"mptokens" + bytes(1000))
-    assert_same(tokenise_cached(ROWS, RTE, "train", TOKENIZER), fresh())
+    assert_same(tokenise_cached(ROWS, RTE, "train", CODER), fresh())
     assert "is damaged" in caplog.text
 
 
@@ -180,7 +181,7 @@ FOREIGN = {
 @pytest.mark.parametrize("what", FOREIGN)
 def test_a_whole_file_that_somebody_else_wrote_is_not_trusted(cache, caplog, what):
     rows = examples(("ab", "1"), ("c", "0"))
-    tokenise_cached(rows, RTE, "train", TOKENIZER)
+    tokenise_cached(rows, RTE, "train", CODER)
     (path,) = cache.iterdir()
     changed, facts, message = FOREIGN[what]
     arrays = {
@@ -191,7 +192,7 @@ def test_a_whole_file_that_somebody_else_wrote_is_not_trusted(cache, caplog, wha
     } | changed
     write_token_file(path, {name: array for name, array in arrays.items() if array is not None}, facts)
     list_token_files(cache)  # whatever a file says, listing goes on
-    assert_same(tokenise_cached(rows, RTE, "train", TOKENIZER), fresh(rows))
+    assert_same(tokenise_cached(rows, RTE, "train", CODER), fresh(rows))
     assert message in caplog.text
 
 
@@ -199,7 +200,7 @@ def test_without_a_place_for_the_cache_tokens_are_made_and_one_line_says_so(tmp_
     (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     monkeypatch.setenv("MULTIPROMPT_CACHE", str(tmp_path / "file"))
     for _ in range(3):
-        assert_same(tokenise_cached(ROWS, RTE, "train", TOKENIZER), fresh())
+        assert_same(tokenise_cached(ROWS, RTE, "train", CODER), fresh())
     (message,) = caplog.messages
     assert message.startswith("tokens are not cached: cannot write to ")
     assert message.endswith("set MULTIPROMPT_CACHE to another folder")
@@ -209,7 +210,7 @@ def test_a_disk_that_is_full_leaves_nothing_behind(cache, caplog):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
-        tokens = tokenise_cached(ROWS, RTE, "train", TOKENIZER)
+        tokens = tokenise_cached(ROWS, RTE, "train", CODER)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert_same(tokens, fresh())
@@ -224,7 +225,7 @@ def test_without_a_home_folder_there_is_no_cache(monkeypatch, caplog):
     monkeypatch.delenv("MULTIPROMPT_CACHE")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", no_home)
-    assert_same(tokenise_cached(ROWS, RTE, "train", TOKENIZER), fresh())
+    assert_same(tokenise_cached(ROWS, RTE, "train", CODER), fresh())
     assert "set MULTIPROMPT_CACHE" in caplog.text
 
 
@@ -242,8 +243,8 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
 def test_small_data_and_few_shot_draws_are_not_cached(cache, monkeypatch, tmp_path):
     monkeypatch.undo()
     monkeypatch.setenv("MULTIPROMPT_CACHE", str(tmp_path / "cache"))
-    tokenise_cached(ROWS, RTE, "train", TOKENIZER)
-    backbone = SimpleNamespace(tokenizer=TOKENIZER)
+    tokenise_cached(ROWS, RTE, "train", CODER)
+    backbone = SimpleNamespace(coder=CODER)
     prepared = load_task("mini-rte", backbone, DataOptions(max_train=100, max_dev=10, max_test=10))
     assert names(cache) == set()
     monkeypatch.setattr(token_cache, "WORTH_CACHING", 1000)
@@ -259,9 +260,9 @@ def test_small_data_and_few_shot_draws_are_not_cached(cache, monkeypatch, tmp_pa
 def test_a_tokenizer_without_a_rust_backend_is_not_cached(cache):
     class Callable:
         def __call__(self, texts, **options):
-            return TOKENIZER(texts, **options)
+            return CODER.tokenizer(texts, **options)
 
-    assert_same(tokenise_cached(ROWS, RTE, "train", Callable()), fresh())
+    assert_same(tokenise_cached(ROWS, RTE, "train", TextCoder(Callable())), fresh())
     assert names(cache) == set()
 
 
@@ -269,13 +270,13 @@ OTHER_PROCESS = """
 import sys
 from multiprompt.data import token_cache
 sys.path.insert(0, {tests!r})
-from data.test_token_cache import ROWS, RTE, TOKENIZER, assert_same, fresh
+from data.test_token_cache import ROWS, RTE, CODER, assert_same, fresh
 token_cache.WORTH_CACHING = 0
 expected = fresh()
 print("ready", flush=True)
 sys.stdin.readline()
 for turn in range(80):
-    assert_same(token_cache.tokenise_cached(ROWS, RTE, "train", TOKENIZER), expected)
+    assert_same(token_cache.tokenise_cached(ROWS, RTE, "train", CODER), expected)
     if turn % 2:
         for path in token_cache.token_folder().glob("*.tokens"):
             path.unlink(missing_ok=True)
@@ -293,12 +294,12 @@ def test_two_processes_at_once(cache, caplog):
         other.stdin.write("go\n")
         other.stdin.flush()
         while other.poll() is None:
-            assert_same(tokenise_cached(ROWS, RTE, "train", TOKENIZER), expected)
+            assert_same(tokenise_cached(ROWS, RTE, "train", CODER), expected)
             turns += 1
         errors = other.stderr.read()
     assert (other.returncode, errors) == (0, ""), errors
     assert turns > 1
     assert caplog.messages == []
-    tokenise_cached(ROWS, RTE, "train", TOKENIZER)
+    tokenise_cached(ROWS, RTE, "train", CODER)
     (name,) = names(cache)
     assert name.endswith(".tokens")

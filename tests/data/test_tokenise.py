@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import SHARED, build_tiny_tokenizer
-from multiprompt.backbone import load_tokenizer
+from multiprompt.backbone import TextCoder, load_coder
 from multiprompt.data import tokenise
 from multiprompt.data.tokenise import CHUNK
 from multiprompt.examples import TextExample
@@ -39,8 +39,8 @@ def tokenizer(request):
         case "without rust":
             return WithoutRust(build_tiny_tokenizer())
         case "t5":
-            return load_tokenizer(str(T5_TOKENIZER))
-    return load_tokenizer()
+            return load_coder(str(T5_TOKENIZER)).tokenizer
+    return load_coder().tokenizer
 
 
 def one_by_one(tokenizer, texts: list[str], limit: int) -> list[list[int]]:
@@ -58,14 +58,14 @@ def ids_of(tokens) -> list[list[int]]:
 def test_ids_are_those_of_the_tokenizer(tokenizer, texts, limit):
     texts = [text.encode("utf-8", "ignore").decode() for text in texts]  # lone surrogates are no text
     examples = [TextExample(text, "1", ("1",), "train:0") for text in texts]
-    assert ids_of(tokenise(examples, tokenizer, limit, 4)) == one_by_one(tokenizer, texts, limit)
+    assert ids_of(tokenise(examples, TextCoder(tokenizer), limit, 4)) == one_by_one(tokenizer, texts, limit)
 
 
 def test_chunks_make_no_difference(tokenizer):
     # More texts than two chunks, some of them equal, some cut.
     texts = [f"text {i % 300} " + "word " * (i % 13) for i in range(2 * CHUNK + 7)]
     examples = [TextExample(text, str(i % 3), (str(i % 3),), f"train:{i}") for i, text in enumerate(texts)]
-    tokens = tokenise(examples, tokenizer, 9, 4)
+    tokens = tokenise(examples, TextCoder(tokenizer), 9, 4)
     assert ids_of(tokens) == one_by_one(tokenizer, texts, 9)
     assert [tokens.targets[i].tolist() for i in range(len(tokens))] == one_by_one(
         tokenizer, [example.target for example in examples], 4
@@ -79,6 +79,6 @@ def test_what_the_tokenizer_was_used_for_before_makes_no_difference():
     # transformers leaves the truncation and padding of the last call in the Rust tokenizer.
     tokenizer = build_tiny_tokenizer()
     examples = [TextExample(text, "1", ("1",), "train:0") for text in ("abcdefgh", "ab")]
-    expected = ids_of(tokenise(examples, tokenizer, 20, 4))
+    expected = ids_of(tokenise(examples, TextCoder(tokenizer), 20, 4))
     tokenizer(["abcdefgh", "ab"], truncation=True, max_length=3, padding="max_length")
-    assert ids_of(tokenise(examples, tokenizer, 20, 4)) == expected
+    assert ids_of(tokenise(examples, TextCoder(tokenizer), 20, 4)) == expected

@@ -77,10 +77,10 @@ def test_the_backbone_is_that_of_transformers(device, precision, shape):
     assert lack(found.logits, expected.logits) < limit(precision)
     assert found.labels.tolist() == expected.labels.tolist()
     assert found.example_ids.tolist() == expected.example_ids.tolist()
-    encoder, decoder = expected.encoder_mask.bool(), batch.target_mask
+    encoder, decoder = expected.states["encoder"].mask, batch.target_mask
     for ours, theirs, mask in (
-        (found.encoder_states, expected.encoder_states, encoder),
-        (found.decoder_states, expected.decoder_states, decoder),
+        (found.states["encoder"].values, expected.states["encoder"].values, encoder),
+        (found.states["decoder"].values, expected.states["decoder"].values, decoder),
     ):
         assert len(ours) == len(theirs) == 2
         for own, other in zip(ours, theirs, strict=True):

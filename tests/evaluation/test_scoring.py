@@ -29,7 +29,7 @@ def test_a_grouped_metric_is_computed_with_its_groups(tiny_backbone, monkeypatch
     monkeypatch.setattr("multiprompt.evaluation.scoring.generate", lambda *_, **__: decoded)
     monkeypatch.setattr("multiprompt.evaluation.scoring.generate_answers", lambda *_, **__: decoded.texts)
     method = PromptTuning(tiny_backbone, SoftPrompt([torch.zeros(2, 16)]))
-    tokens = tokenise(EXAMPLES, tiny_backbone.tokenizer, 8, 4)
+    tokens = tokenise(EXAMPLES, tiny_backbone.coder, 8, 4)
     evaluation = evaluate_task(method, QUESTION, EXAMPLES, tokens, 0, Baselines("0"))
     references, groups = [example.references for example in EXAMPLES], [example.group for example in EXAMPLES]
     assert evaluation.value == evaluation.metrics["question_exact_match"] == pytest.approx(100 * 2 / 3)
@@ -94,7 +94,7 @@ def test_answers_without_an_end_are_counted(tiny_backbone, monkeypatch):
     ids = torch.tensor([[0, 5, 1, 0], [0, 5, 6, 7], [0, 1, 0, 0]])  # 1 ends a sequence
     method = PromptTuning(tiny_backbone, SoftPrompt([torch.zeros(2, 16)]))
     monkeypatch.setattr(method, "generate", lambda *_: ids)
-    decoded = generate(method, tokenise(EXAMPLES[:3], tiny_backbone.tokenizer, 8, 4), 0, 3)
+    decoded = generate(method, tokenise(EXAMPLES[:3], tiny_backbone.coder, 8, 4), 0, 3)
     assert [len(text) for text in decoded.texts] == [1, 3, 0]
     assert decoded.unended == 1
 

@@ -10,7 +10,7 @@ from conftest import build_tiny_model, random_batch
 from methods.sublayers import check_updates, frozen, gelu_new, pass_through, randomise
 from multiprompt.backbone import T5Backbone
 from multiprompt.methods.adapters import WEIGHT_SPREAD, Adapters
-from multiprompt.methods.inserted import InsertedMethod, layer_norms
+from multiprompt.methods.inserted import InsertedMethod
 from rounding import assert_same
 
 PLACES = ("self_attention", "feed_forward")
@@ -18,7 +18,7 @@ GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
 
 
 def adapters_of(backbone: T5Backbone, num_tasks: int = 3, places=PLACES) -> InsertedMethod:
-    layers = Adapters(backbone.model, 4, num_tasks, places, torch.Generator().manual_seed(1))
+    layers = Adapters(backbone, 4, num_tasks, places, torch.Generator().manual_seed(1))
     return InsertedMethod(backbone, layers, 1e-2, dropout=False)
 
 
@@ -66,7 +66,9 @@ def test_with_nothing_behind_the_bottleneck_the_logits_are_those_of_the_backbone
 
 
 def test_the_start_is_the_published_one(tiny_backbone):
-    layers = Adapters(build_tiny_model(d_model=64), 32, 2, PLACES, torch.Generator().manual_seed(1)).layers
+    layers = Adapters(
+        T5Backbone(build_tiny_model(d_model=64), None, "tiny"), 32, 2, PLACES, torch.Generator().manual_seed(1)
+    ).layers
     weights = torch.cat([w.flatten() for layer in layers for w in (*layer.down, *layer.up)])
     assert weights.std().item() == pytest.approx(WEIGHT_SPREAD, rel=0.02)
     assert weights.mean().abs().item() < 0.03 * WEIGHT_SPREAD
@@ -74,8 +76,8 @@ def test_the_start_is_the_published_one(tiny_backbone):
 
 
 def test_trained_norms_take_the_place_of_the_frozen_ones_and_leave_it(tiny_backbone):
-    model, method, batch = tiny_backbone.model, adapters_of(tiny_backbone), random_batch()
-    norms = [norm.weight for norm in layer_norms(model)]
+    method, batch = adapters_of(tiny_backbone), random_batch()
+    norms = [norm.weight for norm in tiny_backbone.norms()]
     # two in every encoder block, three in every decoder block, one at the end of each stack
     assert len(norms) == len(method.inserted.norms) == 2 * 2 + 2 * 3 + 2
     before = [norm.clone() for norm in norms]
@@ -88,11 +90,11 @@ def test_trained_norms_take_the_place_of_the_frozen_ones_and_leave_it(tiny_backb
                 up.zero_()
         changed = tiny_backbone.forward(batch, None).logits
     assert not torch.allclose(changed, expected)
-    assert all(norm.weight is weight for norm, weight in zip(layer_norms(model), norms, strict=True))
+    assert all(norm.weight is weight for norm, weight in zip(tiny_backbone.norms(), norms, strict=True))
     assert all(torch.equal(norm, weight) for norm, weight in zip(norms, before, strict=True))
     # the same as a model that has these weights for its own
     other = T5Backbone(build_tiny_model(), tiny_backbone.tokenizer, "other")
-    for norm, weight in zip(layer_norms(other.model), method.inserted.norms, strict=True):
+    for norm, weight in zip(other.norms(), method.inserted.norms, strict=True):
         norm.weight.data.copy_(weight)
     with frozen(other):
         assert_same(other.forward(batch, None).logits, changed)

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from conftest import random_batch
 from methods.sublayers import padded, rows_of
-from multiprompt.backbone import T5Backbone
+from multiprompt.backbone import Inputs, T5Backbone
 from multiprompt.methods.attempt import Attempt, Attention, MixedPrompts, mixture
 from rounding import SAME, assert_clear, assert_same
 
@@ -121,7 +121,7 @@ def test_beam_search_gives_an_example_the_answer_that_it_has_alone(tiny_backbone
     def beams(one):
         with torch.no_grad():
             prompts = method.prompts(one)
-        return tiny_backbone.generate(one.input_ids, one.attention_mask, prompts, 4, num_beams=3)
+        return tiny_backbone.generate([Inputs(one, prompts)], 4, num_beams=3)
 
     together = assert_clear(tiny_backbone, lambda: beams(batch))
     for answer, alone in zip(together, rows_of(batch), strict=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from multiprompt.backbone import T5Backbone
 from multiprompt.methods.adapters import Adapters
 from multiprompt.methods.attempt import Attention, MixedPrompts
 from multiprompt.methods.bitfit import Biases
@@ -21,7 +22,7 @@ def t5_base():
 
     sizes = {"d_model": 768, "d_ff": 3072, "num_layers": 12, "num_heads": 12, "vocab_size": 32_128}
     with torch.device("meta"):
-        return T5ForConditionalGeneration(T5Config(**sizes))
+        return T5Backbone(T5ForConditionalGeneration(T5Config(**sizes)), None, "t5-base")
 
 
 def numbers(module: torch.nn.Module) -> int:

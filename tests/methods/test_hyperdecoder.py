@@ -7,7 +7,7 @@ import torch
 
 from conftest import build_tiny_model, random_batch
 from methods.sublayers import check_updates, padded, pass_through, randomise, rows_of
-from multiprompt.backbone import T5Backbone
+from multiprompt.backbone import Inputs, T5Backbone
 from multiprompt.methods.adapters import WEIGHT_SPREAD
 from multiprompt.methods.hyperdecoder import HyperDecoder
 from multiprompt.methods.inserted import InsertedMethod
@@ -18,7 +18,7 @@ WIDTH, INNER = 16, 4
 
 
 def hyperdecoder_of(backbone: T5Backbone) -> InsertedMethod:
-    layers = HyperDecoder(backbone.model, INNER, 3, 8, torch.Generator().manual_seed(1))
+    layers = HyperDecoder(backbone, INNER, 3, 8, torch.Generator().manual_seed(1))
     return InsertedMethod(backbone, layers, 1e-2, dropout=False)
 
 
@@ -33,7 +33,7 @@ def test_every_example_has_adapters_of_its_own(tiny_backbone, changes):
     layers = method.inserted
     randomise(layers)
     with method, torch.no_grad():
-        states = backbone.forward(batch, None, hidden="last").encoder_states[0]
+        states = backbone.forward(batch, None, hidden="last").states["encoder"].values[0]
     seen = pass_through(backbone, method, batch)
 
     def expected(one, update, row):
@@ -67,7 +67,7 @@ def test_rows_of_beam_search_keep_the_adapters_of_their_example(tiny_backbone):
     randomise(method.inserted, 1.0)
 
     def beams(one):
-        return tiny_backbone.generate(one.input_ids, one.attention_mask, None, 4, num_beams=3)
+        return tiny_backbone.generate([Inputs(one, None)], 4, num_beams=3)
 
     with method:
         together = assert_clear(tiny_backbone, lambda: beams(batch))
@@ -87,7 +87,7 @@ def test_gradients_reach_the_encoder_through_the_codes(tiny_backbone):
 
 def test_all_adapters_start_next_to_nothing(tiny_backbone):
     model = build_tiny_model(d_model=64)
-    layers = HyperDecoder(model, 32, 10, 128, torch.Generator().manual_seed(1))
+    layers = HyperDecoder(T5Backbone(model, None, "tiny"), 32, 10, 128, torch.Generator().manual_seed(1))
     weights = torch.cat([w.flatten() for layer in layers.encoder for w in (*layer.down, *layer.up)])
     assert weights.std().item() == pytest.approx(WEIGHT_SPREAD, rel=0.03)
     with torch.no_grad():

@@ -8,9 +8,9 @@ from torch.testing import assert_close
 
 from conftest import build_tiny_model, random_batch
 from methods.sublayers import check_updates, gelu_new, pass_through, randomise, rows_of
-from multiprompt.backbone import T5Backbone
+from multiprompt.backbone import Inputs, T5Backbone
 from multiprompt.methods.hyperformer import PLACES, HyperFormer
-from multiprompt.methods.inserted import InsertedMethod, layer_norms
+from multiprompt.methods.inserted import InsertedMethod
 from rounding import assert_clear
 
 GATED = {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}
@@ -18,7 +18,7 @@ WIDTH, INNER = 16, 4
 
 
 def hyperformer_of(backbone: T5Backbone) -> InsertedMethod:
-    layers = HyperFormer(backbone.model, INNER, 6, 8, 3, torch.Generator().manual_seed(1))
+    layers = HyperFormer(backbone, INNER, 6, 8, 3, torch.Generator().manual_seed(1))
     return InsertedMethod(backbone, layers, 1e-2, dropout=False)
 
 
@@ -61,7 +61,7 @@ def test_every_row_goes_through_the_adapter_that_is_generated_for_its_task(tiny_
 
 def test_the_norms_of_the_model_are_trained_and_shared_and_come_out_as_they_were(tiny_backbone):
     method, batch = hyperformer_of(tiny_backbone), random_batch()
-    norms = [norm.weight for norm in layer_norms(tiny_backbone.model)]
+    norms = [norm.weight for norm in tiny_backbone.norms()]
     # two in every encoder block, three in every decoder block, one at the end of each stack; no axis of tasks
     assert [tuple(norm.shape) for norm in method.inserted.norms] == [(WIDTH,)] * (2 * 2 + 2 * 3 + 2)
     with method:
@@ -70,7 +70,7 @@ def test_the_norms_of_the_model_are_trained_and_shared_and_come_out_as_they_were
         assert all(norm.grad is not None and norm.grad.any() for norm in method.inserted.norms)
         randomise(method.inserted.norms)
         assert not torch.allclose(method.losses(batch)["task"], begun)
-    inside = [norm.weight for norm in layer_norms(tiny_backbone.model)]
+    inside = [norm.weight for norm in tiny_backbone.norms()]
     assert all(one is other and one.grad is None for one, other in zip(inside, norms, strict=True))
 
 
@@ -80,7 +80,7 @@ def test_rows_of_beam_search_keep_the_task_of_their_example(tiny_backbone):
 
     def beams(one):
         method.inserted.batch = one
-        return tiny_backbone.generate(one.input_ids, one.attention_mask, None, 4, num_beams=3)
+        return tiny_backbone.generate([Inputs(one, None)], 4, num_beams=3)
 
     with method:
         together = assert_clear(tiny_backbone, lambda: beams(batch))
@@ -91,17 +91,18 @@ def test_rows_of_beam_search_keep_the_task_of_their_example(tiny_backbone):
 
 
 def test_first_values_depend_on_the_seed_alone(tiny_backbone):
-    model = tiny_backbone.model
     drawn = []
     for noise in (1, 2):
         torch.manual_seed(noise)
-        drawn.append(HyperFormer(model, INNER, 6, 8, 3, torch.Generator().manual_seed(1)).state_dict())
+        drawn.append(HyperFormer(tiny_backbone, INNER, 6, 8, 3, torch.Generator().manual_seed(1)).state_dict())
     for name, value in drawn[0].items():
         assert torch.equal(value, drawn[1][name]), name
 
 
 def test_the_start_is_the_published_one():
-    layers = HyperFormer(build_tiny_model(d_model=64), 16, 64, 128, 200, torch.Generator().manual_seed(1))
+    layers = HyperFormer(
+        T5Backbone(build_tiny_model(d_model=64), None, "tiny"), 16, 64, 128, 200, torch.Generator().manual_seed(1)
+    )
     tasks = torch.stack(list(layers.tasks))
     assert_close(tasks.std(), torch.tensor(1.0), rtol=0.03, atol=0)
     network = layers.generators["decoder"]

@@ -18,21 +18,21 @@ from multiprompt.methods.bitfit import Biases
 from multiprompt.methods.dept import Dept, ShortPrompt
 from multiprompt.methods.hyperdecoder import HyperDecoder
 from multiprompt.methods.hyperformer import HyperFormer
-from multiprompt.methods.inserted import Inserted, InsertedMethod, add_beside, change_output, sites
+from multiprompt.methods.inserted import Inserted, InsertedMethod, add_beside, change_output
 from multiprompt.prompts import SoftPrompt
 
 PLACES = ("self_attention", "feed_forward")
 LAYERS: dict[str, Callable[[Any, torch.Generator], Inserted]] = {
-    "adapters": lambda model, generator: Adapters(model, 4, 1, PLACES, generator),
-    "bitfit": lambda model, generator: Biases(model),
-    "hyperformer": lambda model, generator: HyperFormer(model, 4, 6, 8, 1, generator),
-    "hyperdecoder": lambda model, generator: HyperDecoder(model, 4, 3, 8, generator),
+    "adapters": lambda backbone, generator: Adapters(backbone, 4, 1, PLACES, generator),
+    "bitfit": lambda backbone, generator: Biases(backbone),
+    "hyperformer": lambda backbone, generator: HyperFormer(backbone, 4, 6, 8, 1, generator),
+    "hyperdecoder": lambda backbone, generator: HyperDecoder(backbone, 4, 3, 8, generator),
 }
 each_kind = pytest.mark.parametrize("kind", LAYERS)
 
 
 def method_of(kind: str, backbone: T5Backbone) -> InsertedMethod:
-    layers = LAYERS[kind](backbone.model, torch.Generator().manual_seed(1))
+    layers = LAYERS[kind](backbone, torch.Generator().manual_seed(1))
     return InsertedMethod(backbone, layers, 1e-2, dropout=True)
 
 
@@ -86,7 +86,7 @@ def test_layers_that_cannot_all_be_put_in_are_taken_out(tiny_backbone, kind, mon
 
 def test_layers_of_another_model_do_not_fit(tiny_backbone):
     deeper = build_tiny_model(num_layers=3)
-    layers = Adapters(deeper, 4, 1, PLACES, torch.Generator())
+    layers = Adapters(T5Backbone(deeper, None, "deeper"), 4, 1, PLACES, torch.Generator())
     before = State(tiny_backbone)
     with pytest.raises(ValueError), InsertedMethod(tiny_backbone, layers, 1e-2, dropout=False):
         pass
@@ -94,8 +94,8 @@ def test_layers_of_another_model_do_not_fit(tiny_backbone):
 
 
 def test_sites_are_listed_encoder_first():
-    model = build_tiny_model(num_layers=1, num_decoder_layers=2)
-    found = [(site.stack, site.block, site.place) for site in sites(model, *PLACES)]
+    backbone = T5Backbone(build_tiny_model(num_layers=1, num_decoder_layers=2), None, "tiny")
+    found = [(site.stack, site.block, site.place) for site in backbone.sites(PLACES)]
     blocks = (("encoder", 0), ("decoder", 0), ("decoder", 1))
     assert found == [(stack, block, place) for stack, block in blocks for place in PLACES]
 

@@ -72,13 +72,13 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
+def coder():
     folder = SHARED / "t5-tokenizer"
     if not folder.is_dir():
         pytest.skip(f"no tokenizer in {folder} (set MULTIPROMPT_SHARED to a folder that holds t5-tokenizer/)")
-    from multiprompt.backbone import load_tokenizer
+    from multiprompt.backbone import load_coder
 
-    return load_tokenizer(str(folder))
+    return load_coder(str(folder))
 
 
 def needs(name: str) -> None:
@@ -91,12 +91,12 @@ def needs(name: str) -> None:
     ("name", "split"),
     [pytest.param(*key, marks=[pytest.mark.slow] if rows > LARGE else []) for key, (rows, _, _) in FILES.items()],
 )
-def test_every_real_row_is_formatted_and_fits_as_stated(tokenizer, name, split):
+def test_every_real_row_is_formatted_and_fits_as_stated(coder, name, split):
     needs(name)
     task = TASKS[name]
     rows = load_rows(task, split, SHARED / "data")
     examples = [task.example(row.values, row.row_id, where=row.where) for row in rows]
-    tokens = tokenise(examples, tokenizer, task.max_source_length, task.max_target_length)
+    tokens = tokenise(examples, coder, task.max_source_length, task.max_target_length)
     assert (len(rows), tokens.truncated_sources, max(tokens.targets.lengths)) == FILES[name, split]
     assert tokens.truncated_targets == 0
     assert max(tokens.targets.lengths) <= task.generation_length  # every answer can be written

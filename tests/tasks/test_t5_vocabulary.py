@@ -14,9 +14,9 @@ FOLDER = SHARED / "t5-tokenizer"
 def tokenizer():
     if not FOLDER.is_dir():
         pytest.skip(f"no tokenizer in {FOLDER} (set MULTIPROMPT_SHARED to a folder that holds t5-tokenizer/)")
-    from multiprompt.backbone import load_tokenizer
+    from multiprompt.backbone import load_coder
 
-    return load_tokenizer(str(FOLDER))
+    return load_coder(str(FOLDER)).tokenizer
 
 
 def test_pieces_of_the_digits(tokenizer):

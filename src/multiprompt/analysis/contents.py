@@ -136,7 +136,7 @@ def inspect_prompt(
         norms["shared prompt"] = row_norms(stored.prompt.shared.detach().double().numpy())
         factors = analyse_factors(stored.prompt, stored.tasks)
     ids, values = nearest_entries(rows, vocabulary, metric, nearest)
-    tokens = [backbone.tokenizer.convert_ids_to_tokens(own.tolist()) for own in ids]
+    tokens = [backbone.coder.pieces(own.tolist()) for own in ids]
     return PromptContents(
         stage=node_key(seed, planned.name),
         task=stored.tasks[chosen],

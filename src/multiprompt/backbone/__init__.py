@@ -9,18 +9,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from multiprompt.backbone.loading import load_backbone, load_tokenizer, outline_backbone, pick_attention
-    from multiprompt.backbone.t5.model import BackboneOutput, HiddenStates, Inputs, T5Backbone
-    from multiprompt.backbone.t5.model import T5Backbone as Backbone
+    from multiprompt.backbone.base import Backbone, BackboneOutput, HiddenStates, Inputs, Site, States, Sublayer
+    from multiprompt.backbone.loading import load_backbone, load_coder, outline_backbone, pick_attention
+    from multiprompt.backbone.t5.model import T5Backbone
+    from multiprompt.backbone.texts import TextCoder
 
 _HOMES = {
-    "Backbone": "t5.model",
-    "BackboneOutput": "t5.model",
-    "HiddenStates": "t5.model",
-    "Inputs": "t5.model",
+    "Backbone": "base",
+    "BackboneOutput": "base",
+    "HiddenStates": "base",
+    "Inputs": "base",
+    "Sublayer": "base",
+    "Site": "base",
+    "States": "base",
     "T5Backbone": "t5.model",
+    "TextCoder": "texts",
     "load_backbone": "loading",
-    "load_tokenizer": "loading",
+    "load_coder": "loading",
     "outline_backbone": "loading",
     "pick_attention": "loading",
 }
@@ -30,9 +35,13 @@ __all__ = [
     "BackboneOutput",
     "HiddenStates",
     "Inputs",
+    "Site",
+    "States",
+    "Sublayer",
     "T5Backbone",
+    "TextCoder",
     "load_backbone",
-    "load_tokenizer",
+    "load_coder",
     "outline_backbone",
     "pick_attention",
 ]

@@ -9,7 +9,6 @@ measures it on the machine at hand.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -51,23 +50,16 @@ LONGEST = 612
 """Positions that the memory of attention is counted for: the study's longest source, 512 tokens and a prompt of 100."""
 
 
-def pass_costs(model: Any, device: torch.device) -> PassCosts:
-    """The costs of passes through a T5 on a device."""
+def pass_costs(device: torch.device, token_bytes: int) -> PassCosts:
+    """The costs of passes on a device.
+
+    Args:
+        device: of the model.
+        token_bytes: that autograd keeps for one position.
+    """
     if device.type != "cuda":
         return CPU
     card = torch.cuda.get_device_properties(device)
     fixed = GPU_PASS[min(max(card.major, min(GPU_PASS)), max(GPU_PASS))]
-    room = int(ACTIVATION_SHARE * card.total_memory) // token_bytes(model.config, model.dtype.itemsize)
+    room = int(ACTIVATION_SHARE * card.total_memory) // token_bytes
     return PassCosts(fixed, fixed, room, room, room)
-
-
-def token_bytes(config: Any, itemsize: int) -> int:
-    """Bytes that autograd keeps for one position of the encoder, all blocks together; an estimate from above.
-
-    Args:
-        config: of a T5.
-        itemsize: bytes of a number of the model's precision.
-    """
-    rows = 14 * config.d_model + 4 * config.num_heads * config.d_kv + 4 * config.d_ff
-    scores = 3 * config.num_heads * LONGEST
-    return int(config.num_layers * (rows + scores) * itemsize)

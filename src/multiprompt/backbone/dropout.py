@@ -1,8 +1,8 @@
-"""Dropout of several runs in one batch: every run draws the masks that it would draw alone.
+"""Dropout of several trainings in one batch: each draws the masks that it would draw alone.
 
-Runs that go through the backbone together must not share random numbers, or a run would come out differently in other
-company. Inside a ``PartedDropout`` every dropout is done part by part: the part's own state of the random numbers is
-put in force, and the mask is drawn in the shape that the part has without the others' padding.
+Trainings that share a pass must not share random numbers, or one would come out differently in other company. So every
+dropout is done part by part: the part's own state of the random numbers is put in force, and the mask is drawn in the
+shape that the part has without the others' padding.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,51 +56,74 @@ def state_of_seed(device: torch.device, seed: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Part:
-    """The examples of one run in a joined batch.
+    """The examples of one training in a joint batch.
 
     Attributes:
         examples: their rows.
-        widths: positions in encoder and decoder that they would be padded to alone.
-        tokens: positions in encoder and decoder, of all of them together, without padding.
-        state: of the run's random numbers; moved on as they are drawn.
+        widths: positions that they would be padded to alone, in every stack of the model.
+        tokens: positions in every stack, of all of them together, without padding.
+        state: of the training's random numbers; moved on as they are drawn.
     """
 
     examples: slice
-    widths: tuple[int, int]
-    tokens: tuple[int, int]
+    widths: Sequence[int]
+    tokens: Sequence[int]
     state: Tensor
 
 
-class PartedDropout(TorchFunctionMode):
-    """Inside the ``with`` block every part draws from its own random numbers.
-
-    Args:
-        parts: in the order of the batch.
-        widths: positions of the joined batch in encoder and decoder. They must differ: they tell attention within the
-            decoder from attention to the encoder.
-        device: of the model.
+@dataclass(frozen=True)
+class StackParts:
+    """The parts of a joint batch, as they lie in the tensors of one stack.
 
     Attributes:
-        in_decoder: which stack runs; whoever runs the model says so (``enter_decoder``).
+        parts: in the order of the batch.
+        stack: position of the stack among those of the model.
+        device: of the model.
     """
 
-    active: ClassVar[PartedDropout | None] = None
+    parts: Sequence[Part]
+    stack: int
+    device: torch.device
 
-    def __init__(self, parts: Sequence[Part], widths: tuple[int, int], device: torch.device) -> None:
+    def turn(self, part: Part) -> AbstractContextManager[None]:
+        """Inside, random numbers are those of the part."""
+        return random_state(self.device, part.state)
+
+    def part_of(self, example: int) -> int:
+        """Position of the part that an example belongs to."""
+        return next(index for index, part in enumerate(self.parts) if example < part.examples.stop)
+
+    def regions(self, tensor: Tensor, keys: int) -> list[Tensor]:
+        """The views of every part's own positions in ``[B, N, D]``, ``[B, H, N, M]``, or packed ``[1, total, D]``.
+
+        Args:
+            tensor: of this stack.
+            keys: the stack that ``M`` positions belong to.
+        """
+        if tensor.shape[0] == 1:
+            return list(tensor.split([part.tokens[self.stack] for part in self.parts], 1))
+        if tensor.dim() == 3:
+            return [tensor[part.examples, : part.widths[self.stack]] for part in self.parts]
+        return [tensor[part.examples, :, : part.widths[self.stack], : part.widths[keys]] for part in self.parts]
+
+
+class PartedDropout(TorchFunctionMode):
+    """Inside the ``with`` block every part draws from its own random numbers, in code that is not ours.
+
+    Whoever runs the model says which stack runs, and which one its attention looks at.
+
+    Args:
+        parts: of the first stack.
+
+    Attributes:
+        parts: of the stack that runs.
+        keys: position of the stack that attention looks at.
+    """
+
+    def __init__(self, parts: StackParts) -> None:
         super().__init__()
         self.parts = parts
-        self.source_width, self.target_width = widths
-        self.device = device
-        self.in_decoder = False
-
-    def __enter__(self) -> PartedDropout:
-        PartedDropout.active = self
-        super().__enter__()
-        return self
-
-    def __exit__(self, *details: Any) -> None:
-        PartedDropout.active = None
-        super().__exit__(*details)
+        self.keys = parts.stack
 
     def __torch_function__(
         self, function: Any, types: Any, arguments: tuple[Any, ...] = (), options: dict[str, Any] | None = None
@@ -112,53 +135,25 @@ class PartedDropout(TorchFunctionMode):
             return self._attention(*arguments, **options)
         return function(*arguments, **options)
 
-    @classmethod
-    def enter_decoder(cls) -> None:
-        """Tell the dropout in force, if there is one, that the decoder runs from here on."""
-        if cls.active is not None:
-            cls.active.in_decoder = True
-
-    def turn(self, part: Part) -> AbstractContextManager[None]:
-        """Inside, random numbers are those of the part."""
-        return random_state(self.device, part.state)
-
-    def part_of(self, example: int) -> int:
-        """Position of the part that an example belongs to."""
-        return next(index for index, part in enumerate(self.parts) if example < part.examples.stop)
-
-    def regions(self, tensor: Tensor) -> list[Tensor]:
-        """The views of every part's own positions in ``[B, N, D]``, ``[B, H, N, M]``, or packed ``[1, total, D]``."""
-        stack = int(self.in_decoder)
-        if tensor.shape[0] == 1:
-            return list(tensor.split([part.tokens[stack] for part in self.parts], 1))
-        if tensor.dim() == 3:
-            return [tensor[part.examples, : part.widths[stack]] for part in self.parts]
-        keys = self._keys(tensor.shape[3])
-        return [tensor[part.examples, :, : part.widths[stack], : part.widths[keys]] for part in self.parts]
-
-    def _keys(self, width: int) -> int:
-        """The stack that queries look at when there are so many keys."""
-        return 0 if width == self.source_width else 1
-
     def _dropout(self, x: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
         if not training or p == 0:
             return x
         mask = torch.zeros_like(x, requires_grad=False)
-        for part, region in zip(self.parts, self.regions(mask), strict=True):
-            with self.turn(part):
+        for part, region in zip(self.parts.parts, self.parts.regions(mask, self.keys), strict=True):
+            with self.parts.turn(part):
                 region.copy_(torch.dropout(torch.ones_like(region), p, True))
         return x * mask
 
     def _attention(
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **options: Any
     ) -> Tensor:
-        mixed, stack, keys_stack = [], int(self.in_decoder), self._keys(key.shape[2])
-        for part in self.parts:
-            queries, keys, rows = part.widths[stack], part.widths[keys_stack], part.examples
+        mixed = []
+        for part in self.parts.parts:
+            queries, keys, rows = part.widths[self.parts.stack], part.widths[self.keys], part.examples
             mask = attn_mask
             if mask is not None:
                 mask = (mask if mask.shape[0] == 1 else mask[rows])[..., :queries, :keys]
             inputs = query[rows, :, :queries], key[rows, :, :keys], value[rows, :, :keys], mask
-            with self.turn(part):
+            with self.parts.turn(part):
                 mixed.append(F.scaled_dot_product_attention(*inputs, **options))
         return torch.cat([F.pad(each, (0, 0, 0, query.shape[2] - each.shape[2])) for each in mixed])

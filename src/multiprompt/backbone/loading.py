@@ -14,6 +14,7 @@ import torch
 from multiprompt.backbone.checkpoint_files import checkpoint_files, stored_tensors
 from multiprompt.backbone.published import EMBEDDED, SHIPPED, published_model
 from multiprompt.backbone.t5.model import T5Backbone
+from multiprompt.backbone.texts import TextCoder
 from multiprompt.errors import BackboneError
 from multiprompt.network import hub_trouble
 from multiprompt.options import FLOAT16
@@ -77,7 +78,7 @@ def load_backbone(
     config, _ = T5Config.get_config_dict(path, revision=revision, local_files_only=_out_of_reach(path))
     _put_embeddings(name, model, files, config)
     _refuse_fresh_weights(name, report)
-    tokenizer = load_tokenizer(name, revision=revision)
+    tokenizer = load_coder(name, revision=revision).tokenizer
     _check_vocabulary(name, model, tokenizer)
     backbone = T5Backbone(model.to(chosen_device), tokenizer, name, files)
     facts = backbone.facts()
@@ -89,7 +90,7 @@ def outline_backbone(name: str) -> T5Backbone:
     """A backbone without weights or tokenizer: its shapes, on torch's meta device. Enough to count with.
 
     Args:
-        name: a model that ``t5_family`` lists (no network is needed), or as for ``load_backbone``.
+        name: a model that ``multiprompt.backbone.published`` lists (no network is needed), or as for ``load_backbone``.
 
     Raises:
         BackboneError: the configuration cannot be found or read, or is not a T5's.
@@ -130,8 +131,8 @@ def _load_config(name: str, revision: str | None) -> Any:
     return config
 
 
-def load_tokenizer(name: str = EMBEDDED, *, revision: str | None = None) -> Any:
-    """The tokenizer of a backbone, without its weights.
+def load_coder(name: str = EMBEDDED, *, revision: str | None = None) -> TextCoder:
+    """How texts become tokens of a backbone, without loading its weights.
 
     Raises:
         BackboneError: it cannot be found or read.
@@ -142,7 +143,8 @@ def load_tokenizer(name: str = EMBEDDED, *, revision: str | None = None) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes about legacy behaviour that cannot be acted upon
             path = _path(name)
-            return AutoTokenizer.from_pretrained(path, revision=revision, local_files_only=_out_of_reach(path))
+            out_of_reach = _out_of_reach(path)
+            return TextCoder(AutoTokenizer.from_pretrained(path, revision=revision, local_files_only=out_of_reach))
     except Exception as error:  # the hub client raises errors of many kinds
         raise BackboneError(f"cannot load the tokenizer of {name!r}: {_first_line(error)}") from error
 

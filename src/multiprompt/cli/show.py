@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,7 @@ from multiprompt.cli.output import echo
 from multiprompt.text import printable
 
 if TYPE_CHECKING:
+    from multiprompt.backbone import TextCoder
     from multiprompt.data import TaskData
     from multiprompt.examples import TextExample
     from multiprompt.tasks import Task
@@ -61,16 +62,16 @@ def show(
     """
     chosen = find_task(task)
 
-    from multiprompt.backbone import load_tokenizer
+    from multiprompt.backbone import load_coder
     from multiprompt.data import load_task_data
 
-    tokenizer = load_tokenizer(backbone)
+    coder = load_coder(backbone)
     loaded = load_task_data(chosen, data)
     examples = getattr(loaded, split.value)
     echo(f"{chosen.name}: {chosen.family}, reports {chosen.reported}\n")
     for example in examples[:rows]:
-        _print_example(chosen, example, tokenizer)
-    _print_splits(loaded, tokenizer)
+        _print_example(chosen, example, coder)
+    _print_splits(loaded, coder)
 
 
 def find_task(name: str) -> Task:
@@ -85,17 +86,18 @@ def find_task(name: str) -> Task:
     return make_task(load_task_file(Path(name)))
 
 
-def _print_example(task: Task, example: TextExample, tokenizer: Any) -> None:
+def _print_example(task: Task, example: TextExample, coder: TextCoder) -> None:
     from multiprompt.data.tokenise import tokenise
 
-    tokens = tokenise([example], tokenizer, task.max_source_length, task.max_target_length)
+    tokens = tokenise([example], coder, task.max_source_length, task.max_target_length)
     echo(f"row {example.row_id}")
-    for side, text, kept, cut, limit in (
-        ("source", example.source, tokens.sources[0], tokens.truncated_sources, task.max_source_length),
-        ("target", example.target, tokens.targets[0], tokens.truncated_targets, task.max_target_length),
+    source, target = coder.source_encoder(), coder.target_encoder()
+    for side, text, encode, kept, cut, limit in (
+        ("source", example.source, source, tokens.sources[0], tokens.truncated_sources, task.max_source_length),
+        ("target", example.target, target, tokens.targets[0], tokens.truncated_targets, task.max_target_length),
     ):
-        whole = len(tokenizer(text, verbose=False)["input_ids"])
-        pieces = " ".join(tokenizer.convert_ids_to_tokens(kept.tolist()))
+        whole = len(encode([text])[0])
+        pieces = " ".join(coder.pieces(kept.tolist()))
         state = f"cut from {whole} to {len(kept)}" if cut else "not truncated"
         echo(f"  {side:<10} {printable(text, one_line=True)}")
         echo(f"  {'tokens':<10} {len(kept)} of at most {limit}, {state}")
@@ -104,7 +106,7 @@ def _print_example(task: Task, example: TextExample, tokenizer: Any) -> None:
     echo(f"  {'masks':<10} attention {len(tokens.sources[0])}, labels {len(tokens.targets[0])}\n")
 
 
-def _print_splits(loaded: TaskData, tokenizer: Any) -> None:
+def _print_splits(loaded: TaskData, coder: TextCoder) -> None:
     from multiprompt.cli.output import print_rows, print_text
     from multiprompt.data import look_at_texts, look_at_tokens
     from multiprompt.data.tokenise import tokenise
@@ -114,7 +116,7 @@ def _print_splits(loaded: TaskData, tokenizer: Any) -> None:
     for split in Split:
         examples = getattr(loaded, split.value)
         first = examples[:COUNTED_ROWS]
-        tokens = tokenise(first, tokenizer, task.max_source_length, task.max_target_length)
+        tokens = tokenise(first, coder, task.max_source_length, task.max_target_length)
         looked_at[split.value] = first, tokens
         rows.append(
             (
@@ -125,7 +127,7 @@ def _print_splits(loaded: TaskData, tokenizer: Any) -> None:
             )
         )
     print_rows(("split", "rows", "sources cut", "answers"), rows, numbers=(1,))
-    noticed = (*look_at_texts(loaded), *look_at_tokens(loaded, looked_at, tokenizer.unk_token_id))
+    noticed = (*look_at_texts(loaded), *look_at_tokens(loaded, looked_at, coder.unknown_id))
     for note in (*loaded.notes, *noticed):
         print_text(f"note: {note}", 2)
 

@@ -53,12 +53,12 @@ def _notes_on_rows(experiment: Experiment) -> Iterator[str]:
     here = [n for n in names if (own[n].files if n in own else data.location and TASKS[n].generator is None)]
     if not here:
         return
-    from multiprompt.backbone import load_tokenizer  # loads torch, as all below does
+    from multiprompt.backbone import load_coder  # loads torch, as all below does
     from multiprompt.data import look_at_texts
     from multiprompt.recipes.prepare import prepare_task, read_task
 
     try:
-        tokenizer = load_tokenizer(backbone.name, revision=backbone.revision)
+        coder = load_coder(backbone.name, revision=backbone.revision)
     except BackboneError as error:
         yield f"rows are looked at as texts only, not as tokens: {error}"
         for name in here:
@@ -66,4 +66,4 @@ def _notes_on_rows(experiment: Experiment) -> Iterator[str]:
             yield from (*rows.notes, *look_at_texts(rows))
         return
     for name in here:
-        yield from prepare_task(name, tokenizer, data, own).notes()
+        yield from prepare_task(name, coder, data, own).notes()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -174,6 +174,7 @@ class BatchStream:
         micro_batch_cost: fixed cost of one more micro-batch, in padded tokens of work; None where a cut saves nothing,
             because the backbone does not pad.
         most_tokens: padded tokens (prompts included) that fit into memory at once; None for no limit.
+        positions: of examples, from the lengths of their sources and targets; see ``Backbone.positions``.
     """
 
     def __init__(
@@ -185,6 +186,7 @@ class BatchStream:
         max_micro_batch: int | None = None,
         micro_batch_cost: int | None = None,
         most_tokens: int | None = None,
+        positions: Callable[[np.ndarray, np.ndarray], np.ndarray] = lambda sources, targets: sources,
     ) -> None:
         self.tasks = tasks
         self.sampler = sampler
@@ -193,6 +195,7 @@ class BatchStream:
         self.max_micro_batch = max_micro_batch
         self.micro_batch_cost = micro_batch_cost
         self.most_tokens = most_tokens
+        self.positions = positions
 
     def __iter__(self) -> Iterator[list[Batch]]:
         return self
@@ -200,11 +203,12 @@ class BatchStream:
     def __next__(self) -> list[Batch]:
         task_of, positions = self.sampler.draw()
         examples = _Examples.gather(self.tasks, task_of, positions, self.pad_id)
+        lengths = self.positions(examples.sources.lengths, examples.targets.lengths)
         if self.micro_batch_cost is None:
             pieces = [np.arange(len(positions))]
         else:
-            pieces = cut_by_length(examples.sources.lengths, self.micro_batch_cost, self.prompt_length)
-        parts = (part for piece in pieces for part in self._fitting(piece, examples.sources.lengths[piece]))
+            pieces = cut_by_length(lengths, self.micro_batch_cost, self.prompt_length)
+        parts = (part for piece in pieces for part in self._fitting(piece, lengths[piece]))
         return [examples.part(rows).batch() for rows in parts]
 
     def _fitting(self, rows: Int[np.ndarray, " k"], lengths: Int[np.ndarray, " k"]) -> Iterator[Int[np.ndarray, " _"]]:

@@ -11,11 +11,10 @@ import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from multiprompt.backbone.fingerprint import tokenizer_digest
+from multiprompt.backbone.texts import TextCoder
 from multiprompt.data.tokenise import Ragged, TokenisedExamples, tokenise
 from multiprompt.errors import CheckpointError, DataError
 from multiprompt.examples import TextExample
@@ -36,7 +35,7 @@ _logger = logging.getLogger("multiprompt.data")
 _told: set[Path] = set()
 
 
-def tokenise_cached(examples: Sequence[TextExample], task: Task, split: str, tokenizer: Any) -> TokenisedExamples:
+def tokenise_cached(examples: Sequence[TextExample], task: Task, split: str, coder: TextCoder) -> TokenisedExamples:
     """Tokens of a task's examples as ``tokenise`` gives them, from the cache or into it.
 
     What comes from the cache is memory-mapped: processes share it, and only what is read takes memory. Small data is
@@ -47,26 +46,25 @@ def tokenise_cached(examples: Sequence[TextExample], task: Task, split: str, tok
         examples: at least one.
         task: gives the limits.
         split: "train", "dev" or "test"; for the list of what is cached.
-        tokenizer: a transformers tokenizer.
+        coder: of the backbone.
 
     Raises:
         DataError: there is no example.
     """
     large = sum(len(example.source) for example in examples) >= WORTH_CACHING
-    content = tokenizer_digest(tokenizer) if large else None
+    content = coder.digest() if large else None
     if content is None:
-        return _tokenise(examples, task, tokenizer)
+        return _tokenise(examples, task, coder)
     key = _key(examples, task, content)
-    ids = max(tokenizer.get_vocab().values()) + 1
     try:
         path = token_folder() / f"{key}{ENDING}"
     except CheckpointError as error:
         _tell_once(Path(), str(error))
-        return _tokenise(examples, task, tokenizer)
-    stored = _look_up(path, len(examples), ids)
+        return _tokenise(examples, task, coder)
+    stored = _look_up(path, len(examples), coder.ids)
     if stored is not None:
         return stored
-    tokens = _tokenise(examples, task, tokenizer)
+    tokens = _tokenise(examples, task, coder)
     try:
         _store(path, tokens, task, split)
     except CheckpointError as error:
@@ -74,17 +72,17 @@ def tokenise_cached(examples: Sequence[TextExample], task: Task, split: str, tok
         _tell_once(path.parent, f"cannot write to {path.parent} ({reason}); set {CACHE_VARIABLE} to another folder")
         return tokens
     # From now on the tokens are in the file; those in memory can go.
-    return _look_up(path, len(examples), ids) or tokens
+    return _look_up(path, len(examples), coder.ids) or tokens
 
 
-def _tokenise(examples: Sequence[TextExample], task: Task, tokenizer: Any) -> TokenisedExamples:
-    return tokenise(examples, tokenizer, task.max_source_length, task.max_target_length)
+def _tokenise(examples: Sequence[TextExample], task: Task, coder: TextCoder) -> TokenisedExamples:
+    return tokenise(examples, coder, task.max_source_length, task.max_target_length)
 
 
-def _key(examples: Sequence[TextExample], task: Task, tokenizer: str) -> str:
+def _key(examples: Sequence[TextExample], task: Task, coder: str) -> str:
     """Digest of all that the tokens depend on."""
     limits = (task.max_source_length, task.max_target_length)
-    facts = [FORMAT, task.name, task.version, tokenizer, version("tokenizers"), *limits, len(examples)]
+    facts = [FORMAT, task.name, task.version, coder, version("tokenizers"), *limits, len(examples)]
     digest = hashlib.sha256(json.dumps(facts).encode())
     for start in range(0, len(examples), _HASHED_AT_ONCE):
         chunk = examples[start : start + _HASHED_AT_ONCE]

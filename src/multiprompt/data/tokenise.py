@@ -5,11 +5,11 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Integer
 
+from multiprompt.backbone.texts import Encoder, TextCoder
 from multiprompt.errors import DataError
 from multiprompt.examples import TextExample
 
@@ -77,14 +77,14 @@ class TokenisedExamples:
 
 
 def tokenise(
-    examples: Sequence[TextExample], tokenizer: Any, max_source_length: int, max_target_length: int
+    examples: Sequence[TextExample], coder: TextCoder, max_source_length: int, max_target_length: int
 ) -> TokenisedExamples:
     """Tokenise and cut to the limits.
 
     Args:
         examples: at least one.
-        tokenizer: a transformers tokenizer that ends every text with its end-of-sequence token.
-        max_source_length: tokens, end-of-sequence included, prompt not counted.
+        coder: of the backbone.
+        max_source_length: tokens, the end of a source included, prompt not counted.
         max_target_length: tokens, end-of-sequence included.
 
     Raises:
@@ -92,13 +92,15 @@ def tokenise(
     """
     if not examples:
         raise DataError("there is no example to tokenise")
-    encode = _encoder(tokenizer)
-    sources, cut_sources = _encode([e.source for e in examples], encode, max_source_length)
-    targets, cut_targets = _encode([e.target for e in examples], encode, max_target_length)
-    return TokenisedExamples(sources, targets, cut_sources, cut_targets)
+    sources, targets = [e.source for e in examples], [e.target for e in examples]
+    source_ids, cut_sources = _encode(sources, coder.source_encoder(), coder.cut_source, max_source_length)
+    target_ids, cut_targets = _encode(targets, coder.target_encoder(), coder.cut_target, max_target_length)
+    return TokenisedExamples(source_ids, target_ids, cut_sources, cut_targets)
 
 
-def _encode(texts: list[str], encode: Callable[[list[str]], list[list[int]]], limit: int) -> tuple[Ragged, int]:
+def _encode(
+    texts: list[str], encode: Encoder, cut: Callable[[list[int], int], list[int]], limit: int
+) -> tuple[Ragged, int]:
     values = array("i")
     offsets = array("q", [0])
     truncated = 0
@@ -110,22 +112,7 @@ def _encode(texts: list[str], encode: Callable[[list[str]], list[list[int]]], li
             ids = encoded[text]
             if len(ids) > limit:
                 truncated += 1
-                ids = [*ids[: limit - 1], ids[-1]]
+                ids = cut(ids, limit)
             values.fromlist(ids)
             offsets.append(len(values))
     return Ragged(np.frombuffer(values, dtype=np.int32), np.frombuffer(offsets, dtype=np.int64)), truncated
-
-
-def _encoder(tokenizer: Any) -> Callable[[list[str]], list[list[int]]]:
-    """Texts to ids without any limit: what calling the tokenizer gives, on the shortest way."""
-
-    def call(texts: list[str]) -> list[list[int]]:
-        options = {"add_special_tokens": True, "truncation": False, "verbose": False, "return_attention_mask": False}
-        return tokenizer(texts, **options)["input_ids"]
-
-    rust = getattr(tokenizer, "backend_tokenizer", None)
-    if rust is None:
-        return call
-    # A call leaves the settings of the Rust tokenizer (no truncation, no padding, special tokens) as it needs them.
-    call([""])
-    return lambda texts: [encoding.ids for encoding in rust.encode_batch_fast(texts, add_special_tokens=True)]

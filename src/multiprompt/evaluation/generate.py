@@ -90,12 +90,9 @@ def answer_batch(
     """
     backbone = method.backbone
     tasks = np.zeros(len(positions), dtype=np.int64)
-    batch = collate([examples], tasks, positions, int(backbone.tokenizer.pad_token_id))
+    batch = collate([examples], tasks, positions, backbone.coder.pad_id)
     batch = replace(batch, task_ids=torch.full_like(batch.task_ids, task_id)).to(backbone.device)
-    ids = method.generate(batch, max_new_tokens, beams)
-    texts = backbone.tokenizer.batch_decode(ids, skip_special_tokens=True)
-    ended = (ids == backbone.tokenizer.eos_token_id).any(dim=1).tolist()
-    return [(text.strip(), end) for text, end in zip(texts, ended, strict=True)]
+    return backbone.coder.answers(method.generate(batch, max_new_tokens, beams))
 
 
 def by_length(examples: TokenisedExamples) -> Integer[np.ndarray, " n"]:

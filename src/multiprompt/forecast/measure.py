@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -194,22 +194,11 @@ def _answer_speed(method: Method, task: PreparedTask, ends: float, clock: Clock)
 def _answer_seconds(method: Method, task: PreparedTask, rows: Any, clock: Clock) -> tuple[float, Decoding]:
     work = decoding_of(method.backbone, task, task.test, rows, method.prompt_length)
     length = answer_length(task, task.test, rows)
-    with _answers_of(method.backbone, length):
+    with method.backbone.answers_of(length):
         began = clock()
         answer_batch(method, task.test, rows, 0, length, task.task.beams)
         _synchronise(method.backbone)
         return clock() - began, work
-
-
-@contextmanager
-def _answers_of(backbone: Backbone, length: int) -> Iterator[None]:
-    """Inside the ``with`` block no answer ends before ``length`` tokens: what is timed is not what a stand-in says."""
-    settings = backbone.model.generation_config
-    before, settings.min_new_tokens = settings.min_new_tokens, length
-    try:
-        yield
-    finally:
-        settings.min_new_tokens = before
 
 
 def _scoring_seconds(task: PreparedTask, clock: Clock) -> tuple[float, float]:

@@ -214,15 +214,8 @@ class Workload:
 
 def cost_of(batches: Sequence[Batch], backbone: Backbone, prompt_length: int) -> float:
     """Work of the micro-batches of a step: tokens, with the prompts and with padding where the backbone pads."""
-    cost = 0.0
-    for batch in batches:
-        size = len(batch)
-        if backbone.pads:
-            width = batch.input_ids.shape[1] + batch.labels.shape[1]
-            cost += size * (prompt_length + width) + backbone.costs.micro_batch
-        else:
-            cost += size * prompt_length + float(batch.source_lengths.sum() + batch.target_lengths.sum())
-    return cost
+    fixed = backbone.costs.micro_batch if backbone.pads else 0
+    return sum(backbone.tokens_of_pass(batch, prompt_length) + fixed for batch in batches)
 
 
 def decoding_of(

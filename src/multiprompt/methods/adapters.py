@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from multiprompt.backbone import Backbone, Sublayer
 from multiprompt.batch import Tasks
-from multiprompt.methods.inserted import Inserted, Sublayer, attach_norms, change_output, own_norms, sites
+from multiprompt.methods.inserted import Inserted, attach_norms, change_output, own_norms
 
 WEIGHT_SPREAD = 0.01
 """Standard deviation of an adapter's first weights: it begins next to the identity."""
@@ -81,7 +82,7 @@ class Adapters(Inserted):
     The layer norms are shared by the tasks of a group; every task has adapters of its own.
 
     Args:
-        model: gives widths, and the first weights of the norms.
+        backbone: gives sites and widths, and the first weights of the norms.
         inner: width of the bottleneck (24 on T5-base: the model's width over 32).
         num_tasks: tasks of the group.
         places: sublayers that get an adapter; both in the form of Houlsby et al.
@@ -89,17 +90,17 @@ class Adapters(Inserted):
     """
 
     def __init__(
-        self, model: Any, inner: int, num_tasks: int, places: tuple[Sublayer, ...], generator: torch.Generator
+        self, backbone: Backbone, inner: int, num_tasks: int, places: tuple[Sublayer, ...], generator: torch.Generator
     ) -> None:
         super().__init__()
         self.places = places
-        width = model.config.d_model
-        self.layers = nn.ModuleList(Adapter(width, inner, num_tasks, generator) for _ in sites(model, *places))
-        self.norms = own_norms(model)
+        sites = backbone.sites(places)
+        self.layers = nn.ModuleList(Adapter(backbone.width, inner, num_tasks, generator) for _ in sites)
+        self.norms = own_norms(backbone)
 
-    def attach(self, model: Any, stack: ExitStack) -> None:
-        attach_norms(self.norms, model, stack)
-        for site, layer in zip(sites(model, *self.places), self.layers, strict=True):
+    def attach(self, backbone: Backbone, stack: ExitStack) -> None:
+        attach_norms(self.norms, backbone, stack)
+        for site, layer in zip(backbone.sites(self.places), self.layers, strict=True):
             change_output(stack, site.module, partial(self._through, layer))
 
     def task_of(self, name: str) -> int | None:

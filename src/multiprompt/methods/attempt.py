@@ -115,7 +115,7 @@ class Attempt(TaskMethod):
 
         The maximum is over the real tokens; that of published code takes padding in.
         """
-        embedded = self.backbone.embedding[batch.input_ids].float()
+        embedded = self.backbone.embed(batch.input_ids).float()
         pooled = embedded.masked_fill(~batch.attention_mask.bool().unsqueeze(-1), -math.inf).amax(1)
         targets = torch.stack([self.mixed.prompts[task] for task in batch.known.tasks.tolist()])
         return mixture(self.mixed.attention(pooled), self.sources, targets, self.temperature)

@@ -94,6 +94,10 @@ class Method(Protocol):
         """Token ids of the answers to the sources of a batch, greedily or by beam search; its labels do not matter."""
         ...
 
+    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
+        """Log-probability of every given answer (token ids) to every source of a batch; its labels do not matter."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(
@@ -131,7 +135,7 @@ class TaskMethod:
         return {"task": batch.target_lengths}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        return _task_losses(self, [Inputs(batch, self.prompts(batch), self.shift())])[0]
+        return _task_losses(self, [self.inputs(batch)])[0]
 
     def task_parameters(self) -> list[list[nn.Parameter]]:
         return []
@@ -144,12 +148,17 @@ class TaskMethod:
         """What is added to the embeddings of the first N source tokens; None for nothing."""
         return None
 
+    def inputs(self, batch: Batch, random_state: Tensor | None = None) -> Inputs:
+        """The examples of a batch as they enter the backbone."""
+        return Inputs(batch, self.prompts(batch), self.shift(), random_state)
+
     def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
         with torch.no_grad():
-            prompts, shift = self.prompts(batch), self.shift()
-        inputs = batch.input_ids, batch.attention_mask, prompts
-        ids: Tensor = self.backbone.generate(*inputs, max_new_tokens, beams, shift)
-        return ids
+            return self.backbone.generate([self.inputs(batch)], max_new_tokens, beams)
+
+    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
+        with torch.no_grad():
+            return self.backbone.rank([self.inputs(batch)], answers)
 
     def __enter__(self) -> Self:
         return self
@@ -203,7 +212,7 @@ def losses_together(shares: Sequence[Share]) -> list[dict[str, Tensor]]:
     inputs = []
     for method, share in zip(methods, shares, strict=True):
         state = state_of_seed(device, share.seed) if method.dropout else None
-        inputs.append(Inputs(share.batch, method.prompts(share.batch), method.shift(), state))
+        inputs.append(method.inputs(share.batch, state))
     return _task_losses(methods[0], inputs)
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from multiprompt.backbone import Backbone, BackboneOutput, HiddenStates
+from multiprompt.backbone import Backbone, HiddenStates
 from multiprompt.batch import Batch
 from multiprompt.losses import (
     hidden_state_error,
@@ -71,7 +71,7 @@ class SourceTraining(PromptTuning):
             "none": (),
             "prompt_distance": ("prompt distance",),
             "no_hidden": ("logits",),
-            "full": ("logits", "encoder states", "decoder states"),
+            "full": ("logits", *(f"{stack.name} states" for stack in self.backbone.shape.stacks)),
         }[self.options.kind]
         return {"task": 1.0} | dict.fromkeys(extra, self.options.weight)
 
@@ -80,10 +80,10 @@ class SourceTraining(PromptTuning):
         counts = {
             "task": targets,
             "logits": targets,
-            "encoder states": batch.source_lengths + self.prompt.length,
-            "decoder states": targets,
             "prompt distance": np.ones_like(targets),
         }
+        states = self.backbone.state_counts(batch, self.prompt.length)
+        counts |= {f"{name} states": count for name, count in states.items()}
         return {term: counts[term] for term in self.weights}
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -105,18 +105,10 @@ class SourceTraining(PromptTuning):
             student.logits, teacher.logits, student.example_ids, size, self.options.temperature
         )
         if kind == "full":
-            terms |= self._state_terms(batch, student, teacher)
-        return terms
-
-    def _state_terms(self, batch: Batch, student: BackboneOutput, teacher: BackboneOutput) -> dict[str, Tensor]:
-        sides = {
-            "encoder states": (student.encoder_states, teacher.encoder_states, student.encoder_mask.bool()),
-            "decoder states": (student.decoder_states, teacher.decoder_states, batch.target_mask),
-        }
-        terms = {}
-        for name, (ours, theirs, mask) in sides.items():
-            if self.options.hidden == "all":
-                terms[name] = hidden_state_error(normalised_layers(ours), normalised_layers(theirs), mask)
-            else:
-                terms[name] = hidden_state_error(ours[0], theirs[0], mask)
+            for name, ours in student.states.items():
+                theirs = teacher.states[name].values
+                pair = ours.values[0], theirs[0]
+                if hidden == "all":
+                    pair = normalised_layers(ours.values), normalised_layers(theirs)
+                terms[f"{name} states"] = hidden_state_error(*pair, ours.mask)
         return terms

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
 from typing import Self
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch
-from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
+from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into
 
 
 class FineTuning(TaskMethod):
@@ -46,16 +47,9 @@ class FineTuning(TaskMethod):
         self._inside = ExitStack()
 
     def __enter__(self) -> Self:
-        model = self.backbone.model
         self._products = self.backbone.embedding.dtype
         with ExitStack() as stack:
-            for parameter in model.parameters():
-                stack.callback(setattr, parameter, "data", parameter.data)
-                parameter.data = parameter.data.to(torch.float32, copy=True)
-            # Undone first: gradients of float32 do not fit the weights of a backbone in bfloat16.
-            stack.callback(model.zero_grad, set_to_none=True)
-            stack.callback(model.requires_grad_, False)
-            model.requires_grad_(True)
+            stack.enter_context(self.backbone.unfrozen())
             if self.start is not None:
                 self.load(self.start)
             self._inside = stack.pop_all()  # only now: what fails half way is undone
@@ -74,6 +68,10 @@ class FineTuning(TaskMethod):
         with self._autocast():
             return super().generate(batch, max_new_tokens, beams)
 
+    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
+        with self._autocast():
+            return super().rank(batch, answers)
+
     def _autocast(self) -> AbstractContextManager[object]:
         """Products in the precision of the backbone."""
         if self._products == torch.float32:
@@ -81,10 +79,10 @@ class FineTuning(TaskMethod):
         return torch.autocast(self.backbone.device.type, self._products)
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        return [ParameterGroup("model", list(self.backbone.model.parameters()), self.learning_rate)]
+        return [ParameterGroup("model", list(self.backbone.weights().values()), self.learning_rate)]
 
     def tensors(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self.backbone.model.named_parameters()}
+        return {name: parameter.detach() for name, parameter in self.backbone.weights().items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        move_to(self.backbone.model, tensors, "the model")
+        copy_into(self.backbone.weights(), tensors, "the model")

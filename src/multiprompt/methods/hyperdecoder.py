@@ -17,8 +17,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from multiprompt.backbone import Backbone
 from multiprompt.methods.adapters import Adapter, AdapterWeights, bottleneck
-from multiprompt.methods.inserted import Inserted, add_beside, sites
+from multiprompt.methods.inserted import Inserted, add_beside
 from multiprompt.methods.written import AdapterWriter, linear
 
 
@@ -26,28 +27,30 @@ class HyperDecoder(Inserted):
     """Encoder adapters, and the network that writes the decoder's.
 
     Args:
-        model: gives widths and blocks.
+        backbone: gives widths and blocks; of two stacks.
         inner: R of all adapters.
         layer_embedding: width of the embedding of a decoder block.
         hidden: inner width of the network.
         generator: draws the first values.
     """
 
-    def __init__(self, model: Any, inner: int, layer_embedding: int, hidden: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, backbone: Backbone, inner: int, layer_embedding: int, hidden: int, generator: torch.Generator
+    ) -> None:
         super().__init__()
-        width = model.config.d_model
-        self.encoder = nn.ModuleList(Adapter(width, inner, 1, generator) for _ in model.encoder.block)
-        self.blocks = nn.Parameter(torch.randn(len(model.decoder.block), layer_embedding, generator=generator))
+        width, (encoder, decoder) = backbone.width, backbone.shape.stacks
+        self.encoder = nn.ModuleList(Adapter(width, inner, 1, generator) for _ in range(encoder.blocks))
+        self.blocks = nn.Parameter(torch.randn(decoder.blocks, layer_embedding, generator=generator))
         inputs = width + layer_embedding
         self.project = linear(inputs, hidden, inputs**-0.5, generator)
         self.writer = AdapterWriter(hidden, width, inner, generator)
         self._codes: Tensor | None = None
 
-    def attach(self, model: Any, stack: ExitStack) -> None:
-        handle = model.encoder.register_forward_hook(self._encode, with_kwargs=True)
+    def attach(self, backbone: Backbone, stack: ExitStack) -> None:
+        handle = backbone.model.encoder.register_forward_hook(self._encode, with_kwargs=True)
         stack.callback(handle.remove)
         stack.callback(setattr, self, "_codes", None)
-        for site in sites(model, "feed_forward"):
+        for site in backbone.sites(["feed_forward"]):
             beside = self._beside_encoder if site.stack == "encoder" else self._beside_decoder
             add_beside(stack, site.module, partial(beside, site.block))
 

@@ -1,7 +1,7 @@
 """HyperFormer++: adapters that a small network generates for every task, block and place.
 
 Mahabadi, Ruder, Dehghani, Henderson, *Parameter-efficient Multi-task Fine-tuning for Transformers via Shared
-Hypernetworks*, ACL 2021, arXiv:2106.04489. One generator serves all blocks of the encoder and one those of the decoder;
+Hypernetworks*, ACL 2021, arXiv:2106.04489. One generator serves all blocks of a stack (a T5 has two);
 what tells the blocks apart is an embedding. The generated adapters have a generated layer norm behind their bottleneck.
 The model's own layer norms are trained too, and shared by the tasks, as in the published code.
 """
@@ -10,22 +10,20 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from multiprompt.backbone import Backbone, Site, Sublayer
 from multiprompt.methods.adapters import WEIGHT_SPREAD, AdapterWeights, bottleneck
 from multiprompt.methods.inserted import (
     Inserted,
-    Site,
-    Sublayer,
     attach_norms,
     change_output,
     own_norms,
-    sites,
 )
 from multiprompt.methods.written import AdapterWriter, linear
 
@@ -83,7 +81,7 @@ class HyperFormer(Inserted):
     """The generators, the embeddings of the tasks, and the model's layer norms.
 
     Args:
-        model: gives widths and blocks, and the first weights of the norms.
+        backbone: gives sites, widths and stacks, and the first weights of the norms.
         inner: of the generated adapters.
         embedding: see ``Generator``.
         hidden: see ``Generator``.
@@ -92,19 +90,17 @@ class HyperFormer(Inserted):
     """
 
     def __init__(
-        self, model: Any, inner: int, embedding: int, hidden: int, num_tasks: int, generator: torch.Generator
+        self, backbone: Backbone, inner: int, embedding: int, hidden: int, num_tasks: int, generator: torch.Generator
     ) -> None:
         super().__init__()
-        shape = model.config.d_model, inner, embedding, hidden
+        sizes, stacks = (backbone.width, inner, embedding, hidden), backbone.shape.stacks
         self.tasks = nn.ParameterList(torch.randn(embedding, generator=generator) for _ in range(num_tasks))
-        self.generators = nn.ModuleDict(
-            {name: Generator(*shape, len(getattr(model, name).block), generator) for name in ("encoder", "decoder")}
-        )
-        self.norms = own_norms(model)
+        self.generators = nn.ModuleDict({stack.name: Generator(*sizes, stack.blocks, generator) for stack in stacks})
+        self.norms = own_norms(backbone)
 
-    def attach(self, model: Any, stack: ExitStack) -> None:
-        attach_norms(self.norms, model, stack)
-        for site in sites(model, *PLACES):
+    def attach(self, backbone: Backbone, stack: ExitStack) -> None:
+        attach_norms(self.norms, backbone, stack)
+        for site in backbone.sites(PLACES):
             change_output(stack, site.module, partial(self._through, site))
 
     def task_of(self, name: str) -> int | None:

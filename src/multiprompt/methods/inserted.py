@@ -1,4 +1,4 @@
-"""Trained layers inside a frozen T5: where they go, how they get in, and how they come out again.
+"""Trained layers inside a frozen model: how they get in, and how they come out again.
 
 transformers' code stays as it is. A layer is a forward hook on one of the model's modules, and a norm that is trained
 takes the place of the frozen one; at the end of the ``with`` block the hooks are gone and the frozen norms are back.
@@ -9,54 +9,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch, Tasks
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
-
-Sublayer = Literal["self_attention", "feed_forward"]
-Stack = Literal["encoder", "decoder"]
-
-
-@dataclass(frozen=True)
-class Site:
-    """A module of a block whose output, before the residual sum, goes through an inserted layer.
-
-    Attributes:
-        stack: "encoder" or "decoder".
-        block: position of the block in its stack.
-        place: which sublayer of the block.
-        module: whose output it is.
-    """
-
-    stack: Stack
-    block: int
-    place: Sublayer
-    module: nn.Module
-
-
-def sites(model: Any, *places: Sublayer) -> list[Site]:
-    """The sites of all blocks, encoder first: after self-attention and after the feed-forward layer, as asked for."""
-    stacks: tuple[Stack, ...] = ("encoder", "decoder")
-    found = []
-    for name in stacks:
-        for number, block in enumerate(getattr(model, name).block):
-            modules = {"self_attention": block.layer[0].SelfAttention, "feed_forward": block.layer[-1].DenseReluDense}
-            found += [Site(name, number, place, modules[place]) for place in places]
-    return found
-
-
-def layer_norms(model: Any) -> list[Any]:
-    """Every layer norm of the model, by name: where apex is installed transformers takes its class."""
-    return [module for name, module in model.named_modules() if name.endswith("layer_norm")]
 
 
 class Inserted(nn.Module):
@@ -71,8 +34,8 @@ class Inserted(nn.Module):
         self.batch: Batch | None = None
 
     @abstractmethod
-    def attach(self, model: Any, stack: ExitStack) -> None:
-        """Put the layers into the model; whatever undoes that is left to ``stack``."""
+    def attach(self, backbone: Backbone, stack: ExitStack) -> None:
+        """Put the layers into the backbone; whatever undoes that is left to ``stack``."""
 
     def tasks_for(self, states: Tensor) -> Tasks:
         """The tasks of the rows of ``states``: beam search has several rows for each example."""
@@ -147,7 +110,7 @@ class InsertedMethod(TaskMethod):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self.backbone.ordinary_passes())
-            self.inserted.attach(self.backbone.model, stack)
+            self.inserted.attach(self.backbone, stack)
             self._inside = stack.pop_all()  # only now: what fails half way is undone
         return self
 
@@ -164,6 +127,10 @@ class InsertedMethod(TaskMethod):
         self.inserted.batch = batch
         return super().generate(batch, max_new_tokens, beams)
 
+    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
+        self.inserted.batch = batch
+        return super().rank(batch, answers)
+
     def parameter_groups(self) -> list[ParameterGroup]:
         return [ParameterGroup("inserted layers", list(self.inserted.parameters()), self.learning_rate)]
 
@@ -174,16 +141,22 @@ class InsertedMethod(TaskMethod):
         move_to(self.inserted, tensors, "the inserted layers")
 
 
-def own_norms(model: Any) -> nn.ParameterList:
-    """A trained copy of the weight of every layer norm, in the order of ``layer_norms``."""
-    return nn.ParameterList(norm.weight.detach().float().clone() for norm in layer_norms(model))
+def own_norms(backbone: Backbone) -> nn.ParameterList:
+    """A trained copy of the weight of every layer norm, in the order of ``Backbone.norms``."""
+    return nn.ParameterList(_weight(norm).detach().float().clone() for norm in backbone.norms())
 
 
-def attach_norms(norms: nn.ParameterList, model: Any, stack: ExitStack) -> None:
+def attach_norms(norms: nn.ParameterList, backbone: Backbone, stack: ExitStack) -> None:
     """Let the trained copies take the place of the frozen weights; the states keep their precision."""
-    for norm, weight in zip(layer_norms(model), norms, strict=True):
-        change_output(stack, norm, partial(_in_precision, norm.weight.dtype))
+    for norm, weight in zip(backbone.norms(), norms, strict=True):
+        change_output(stack, norm, partial(_in_precision, _weight(norm).dtype))
         replace_weight(stack, norm, weight)
+
+
+def _weight(norm: nn.Module) -> Tensor:
+    weight = norm.weight
+    assert isinstance(weight, Tensor), "a layer norm has one"
+    return weight
 
 
 def _in_precision(precision: torch.dtype, states: Tensor) -> Tensor:

@@ -51,8 +51,8 @@ def start_rows(options: PromptOptions, backbone: Backbone, seed: int) -> Float[T
             case "uniform":
                 return uniform_rows(options.length, backbone.width, generator=generator)
             case _:
-                ids = backbone.tokenizer(options.text, add_special_tokens=False)["input_ids"]
-                return text_rows(backbone.embedding, ids, options.length)
+                assert options.text is not None, "the options check that a start from a text has one"
+                return text_rows(backbone.embedding, backbone.coder.words(options.text), options.length)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

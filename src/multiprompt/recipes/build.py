@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone import Backbone, Sublayer
 from multiprompt.errors import CheckpointError
 from multiprompt.methods import (
     FineTuning,
@@ -27,7 +27,7 @@ from multiprompt.methods.bitfit import Biases
 from multiprompt.methods.dept import Dept, ShortPrompt, matrix_rank
 from multiprompt.methods.hyperdecoder import HyperDecoder
 from multiprompt.methods.hyperformer import HyperFormer
-from multiprompt.methods.inserted import Inserted, InsertedMethod, Sublayer
+from multiprompt.methods.inserted import Inserted, InsertedMethod
 from multiprompt.methods.peft_library import PrefixTuning, ia3, import_peft, lora
 from multiprompt.methods.prompt_starts import start_rows, start_target_prompt
 from multiprompt.methods.spot import retrieved_start, weighted_start
@@ -178,30 +178,30 @@ def _attempt(start: Start) -> Method:
 
 
 def _adapters(start: Start) -> Method:
-    options, model = start.options, start.backbone.model
+    options = start.options
     places: tuple[Sublayer, ...] = ("self_attention",)
     if options.places == "both":
         places = ("self_attention", "feed_forward")
     inner = max(1, start.backbone.width // options.reduction)
-    layers = Adapters(model, inner, len(start.tasks), places, start.generator("adapters"))
+    layers = Adapters(start.backbone, inner, len(start.tasks), places, start.generator("adapters"))
     return _inserted(start, layers)
 
 
 def _bitfit(start: Start) -> Method:
-    return _inserted(start, Biases(start.backbone.model))
+    return _inserted(start, Biases(start.backbone))
 
 
 def _hyperformer(start: Start) -> Method:
     options = start.options
     inner = max(1, start.backbone.width // options.reduction)
     shape = inner, options.embedding, options.hidden, len(start.tasks)
-    return _inserted(start, HyperFormer(start.backbone.model, *shape, start.generator("hyperformer")))
+    return _inserted(start, HyperFormer(start.backbone, *shape, start.generator("hyperformer")))
 
 
 def _hyperdecoder(start: Start) -> Method:
     options = start.options
     shape = options.bottleneck, options.layer_embedding, options.hidden
-    return _inserted(start, HyperDecoder(start.backbone.model, *shape, start.generator("hyperdecoder")))
+    return _inserted(start, HyperDecoder(start.backbone, *shape, start.generator("hyperdecoder")))
 
 
 def _multitask(start: Start) -> StoredMethod | None:

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone import Backbone, TextCoder
 from multiprompt.config import load_task_file
 from multiprompt.data import (
     TaskData,
@@ -89,7 +88,7 @@ class PreparedTask:
         train = draw_few_shot(self.data.train, k, seed, balanced and self.task.labels is not None)
         data = replace(self.data, train=train, counts=self.data.counts | {"train": len(train)})
         limits = (self.task.max_source_length, self.task.max_target_length)
-        tokens = tokenise(train, backbone.tokenizer, *limits)
+        tokens = tokenise(train, backbone.coder, *limits)
         return replace(self, data=data, train=tokens, whole=self.whole or self)
 
 
@@ -132,7 +131,7 @@ def load_task(
 
     Args:
         name: a registered task, such as ``"rte"`` or ``"mini-rte"``, or the path of a task's file.
-        backbone: gives the tokenizer.
+        backbone: says how texts become tokens.
         options: where rows come from, and limits.
         own: tasks of an experiment's own, by name.
 
@@ -144,19 +143,19 @@ def load_task(
         ConfigError: the file of a task is wrong; the message lists all its problems.
         DataError: rows are missing or wrong; the message says which.
     """
-    return prepare_task(name, backbone.tokenizer, options or DataOptions(), own)
+    return prepare_task(name, backbone.coder, options or DataOptions(), own)
 
 
 def prepare_task(
-    name: str, tokenizer: Any, options: DataOptions, own: Mapping[str, TaskDefinition] | None = None
+    name: str, coder: TextCoder, options: DataOptions, own: Mapping[str, TaskDefinition] | None = None
 ) -> PreparedTask:
-    """The same without a backbone: its tokenizer is enough."""
+    """The same without a backbone: to know how its texts become tokens is enough."""
     data = read_task(name, options, own)
     task = data.task
     parts = {"train": data.train, "dev": data.dev, "test": data.test}
-    tokens = {part: tokenise_cached(examples, task, part, tokenizer) for part, examples in parts.items()}
+    tokens = {part: tokenise_cached(examples, task, part, coder) for part, examples in parts.items()}
     looked_at = {part: (examples, tokens[part]) for part, examples in parts.items()}
-    noticed = (*look_at_texts(data), *look_at_tokens(data, looked_at, tokenizer.unk_token_id))
+    noticed = (*look_at_texts(data), *look_at_tokens(data, looked_at, coder.unknown_id))
     return PreparedTask(data, tokens["train"], tokens["dev"], tokens["test"], noticed)
 
 

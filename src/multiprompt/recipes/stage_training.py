@@ -65,11 +65,12 @@ def stage_stream(
     return BatchStream(
         [task.train for task in tasks],
         sampler,
-        int(backbone.tokenizer.pad_token_id),
+        backbone.coder.pad_id,
         prompt_length,
         options.max_micro_batch,
         backbone.costs.micro_batch if backbone.pads else None,
         backbone.costs.most_tokens,
+        backbone.positions,
     )
 
 

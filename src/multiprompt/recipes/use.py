@@ -53,7 +53,7 @@ def answer_with(method: Method, task: Task, sources: Sequence[str], task_id: int
     """Answers of a trained method to source texts; errors as of ``check_sources``."""
     check_sources(sources)
     examples = [TextExample(source, "", (), str(row)) for row, source in enumerate(sources)]
-    tokens = tokenise(examples, method.backbone.tokenizer, task.max_source_length, task.max_target_length)
+    tokens = tokenise(examples, method.backbone.coder, task.max_source_length, task.max_target_length)
     return generate_answers(method, tokens, task_id, task.generation_length, task.beams)
 
 

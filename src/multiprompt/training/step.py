@@ -19,7 +19,7 @@ from multiprompt.backbone import Backbone
 from multiprompt.backbone.costs import PassCosts
 from multiprompt.batch import Batch, sent
 from multiprompt.data import cut_by_length
-from multiprompt.methods import Share, losses_together
+from multiprompt.methods import Method, Share, losses_together
 from multiprompt.parallel import workers
 from multiprompt.seeding import derive_seed
 from multiprompt.training.active import LiveTraining, StepResult
@@ -298,7 +298,7 @@ def _bundles(sums: Mapping[LiveTraining, _Sums]) -> list[list[Piece]]:
     method = places[0][0].training.method
     costs = method.backbone.costs
     most = min(run.training.options.max_micro_batch or costs.joint_examples for run in sums)
-    lengths = [sums[run].own[index].source_lengths + run.training.method.prompt_length for run, index in places]
+    lengths = [_lengths(sums[run].own[index], run.training.method) for run, index in places]
     sizes = np.array([len(each) for each in lengths])
     if method.dropout:
         longest = np.array([each.max() for each in lengths])
@@ -317,6 +317,11 @@ def _bundles(sums: Mapping[LiveTraining, _Sums]) -> list[list[Piece]]:
                 bundle.append((run, sums[run].share(index, own if len(own) < sizes[owner] else None)))
             bundles.append(bundle)
     return bundles
+
+
+def _lengths(batch: Batch, method: Method) -> Int[np.ndarray, " B"]:
+    """Positions by which examples are put together."""
+    return method.backbone.positions(batch.source_lengths, batch.target_lengths) + method.prompt_length
 
 
 def _alike(

@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from multiprompt.backbone import products
+from multiprompt.backbone.dropout import StackParts
 from multiprompt.backbone.t5.sublayers import (
     Bits,
     drop_and_add,
@@ -52,9 +53,18 @@ class Core(ABC):
 
 class _Attention(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, states: Tensor | None, layer: Any, attention: Any, core: Core) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        states: Tensor | None,
+        layer: Any,
+        attention: Any,
+        core: Core,
+        parts: StackParts | None,
+        keys: int,
+    ) -> Tensor:
         rate = rate_of(layer.dropout)
-        source = Bits() if rate else None
+        source = Bits(parts, keys) if rate else None
         normed, inverse = normalise(x, layer.layer_norm)
         query = products.apply(attention.q.weight, normed)
         attended = normed if states is None else states
@@ -77,11 +87,19 @@ class _Attention(Function):
         states = products.apply_transposed(attention.v.weight, to_value, onto=states)
         to_x = normalise_backward(normed, x, inverse, ctx.layer.layer_norm, scale).add_(grad)
         if not ctx.cross:
-            return to_x, None, None, None, None
-        return to_x, states if scale == 1 else states.mul_(scale), None, None, None
+            return to_x, None, None, None, None, None, None
+        return to_x, states if scale == 1 else states.mul_(scale), None, None, None, None, None
 
 
-def attend(layer: Any, attention: Any, x: Tensor, states: Tensor | None, core: Core) -> Tensor:
+def attend(
+    layer: Any,
+    attention: Any,
+    x: Tensor,
+    states: Tensor | None,
+    core: Core,
+    parts: StackParts | None = None,
+    keys: int = 0,
+) -> Tensor:
     """``x + dropout(o(attention(q(norm(x)), k(states), v(states))))``.
 
     Args:
@@ -90,8 +108,10 @@ def attend(layer: Any, attention: Any, x: Tensor, states: Tensor | None, core: C
         x: states of the stack.
         states: what to attend to; None for ``norm(x)``.
         core: how.
+        parts: of a joint batch that drops out.
+        keys: position of the stack that is attended to.
     """
-    result: Tensor = _Attention.apply(x, states, layer, attention, core)
+    result: Tensor = _Attention.apply(x, states, layer, attention, core, parts, keys)
     return result
 
 

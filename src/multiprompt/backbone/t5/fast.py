@@ -29,6 +29,7 @@ import torch
 from torch import Tensor
 
 from multiprompt.backbone import products
+from multiprompt.backbone.dropout import StackParts
 from multiprompt.backbone.t5 import sublayers
 from multiprompt.backbone.t5.attention import Core, attend
 
@@ -47,6 +48,7 @@ def run_stack(
     cross: Core | None = None,
     *,
     every: bool = False,
+    parts: StackParts | None = None,
 ) -> tuple[Tensor, ...]:
     """The last state of a ``T5Stack``, or the states after all of its blocks.
 
@@ -57,19 +59,21 @@ def run_stack(
         encoded: last state of the encoder, for a decoder.
         cross: attention to it.
         every: whether the states before the last one are kept.
+        parts: of a joint batch that drops out.
     """
+    this_stack = 0 if parts is None else parts.stack
     states = []
-    x = sublayers.drop(embedded, sublayers.rate_of(stack.dropout))
+    x = sublayers.drop(embedded, sublayers.rate_of(stack.dropout), parts)
     for block in stack.block:
-        x = attend(block.layer[0], block.layer[0].SelfAttention, x, None, own)
+        x = attend(block.layer[0], block.layer[0].SelfAttention, x, None, own, parts, this_stack)
         if cross is not None:
-            x = attend(block.layer[1], block.layer[1].EncDecAttention, x, encoded, cross)
-        x = sublayers.feed_forward(block.layer[-1], x)
+            x = attend(block.layer[1], block.layer[1].EncDecAttention, x, encoded, cross, parts)
+        x = sublayers.feed_forward(block.layer[-1], x, parts)
         states.append(x)
         if not every:
             states.clear()
     last = sublayers.norm(stack.final_layer_norm, x)
-    return (*states[:-1], sublayers.drop(last, sublayers.rate_of(stack.dropout)))
+    return (*states[:-1], sublayers.drop(last, sublayers.rate_of(stack.dropout), parts))
 
 
 def accelerate(model: Any) -> None:

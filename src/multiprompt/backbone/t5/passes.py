@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from multiprompt.backbone.dropout import PartedDropout
+from multiprompt.backbone.base import HiddenStates
+from multiprompt.backbone.dropout import Part, PartedDropout, StackParts
 from multiprompt.backbone.packing import Grid, Layout, Rows, at_the_end
 from multiprompt.backbone.t5.attention import Core, Packed, Padded, position_bias
 from multiprompt.backbone.t5.fast import is_fast, run_stack
-
-HiddenStates = Literal["none", "last", "all"]
 
 
 class Real(NamedTuple):
@@ -70,6 +71,7 @@ def encode_and_decode(
     real: Real,
     hidden: HiddenStates,
     packs: bool,
+    parts: Sequence[Part] | None = None,
 ) -> Passed:
     """A pass through encoder and decoder.
 
@@ -81,15 +83,18 @@ def encode_and_decode(
         real: the same for both stacks, as the host knows it.
         hidden: which states to keep.
         packs: whether real tokens run through the model as one row where that is possible.
+        parts: of a joint batch that drops out; None for a training alone.
     """
+    # Parts as they lie in the encoder, and in the decoder.
+    lying = [StackParts(parts, stack, embedded.device) if parts else None for stack in (0, 1)]
     if not is_fast(model):
-        return _by_transformers(model, embedded, mask, shifted, real, hidden)
+        return _by_transformers(model, embedded, mask, shifted, real, hidden, lying)
     encoder, decoder, every = model.encoder, model.decoder, hidden == "all"
     sources, targets = _layouts(real.sources, real.targets, packs)
-    encoded = run_stack(encoder, sources.pack(embedded), _own_attention(encoder, sources), every=every)
-    PartedDropout.enter_decoder()
+    encoded = run_stack(encoder, sources.pack(embedded), _own_attention(encoder, sources), every=every, parts=lying[0])
     tokens, cross = decoder.embed_tokens(targets.pack(shifted)), _cross_attention(decoder, targets, sources)
-    decoded = run_stack(decoder, tokens, _own_attention(decoder, targets), encoded[-1], cross, every=every)
+    own = _own_attention(decoder, targets)
+    decoded = run_stack(decoder, tokens, own, encoded[-1], cross, every=every, parts=lying[1])
     kept = slice(0 if hidden == "none" else None)
     return Passed(
         tuple(sources.unpack(state) for state in encoded[kept]),
@@ -105,21 +110,46 @@ def _by_transformers(
     shifted: Tensor,
     real: Real,
     hidden: HiddenStates,
+    lying: Sequence[StackParts | None],
 ) -> Passed:
     # A mask without padding changes nothing, and attention without a mask is faster.
     needed = None if real.sources.all() else hiding(mask, embedded.dtype)
     every = hidden == "all"
-    encoded = model.encoder(inputs_embeds=embedded, attention_mask=needed, output_hidden_states=every)
-    PartedDropout.enter_decoder()
-    decoded = model.decoder(
-        input_ids=shifted,
-        encoder_hidden_states=encoded.last_hidden_state,
-        encoder_attention_mask=needed,
-        use_cache=False,
-        output_hidden_states=every,
-    )
+    with _in_parts(model, lying[0]):
+        encoded = model.encoder(inputs_embeds=embedded, attention_mask=needed, output_hidden_states=every)
+    with _in_parts(model, lying[1]):
+        decoded = model.decoder(
+            input_ids=shifted,
+            encoder_hidden_states=encoded.last_hidden_state,
+            encoder_attention_mask=needed,
+            use_cache=False,
+            output_hidden_states=every,
+        )
     last = decoded.last_hidden_state.flatten(0, 1).index_select(0, real.positions)
     return Passed(_kept(encoded, hidden), _kept(decoded, hidden), last)
+
+
+@contextmanager
+def _in_parts(model: Any, parts: StackParts | None) -> Iterator[None]:
+    """Inside, dropout of transformers' code draws for every part; cross-attention says when it looks at the encoder."""
+    if parts is None:
+        yield
+        return
+    dropping = PartedDropout(parts)
+
+    def look_at(stack: int) -> Callable[..., None]:
+        def hook(*_: Any) -> None:
+            dropping.keys = stack
+
+        return hook
+
+    with ExitStack() as stack:
+        for block in model.decoder.block:
+            attention = block.layer[1].EncDecAttention
+            stack.callback(attention.register_forward_pre_hook(look_at(0)).remove)
+            stack.callback(attention.register_forward_hook(look_at(1)).remove)
+        stack.enter_context(dropping)
+        yield
 
 
 def hiding(mask: Tensor, precision: torch.dtype) -> Tensor:

@@ -17,37 +17,42 @@ from torch.autograd import Function
 from torch.nn import functional as F
 
 from multiprompt.backbone import products
-from multiprompt.backbone.dropout import PartedDropout
+from multiprompt.backbone.dropout import StackParts
 
 keep = torch.ops.aten.threshold_backward
 """``keep(x, y, t)`` is x where y is above t, or not a number, and 0 elsewhere: one pass over the memory."""
 
 
 class Bits:
-    """Random numbers for one sublayer: 32 random bits for each element, read as a float."""
+    """Random numbers for one sublayer: 32 random bits for each element, read as a float.
 
-    def __init__(self) -> None:
-        self._parted = PartedDropout.active
-        if self._parted is None:
+    Args:
+        parts: of a joint batch, in this stack; None for a training alone.
+        keys: position of the stack that attention looks at, if there is attention in the sublayer.
+    """
+
+    def __init__(self, parts: StackParts | None, keys: int = 0) -> None:
+        self._parts, self._keys = parts, keys
+        if parts is None:
             self._sources = [_source()]
         else:
             self._sources = []
-            for part in self._parted.parts:
-                with self._parted.turn(part):
+            for part in parts.parts:
+                with parts.turn(part):
                     self._sources.append(_source())
 
     def like(self, tensor: Tensor) -> Tensor:
         """For states of all examples."""
-        if self._parted is None:
+        if self._parts is None:
             return _draw(self._sources[0], tensor.shape)
         bits = torch.zeros_like(tensor)
-        for source, region in zip(self._sources, self._parted.regions(bits), strict=True):
+        for source, region in zip(self._sources, self._parts.regions(bits, self._keys), strict=True):
             region.copy_(_draw(source, region.shape))
         return bits
 
     def for_example(self, example: int, shape: torch.Size) -> Tensor:
         """For something that a single example has."""
-        return _draw(self._sources[0 if self._parted is None else self._parted.part_of(example)], shape)
+        return _draw(self._sources[0 if self._parts is None else self._parts.part_of(example)], shape)
 
 
 def _source() -> np.random.SFC64:
@@ -72,15 +77,15 @@ def threshold(rate: float) -> float:
 
 class _Dropout(Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, rate: float) -> Tensor:
-        bits = Bits().like(x)
+    def forward(ctx: Any, x: Tensor, rate: float, parts: StackParts | None) -> Tensor:
+        bits = Bits(parts).like(x)
         ctx.save_for_backward(bits)
         ctx.rate = rate
         return keep(x, bits, threshold(rate)).mul_(1 / (1 - rate))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return keep(grad, *ctx.saved_tensors, threshold(ctx.rate)).mul_(1 / (1 - ctx.rate)), None
+        return keep(grad, *ctx.saved_tensors, threshold(ctx.rate)).mul_(1 / (1 - ctx.rate)), None, None
 
 
 def normalise(x: Tensor, norm: Any) -> tuple[Tensor, Tensor]:
@@ -124,9 +129,9 @@ class _FeedForward(Function):
     """``x + dropout(wo(dropout(relu(wi(norm(x))))))``."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: Any, rate: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, layer: Any, rate: float, parts: StackParts | None) -> Tensor:
         dense = layer.DenseReluDense
-        source = Bits() if rate else None
+        source = Bits(parts) if rate else None
         normed, inverse = normalise(x, layer.layer_norm)
         inner = products.apply(dense.wi.weight, normed).relu_()
         if source:
@@ -146,7 +151,7 @@ class _FeedForward(Function):
         keep(to_inner, inner, 0, grad_input=to_inner)
         to_normed = products.apply_transposed(dense.wi.weight, to_inner)
         to_x = normalise_backward(to_normed, x, inverse, layer.layer_norm, (1 - ctx.rate) ** -2)
-        return to_x.add_(grad), None, None
+        return to_x.add_(grad), None, None, None
 
 
 class _Linear(Function):
@@ -165,9 +170,9 @@ def rate_of(dropout: Any) -> float:
     return float(dropout.p) if dropout.training else 0.0
 
 
-def drop(x: Tensor, rate: float) -> Tensor:
-    """Dropout."""
-    result: Tensor = _Dropout.apply(x, rate) if rate else x
+def drop(x: Tensor, rate: float, parts: StackParts | None = None) -> Tensor:
+    """Dropout; of several trainings if there are parts."""
+    result: Tensor = _Dropout.apply(x, rate, parts) if rate else x
     return result
 
 
@@ -183,13 +188,13 @@ def linear(weight: Tensor, x: Tensor) -> Tensor:
     return result
 
 
-def feed_forward(module: Any, x: Tensor) -> Tensor:
+def feed_forward(module: Any, x: Tensor, parts: StackParts | None = None) -> Tensor:
     """A ``T5LayerFF``, with relu or, gated, with the gelu of transformers' "gelu_new"."""
     dense, rate = module.DenseReluDense, rate_of(module.dropout)
     if hasattr(dense, "wi"):
-        result: Tensor = _FeedForward.apply(x, module, rate)
+        result: Tensor = _FeedForward.apply(x, module, rate, parts)
         return result
     normed = norm(module.layer_norm, x)
     gate = F.gelu(linear(dense.wi_0.weight, normed), approximate="tanh")
-    inner = drop(gate * linear(dense.wi_1.weight, normed), rate_of(dense.dropout))
-    return x + drop(linear(dense.wo.weight, inner), rate)
+    inner = drop(gate * linear(dense.wi_1.weight, normed), rate_of(dense.dropout), parts)
+    return x + drop(linear(dense.wo.weight, inner), rate, parts)
