@@ -1,14 +1,16 @@
-"""Answers of a method to sources, by greedy decoding or beam search."""
+"""Answers of a method to sources: by greedy decoding, by beam search, or by ranking given ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Integer
+from jaxtyping import Float, Integer
 
+from multiprompt.batch import Batch
 from multiprompt.data import TokenisedExamples, collate
 from multiprompt.methods import Method
 from multiprompt.parallel import workers
@@ -63,17 +65,58 @@ def generate(
         beams: width of the beam search; 1 is greedy decoding.
         on_batch: told how many examples this process has done.
     """
-    own: dict[int, tuple[str, bool]] = {}
-    done = 0
+
+    def answer(positions: Integer[np.ndarray, " k"]) -> list[tuple[str, bool]]:
+        return answer_batch(method, examples, positions, task_id, max_new_tokens, beams)
+
+    answers = _of_all(examples, method.prompt_length, answer, beams, on_batch)
+    return Generated([text for text, _ in answers], sum(not ended for _, ended in answers))
+
+
+def rank(
+    method: Method,
+    examples: TokenisedExamples,
+    task_id: int,
+    answers: Sequence[str],
+    *,
+    on_batch: Callable[[int], None] = lambda done: None,
+) -> Float[np.ndarray, "n C"]:
+    """Log-probability of every given answer to every example, end-of-sequence included.
+
+    Args:
+        method: gives the backbone and the prompt.
+        examples: tokenised sources.
+        task_id: position of the task among the method's tasks.
+        answers: texts, such as the labels of the task.
+        on_batch: told how many examples this process has done.
+    """
+    ids = method.backbone.coder.target_encoder()(list(answers))
+
+    def score(positions: Integer[np.ndarray, " k"]) -> list[list[float]]:
+        scores: list[list[float]] = method.rank(_batch_of(method, examples, positions, task_id), ids).tolist()
+        return scores
+
+    return np.array(_of_all(examples, method.prompt_length, score, 1, on_batch))
+
+
+Answer = TypeVar("Answer")
+
+
+def _of_all(
+    examples: TokenisedExamples,
+    prompt_length: int,
+    answer: Callable[[Integer[np.ndarray, " k"]], list[Answer]],
+    beams: int,
+    on_batch: Callable[[int], None],
+) -> list[Answer]:
+    """What ``answer`` gives for all examples, batch by batch, in the order of the examples; shared among processes."""
+    own: dict[int, Answer] = {}
     order = by_length(examples)[workers().rank :: workers().count]
-    for positions in answer_batches(examples, order, method.prompt_length, beams):
-        decoded = answer_batch(method, examples, positions, task_id, max_new_tokens, beams)
-        own |= dict(zip(positions.tolist(), decoded, strict=True))
-        done += len(positions)
-        on_batch(done)
-    answers = {position: answer for part in workers().gather(own) for position, answer in part.items()}
-    texts = [answers[position][0] for position in range(len(examples))]
-    return Generated(texts, sum(not ended for _, ended in answers.values()))
+    for positions in answer_batches(examples, order, prompt_length, beams):
+        own |= dict(zip(positions.tolist(), answer(positions), strict=True))
+        on_batch(len(own))
+    answers = {position: each for part in workers().gather(own) for position, each in part.items()}
+    return [answers[position] for position in range(len(examples))]
 
 
 def answer_batch(
@@ -88,11 +131,14 @@ def answer_batch(
 
     The arguments are those of ``generate``.
     """
-    backbone = method.backbone
+    ids = method.generate(_batch_of(method, examples, positions, task_id), max_new_tokens, beams)
+    return method.backbone.coder.answers(ids)
+
+
+def _batch_of(method: Method, examples: TokenisedExamples, positions: Integer[np.ndarray, " k"], task_id: int) -> Batch:
     tasks = np.zeros(len(positions), dtype=np.int64)
-    batch = collate([examples], tasks, positions, backbone.coder.pad_id)
-    batch = replace(batch, task_ids=torch.full_like(batch.task_ids, task_id)).to(backbone.device)
-    return backbone.coder.answers(method.generate(batch, max_new_tokens, beams))
+    batch = collate([examples], tasks, positions, method.backbone.coder.pad_id)
+    return replace(batch, task_ids=torch.full_like(batch.task_ids, task_id)).to(method.backbone.device)
 
 
 def by_length(examples: TokenisedExamples) -> Integer[np.ndarray, " n"]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from multiprompt.data import TokenisedExamples
+from multiprompt.errors import ConfigError
 from multiprompt.evaluation.baselines import Baselines, groups_of
-from multiprompt.evaluation.generate import generate, generate_answers
+from multiprompt.evaluation.generate import generate, generate_answers, rank
 from multiprompt.evaluation.results import value_and_interval
 from multiprompt.examples import TextExample
 from multiprompt.methods import Method
@@ -67,9 +68,11 @@ def evaluate_task(
     tokens: TokenisedExamples,
     task_id: int,
     baselines: Baselines,
+    *,
+    ranked: bool = False,
     on_batch: Callable[[int], None] = lambda done: None,
 ) -> Evaluation:
-    """Decode and score.
+    """Answer and score.
 
     Args:
         method: what is evaluated.
@@ -78,8 +81,17 @@ def evaluate_task(
         tokens: the same examples tokenised.
         task_id: position of the task among the method's tasks.
         baselines: of the task.
-        on_batch: told how many examples are decoded.
+        ranked: whether the most probable label of the task is the answer, and not what the model writes.
+        on_batch: told how many examples are answered.
+
+    Raises:
+        ConfigError: the answers are to be ranked, and the task has no labels.
     """
+    if ranked:
+        if task.labels is None:
+            raise ConfigError(f"{task.name} has no labels, so its answers cannot be ranked; let the model write them")
+        best = rank(method, tokens, task_id, task.labels, on_batch=on_batch).argmax(1)
+        return evaluate_answers(task, examples, [task.labels[each] for each in best.tolist()], baselines)
     decoded = generate(method, tokens, task_id, task.generation_length, task.beams, on_batch=on_batch)
     evaluation = evaluate_answers(task, examples, decoded.texts, baselines)
     return replace(evaluation, unended=decoded.unended / len(decoded.texts))

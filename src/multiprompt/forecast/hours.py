@@ -1,23 +1,18 @@
 """What a study costs on a GPU, by arithmetic alone: no data, no model, no network.
 
-The formula, for a published T5 with e and c weights in the blocks of encoder and decoder (embeddings not counted; the
-output layer, V x D, is computed for target tokens), of which x = 2 D H L make the keys and values of cross-attention
-from source tokens, examples of S source tokens, prompt included, and T target tokens:
+The formula, with the operations that a published model takes for one example (``PublishedModel.operations``):
 
-    forward  = 2 S (e + x) + 2 T (c - x + V D) + attention,  attention = 4 H (L S^2 + L T^2 + L S T)
     training = 2 forward with frozen weights (forward, and back through the activations)
              = 3 forward with trained weights
              + 1 forward for the teacher of distillation
     answers  = 1 forward
 
-times the number of examples; H is the width of all heads, L the layers of each stack. Every source counts with the
-limit of its task, which is an upper bound: most examples are shorter. GPU-hours are operations / (peak x share of it
-that is reached).
+times the number of examples. Every source counts with the limit of its task, which is an upper bound: most examples
+are shorter. GPU-hours are operations / (peak x share of it that is reached).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from multiprompt.backbone.published import PublishedModel, published_model
@@ -124,17 +119,5 @@ def _sizes(task: Task, experiment: Experiment) -> dict[str, int]:
 
 def _forward(model: PublishedModel, task: Task, experiment: Experiment) -> float:
     """Operations of one example."""
-    shape: Mapping[str, int] = model.shape
-    width, heads = shape["d_model"], shape["num_heads"] * shape["d_kv"]
-    layers = shape["num_layers"]
-    attention = 4 * width * heads
-    gated = 3 if "feed_forward_proj" in shape else 2
-    feed_forward = gated * width * shape["d_ff"]
-    # Of the decoder's weights those that make keys and values of cross-attention meet every source token, not targets.
-    crossed = layers * 2 * width * heads
-    at_source = layers * (attention + feed_forward) + crossed
-    at_target = layers * (2 * attention + feed_forward) - crossed + shape["vocab_size"] * width
     source = (experiment.data.max_source_length or task.max_source_length) + experiment.prompt.length
-    target = task.generation_length if task.family == "generation" else ANSWER_TOKENS
-    scores = 4 * heads * layers * (source**2 + target**2 + source * target)
-    return 2.0 * source * at_source + 2.0 * target * at_target + scores
+    return model.operations(source, task.generation_length if task.family == "generation" else ANSWER_TOKENS)

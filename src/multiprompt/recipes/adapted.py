@@ -90,11 +90,12 @@ class Adapted:
         with self._inside() as method:
             return answer_with(method, value, texts, task_id)
 
-    def evaluate(self, task: str | None = None) -> Evaluation:
+    def evaluate(self, task: str | None = None, *, ranked: bool = False) -> Evaluation:
         """The score on the test examples of a task.
 
         Args:
             task: which of the tasks; None for the first.
+            ranked: whether the most probable label of the task is the answer, and not what the model writes.
 
         Returns:
             Answers, every metric of the task, and what a constant answer gets.
@@ -104,7 +105,7 @@ class Adapted:
         """
         task_id = self._position(task)
         with self._inside() as method:
-            return evaluate_method(method, self.tasks[task_id], task_id)
+            return evaluate_method(method, self.tasks[task_id], task_id, ranked=ranked)
 
     def save(self, path: Path | str) -> None:
         """Write what was learned, as a stage of a run does; ``load_adapted`` reads it.

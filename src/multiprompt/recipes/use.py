@@ -17,9 +17,9 @@ from multiprompt.tasks import Row, Task
 from multiprompt.text import is_unicode
 
 
-def evaluate_method(method: Method, task: PreparedTask, task_id: int = 0) -> Evaluation:
-    """Score a trained method on the test examples of a task."""
-    return evaluate_task(method, task.task, task.data.test, task.test, task_id, task.baselines)
+def evaluate_method(method: Method, task: PreparedTask, task_id: int = 0, *, ranked: bool = False) -> Evaluation:
+    """Score a trained method on the test examples of a task; see ``evaluate_task``."""
+    return evaluate_task(method, task.task, task.data.test, task.test, task_id, task.baselines, ranked=ranked)
 
 
 def check_sources(sources: Sequence[str | Row]) -> None:
@@ -57,7 +57,9 @@ def answer_with(method: Method, task: Task, sources: Sequence[str], task_id: int
     return generate_answers(method, tokens, task_id, task.generation_length, task.beams)
 
 
-def evaluate(backbone: Backbone, task: PreparedTask, prompt: Prompt, task_id: int = 0) -> Evaluation:
+def evaluate(
+    backbone: Backbone, task: PreparedTask, prompt: Prompt, task_id: int = 0, *, ranked: bool = False
+) -> Evaluation:
     """Score a prompt on the test examples of a task.
 
     Args:
@@ -65,14 +67,16 @@ def evaluate(backbone: Backbone, task: PreparedTask, prompt: Prompt, task_id: in
         task: gives the examples and the metrics.
         prompt: of one task or several.
         task_id: position of the task among the prompt's tasks.
+        ranked: whether the most probable label of the task is the answer, and not what the model writes.
 
     Returns:
         The answers, every metric of the task with its interval, and what a constant answer gets.
 
     Raises:
+        ConfigError: the answers are to be ranked, and the task has no labels.
         IndexError: the prompt has no such task.
     """
-    return evaluate_method(PromptTuning(backbone, prompt), task, task_id)
+    return evaluate_method(PromptTuning(backbone, prompt), task, task_id, ranked=ranked)
 
 
 def answer(
