@@ -13,8 +13,8 @@ from conftest import build_tiny_model, build_tiny_tokenizer, random_batch
 from multiprompt.backbone import fingerprint, load_backbone, load_coder
 from multiprompt.backbone.checkpoint_files import checkpoint_files, stored_tensors
 from multiprompt.backbone.fingerprint import weights_digest
-from multiprompt.backbone.loading import EMBEDDINGS, HEAD
 from multiprompt.backbone.published import EMBEDDED
+from multiprompt.backbone.t5.loading import EMBEDDINGS, HEAD
 from multiprompt.errors import BackboneError
 from rounding import assert_same
 

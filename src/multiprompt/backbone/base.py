@@ -140,6 +140,15 @@ class Backbone(ABC):
     def shape(self) -> Shape:
         """Its sizes."""
 
+    @abstractmethod
+    def operations(self, source: int, target: int) -> float:
+        """Operations of a forward pass over one example.
+
+        Args:
+            source: tokens of the source, prompt rows included.
+            target: tokens of the target.
+        """
+
     @property
     @abstractmethod
     def token_bytes(self) -> int:

@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,32 @@ from multiprompt.files import is_plain_name
 
 _WHOLE = ("model.safetensors", "pytorch_model.bin")
 _INDEX = "{}.index.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where the weights of a model are.
+
+    Attributes:
+        name: what the user called the model.
+        path: a folder, or the name of a model on the hub.
+        revision: commit or tag on the hub.
+        offline: whether only earlier downloads are looked at.
+    """
+
+    name: str
+    path: str
+    revision: str | None
+    offline: bool
+
+    @property
+    def source(self) -> dict[str, Any]:
+        """The same as arguments of transformers' functions that load something."""
+        return {"revision": self.revision, "local_files_only": self.offline}
+
+    def files(self) -> list[Path]:
+        """See ``checkpoint_files``."""
+        return checkpoint_files(self.path, self.revision, self.offline)
 
 
 def checkpoint_files(path: str, revision: str | None = None, offline: bool = False) -> list[Path]:

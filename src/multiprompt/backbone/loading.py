@@ -1,29 +1,26 @@
-"""Loading a T5-family model from the hub, from a folder, or one that comes with this package."""
+"""Loading a model from the hub, from a folder, or one that comes with this package."""
 
 from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from multiprompt.backbone.checkpoint_files import checkpoint_files, stored_tensors
+from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.checkpoint_files import Checkpoint
 from multiprompt.backbone.published import EMBEDDED, SHIPPED, published_model
+from multiprompt.backbone.t5.loading import load_t5, outline_t5
 from multiprompt.backbone.t5.model import T5Backbone
 from multiprompt.backbone.texts import TextCoder
 from multiprompt.errors import BackboneError
 from multiprompt.network import hub_trouble
 from multiprompt.options import FLOAT16
-
-EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-"""Names that a checkpoint may have the input embedding under; each of them, or several."""
-
-HEAD = "lm_head.weight"
-"""The output layer: one more name of the embedding (T5 v1.0), or a tensor of its own (v1.1)."""
 
 _logger = logging.getLogger("multiprompt.backbone")
 
@@ -35,7 +32,7 @@ def load_backbone(
     device: str = "auto",
     precision: str = "auto",
     attention: str = "auto",
-) -> T5Backbone:
+) -> Backbone:
     """Load a frozen T5 (v1.0, v1.1, LM-adapted or Flan; any size) with its tokenizer.
 
     Args:
@@ -54,39 +51,27 @@ def load_backbone(
         BackboneError: the model cannot be found or read, is not a T5, has weights that the checkpoint does not give or
             gives twice, does not fit its tokenizer, or the precision cannot be used.
     """
-    from transformers import T5Config, T5ForConditionalGeneration
-
     chosen_device = _pick_device(device)
     dtype = _pick_precision(precision, chosen_device)
-    path = _path(name)
-    _load_config(name, revision)
+    family = _family(name, _load_config(name, revision))
+    checkpoint = Checkpoint(name, _path(name), revision, _out_of_reach(_path(name)))
     implementation = pick_attention(chosen_device) if attention == "auto" else attention
     try:
         with _quiet():
-            loaded: Any = T5ForConditionalGeneration.from_pretrained(
-                path,
-                revision=revision,  # type: ignore[arg-type]
-                dtype=dtype,
-                attn_implementation=implementation,
-                output_loading_info=True,
-                local_files_only=_out_of_reach(path),
-            )
+            model = family.load(checkpoint, dtype, implementation)
+    except BackboneError:
+        raise
     except Exception as error:
         raise BackboneError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
-    model, report = loaded
-    files = checkpoint_files(path, revision, _out_of_reach(path))
-    config, _ = T5Config.get_config_dict(path, revision=revision, local_files_only=_out_of_reach(path))
-    _put_embeddings(name, model, files, config)
-    _refuse_fresh_weights(name, report)
     tokenizer = load_coder(name, revision=revision).tokenizer
     _check_vocabulary(name, model, tokenizer)
-    backbone = T5Backbone(model.to(chosen_device), tokenizer, name, files)
+    backbone = family.backbone(model.to(chosen_device), tokenizer, name, checkpoint.files())
     facts = backbone.facts()
     _logger.info("backbone %s", ", ".join(f"{key} {value}" for key, value in facts.items()))
     return backbone
 
 
-def outline_backbone(name: str) -> T5Backbone:
+def outline_backbone(name: str) -> Backbone:
     """A backbone without weights or tokenizer: its shapes, on torch's meta device. Enough to count with.
 
     Args:
@@ -95,16 +80,40 @@ def outline_backbone(name: str) -> T5Backbone:
     Raises:
         BackboneError: the configuration cannot be found or read, or is not a T5's.
     """
-    from transformers import T5Config, T5ForConditionalGeneration
-
     published = published_model(name)
-    config = T5Config(**published.shape) if published else _load_config(name, None)
+    config = published.config() if published else _load_config(name, None)
+    family = _family(name, config)
     with torch.device("meta"):
-        model = T5ForConditionalGeneration(config)
-    if not config.scale_decoder_outputs:
-        # T5 v1.1 has an output layer of its own, which transformers finds out when it reads the weights only.
-        model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.clone())
-    return T5Backbone(model, None, name)
+        model = family.outline(config)
+    return family.backbone(model, None, name)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of models.
+
+    Attributes:
+        model_types: what the configurations of its models are called.
+        backbone: the protocol on such a model.
+        load: makes a model with the weights of a checkpoint, in a precision, with an attention implementation.
+        outline: makes a model of a configuration, without weights.
+    """
+
+    model_types: tuple[str, ...]
+    backbone: Callable[..., Backbone]
+    load: Callable[[Checkpoint, torch.dtype, str], Any]
+    outline: Callable[[Any], Any]
+
+
+FAMILIES = (Family(("t5",), T5Backbone, load_t5, outline_t5),)
+"""Every family of models that backbones are made of."""
+
+
+def _family(name: str, config: Any) -> Family:
+    for family in FAMILIES:
+        if config.model_type in family.model_types:
+            return family
+    raise BackboneError(f"the backbone {name!r} is a {config.model_type!r} model; only the T5 family is supported")
 
 
 def _load_config(name: str, revision: str | None) -> Any:
@@ -126,8 +135,6 @@ def _load_config(name: str, revision: str | None) -> Any:
             "folder with a config.json, or the name of a model on the hub (which needs a network or an earlier "
             "download)"
         ) from error
-    if config.model_type != "t5":
-        raise BackboneError(f"the backbone {name!r} is a {config.model_type!r} model; only the T5 family is supported")
     return config
 
 
@@ -211,66 +218,6 @@ def _pick_precision(precision: str, device: torch.device) -> torch.dtype:
     if precision == "float32":
         return torch.float32
     raise BackboneError(f"unknown precision {precision!r}; expected auto, float32 or bfloat16")
-
-
-def _put_embeddings(name: str, model: Any, files: Sequence[Path], config: Mapping[str, Any]) -> None:
-    """Give a model the embedding and the output layer that its checkpoint holds, under whatever names.
-
-    transformers takes a copy for another, or the output layer for the embedding, where a checkpoint lacks one of the
-    names or where the copies differ.
-
-    Args:
-        name: of the backbone.
-        model: whose weights are loaded.
-        files: of the checkpoint.
-        config: what its config.json says.
-
-    Raises:
-        BackboneError: the checkpoint has no embedding, copies of it that differ, or no output layer where the model
-            has one of its own.
-    """
-    # transformers sets tie_word_embeddings whatever config.json says, and keeps that here.
-    shares_head = bool(model.config.scale_decoder_outputs)
-    names = (*EMBEDDINGS, HEAD) if shares_head else EMBEDDINGS
-    stored = dict(stored_tensors(files, (*EMBEDDINGS, HEAD)))
-    copies = [key for key in names if key in stored]
-    if not copies:
-        raise BackboneError(f"the checkpoint of {name!r} has no embedding; expected one of {', '.join(names)}")
-    first = stored[copies[0]]
-    for other in copies[1:]:
-        if not torch.equal(stored[other], first):
-            raise BackboneError(
-                f"the checkpoint of {name!r} has two embeddings: {copies[0]} and {other} differ, and the model has one "
-                "for both. Check how the checkpoint was written"
-                + (", and tie_word_embeddings in config.json" if other == HEAD else "")
-            )
-    if HEAD not in stored and config.get("tie_word_embeddings") is False:
-        raise BackboneError(
-            f"the checkpoint of {name!r} lacks {HEAD}: by its config.json (tie_word_embeddings is false) the model has "
-            "an output layer of its own"
-        )
-    dtype, shape = model.shared.weight.dtype, model.shared.weight.shape
-    for key in {copies[0], HEAD} & set(stored):
-        if stored[key].shape != shape:
-            raise BackboneError(
-                f"{key} of {name!r} has the shape {tuple(stored[key].shape)}; by its config.json it is {tuple(shape)}"
-            )
-    embedding = torch.nn.Parameter(first.to(dtype))
-    for module in (model.shared, model.encoder.embed_tokens, model.decoder.embed_tokens):
-        module.weight = embedding
-    own_head = not shares_head and HEAD in stored
-    model.lm_head.weight = torch.nn.Parameter(stored[HEAD].to(dtype)) if own_head else embedding
-
-
-def _refuse_fresh_weights(name: str, report: dict[str, Any]) -> None:
-    missing = sorted(set(report.get("missing_keys", ())) - {*EMBEDDINGS, HEAD})
-    mismatched = sorted(str(entry) for entry in report.get("mismatched_keys", ()))
-    if missing or mismatched:
-        some = ", ".join((missing + mismatched)[:5])
-        raise BackboneError(
-            f"the checkpoint of {name!r} lacks {len(missing) + len(mismatched)} weights of the model ({some}, ...): "
-            "they would be random. Check that the folder holds a complete T5ForConditionalGeneration"
-        )
 
 
 def _check_vocabulary(name: str, model: Any, tokenizer: Any) -> None:

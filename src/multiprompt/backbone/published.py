@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from multiprompt.backbone.shape import Shape
+from multiprompt.backbone.t5.sizes import t5_operations, t5_shape
+
 EMBEDDED = "embedded"
 """The small model that comes with the package."""
 
@@ -30,31 +33,20 @@ class PublishedModel:
         """Of the model, D."""
         return int(self.shape["d_model"])
 
+    @property
+    def sizes(self) -> Shape:
+        """The same as every backbone says it."""
+        return t5_shape(self.shape, tied=self.shape.get("tie_word_embeddings", True))
+
     def operations(self, source: int, target: int) -> float:
-        """Operations of a forward pass over one example, attention and output layer included.
+        """Operations of a forward pass over one example; see ``Backbone.operations``."""
+        return t5_operations(self.sizes, source, target)
 
-        With e and c weights in the blocks of encoder and decoder (embeddings not counted; the output layer, V x D, is
-        computed for target tokens), of which x = 2 D H L make the keys and values of cross-attention from source
-        tokens::
+    def config(self) -> Any:
+        """Its configuration as transformers takes it."""
+        from transformers import T5Config
 
-            2 S (e + x) + 2 T (c - x + V D) + 4 H (L S^2 + L T^2 + L S T)
-
-        H is the width of all heads, L the layers of each stack.
-
-        Args:
-            source: S, tokens of the source, prompt rows included.
-            target: T, tokens of the target.
-        """
-        width, heads = self.shape["d_model"], self.shape["num_heads"] * self.shape["d_kv"]
-        layers = self.shape["num_layers"]
-        attention = 4 * width * heads
-        gated = 3 if "feed_forward_proj" in self.shape else 2
-        feed_forward = gated * width * self.shape["d_ff"]
-        crossed = layers * 2 * width * heads
-        at_source = layers * (attention + feed_forward) + crossed
-        at_target = layers * (2 * attention + feed_forward) - crossed + self.shape["vocab_size"] * width
-        scores = 4 * heads * layers * (source**2 + target**2 + source * target)
-        return 2.0 * source * at_source + 2.0 * target * at_target + scores
+        return T5Config(**self.shape)
 
 
 def _first(d_model: int, d_ff: int, num_layers: int, num_heads: int) -> dict[str, Any]:

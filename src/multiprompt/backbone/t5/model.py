@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from torch.nn import functional as F
 from multiprompt.backbone.base import Backbone, BackboneOutput, HiddenStates, Inputs, Site, States, Sublayer
 from multiprompt.backbone.costs import LONGEST
 from multiprompt.backbone.dropout import Part
-from multiprompt.backbone.shape import Shape, StackShape
+from multiprompt.backbone.shape import Shape
 from multiprompt.backbone.t5.fast import accelerate, is_accelerated, is_fast, restore
 from multiprompt.backbone.t5.passes import Real, encode, encode_and_decode
+from multiprompt.backbone.t5.sizes import t5_operations, t5_shape
 from multiprompt.batch import IGNORED, Batch, counted_positions
 
 PACKING_WIDTH = 256
@@ -50,23 +52,13 @@ class T5Backbone(Backbone):
         if self.device.type == "cpu":
             accelerate(model)
 
-    @property
+    @cached_property
     def shape(self) -> Shape:
         config = self.model.config
-        return Shape(
-            width=config.d_model,
-            heads=config.num_heads * config.d_kv,
-            inner=config.d_ff,
-            gates=2 if config.is_gated_act else 1,
-            stacks=(
-                StackShape("encoder", config.num_layers, attentions=1, norms=2),
-                StackShape("decoder", config.num_decoder_layers, attentions=2, norms=3),
-            ),
-            last_norms=2,
-            positions=config.relative_attention_num_buckets * config.num_heads,
-            words=config.vocab_size,
-            tied=config.scale_decoder_outputs,  # of v1.0, as the tie is
-        )
+        return t5_shape(config.to_dict(), tied=config.scale_decoder_outputs)  # of v1.0, as the tie is
+
+    def operations(self, source: int, target: int) -> float:
+        return t5_operations(self.shape, source, target)
 
     @property
     def width(self) -> int:
