@@ -170,7 +170,7 @@ class Backbone(ABC):
         weight: Tensor = self.model.get_input_embeddings().weight
         return weight
 
-    def embed(self, ids: Int[Tensor, "B S"]) -> Float[Tensor, "B S D"]:
+    def embed(self, ids: Int[Tensor, "*any"]) -> Float[Tensor, "*any D"]:
         """The embeddings of tokens, as the model reads them."""
         embedded: Tensor = self.model.get_input_embeddings()(ids)
         return embedded
