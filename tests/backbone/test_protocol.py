@@ -208,7 +208,7 @@ def test_answers_of_any_method_are_ranked(backbone, method):
         for row, answer in enumerate(ranked.predictions):
             sums = []
             for label in labels:
-                ids = torch.tensor([backbone.coder.target_encoder()([label])[0]])
+                ids = torch.tensor([backbone.coder.target_ids([label])[0]])
                 source_ids = torch.from_numpy(np.array(task.test.sources[row], dtype=np.int64))[None]
                 batch = Batch(source_ids, torch.ones_like(source_ids), ids, torch.zeros(1, dtype=torch.long))
                 with torch.no_grad(), backbone.dropout(False):

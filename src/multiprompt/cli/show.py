@@ -91,11 +91,10 @@ def _print_example(task: Task, example: TextExample, coder: TextCoder) -> None:
 
     tokens = tokenise([example], coder, task.max_source_length, task.max_target_length)
     echo(f"row {example.row_id}")
-    source, target = coder.source_encoder(), coder.target_encoder()
-    for side, text, encode, kept, cut, limit in (
-        ("source", example.source, source, tokens.sources[0], tokens.truncated_sources, task.max_source_length),
-        ("target", example.target, target, tokens.targets[0], tokens.truncated_targets, task.max_target_length),
-    ):
+    source = example.source, tokens.sources[0], tokens.truncated_sources, task.max_source_length
+    target = example.target, tokens.targets[0], tokens.truncated_targets, task.max_target_length
+    sides = ("source", coder.source_ids, source), ("target", coder.target_ids, target)
+    for side, encode, (text, kept, cut, limit) in sides:
         whole = len(encode([text])[0])
         pieces = " ".join(coder.pieces(kept.tolist()))
         state = f"cut from {whole} to {len(kept)}" if cut else "not truncated"

@@ -90,7 +90,7 @@ def rank(
         answers: texts, such as the labels of the task.
         on_batch: told how many examples this process has done.
     """
-    ids = method.backbone.coder.target_encoder()(list(answers))
+    ids = method.backbone.coder.target_ids(list(answers))
 
     def score(positions: Integer[np.ndarray, " k"]) -> list[list[float]]:
         scores: list[list[float]] = method.rank(_batch_of(method, examples, positions, task_id), ids).tolist()
