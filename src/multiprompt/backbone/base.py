@@ -228,7 +228,7 @@ class Backbone(ABC):
         return sources
 
     @abstractmethod
-    def tokens_of_pass(self, batch: Batch, prompt_length: int) -> float:
+    def tokens_of_pass(self, batch: Batch, prompt_length: int) -> int:
         """Positions that a training pass over a batch computes: prompts, and padding where the model pads."""
 
     # Passes

@@ -215,7 +215,7 @@ class Workload:
 def cost_of(batches: Sequence[Batch], backbone: Backbone, prompt_length: int) -> float:
     """Work of the micro-batches of a step: tokens, with the prompts and with padding where the backbone pads."""
     fixed = backbone.costs.micro_batch if backbone.pads else 0
-    return sum(backbone.tokens_of_pass(batch, prompt_length) + fixed for batch in batches)
+    return float(sum(backbone.tokens_of_pass(batch, prompt_length) + fixed for batch in batches))
 
 
 def decoding_of(

@@ -75,10 +75,10 @@ class T5Backbone(Backbone):
     def pads(self) -> bool:
         return not (self.packs and is_fast(self.model))
 
-    def tokens_of_pass(self, batch: Batch, prompt_length: int) -> float:
+    def tokens_of_pass(self, batch: Batch, prompt_length: int) -> int:
         if self.pads:
             return len(batch) * (prompt_length + batch.input_ids.shape[1] + batch.labels.shape[1])
-        return len(batch) * prompt_length + float(batch.source_lengths.sum() + batch.target_lengths.sum())
+        return len(batch) * prompt_length + int(batch.source_lengths.sum() + batch.target_lengths.sum())
 
     def forward_together(self, inputs: Sequence[Inputs], hidden: HiddenStates = "none") -> BackboneOutput:
         labels = _stacked([i.batch.labels for i in inputs], IGNORED)
