@@ -16,7 +16,7 @@ import multiprompt
 ROOT = Path(multiprompt.__file__).parent
 
 LEVELS = [
-    ["_version", "definition", "errors", "text"],
+    ["_version", "definition", "errors", "lazy", "text"],
     [
         "batch",
         "examples",

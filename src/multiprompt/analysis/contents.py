@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from multiprompt.analysis.factors import FactorAnalysis, analyse_factors
 from multiprompt.analysis.stages import find_stage, read_prompt, rows_of
-from multiprompt.backbone import load_backbone
+from multiprompt.backbone.loading import load_backbone
 from multiprompt.config import task_name, to_plain
 from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.prompts import DecomposedPrompt

@@ -14,7 +14,7 @@ from multiprompt.cli.output import echo
 from multiprompt.text import printable
 
 if TYPE_CHECKING:
-    from multiprompt.backbone import TextCoder
+    from multiprompt.backbone.texts import TextCoder
     from multiprompt.data import TaskData
     from multiprompt.examples import TextExample
     from multiprompt.tasks import Task
@@ -62,7 +62,7 @@ def show(
     """
     chosen = find_task(task)
 
-    from multiprompt.backbone import load_coder
+    from multiprompt.backbone.loading import load_coder
     from multiprompt.data import load_task_data
 
     coder = load_coder(backbone)

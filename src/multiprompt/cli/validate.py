@@ -53,7 +53,7 @@ def _notes_on_rows(experiment: Experiment) -> Iterator[str]:
     here = [n for n in names if (own[n].files if n in own else data.location and TASKS[n].generator is None)]
     if not here:
         return
-    from multiprompt.backbone import load_coder  # loads torch, as all below does
+    from multiprompt.backbone.loading import load_coder  # loads torch, as all below does
     from multiprompt.data import look_at_texts
     from multiprompt.recipes.prepare import prepare_task, read_task
 

@@ -9,7 +9,7 @@ from itertools import islice
 
 import numpy as np
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
 from multiprompt.data import TokenisedExamples
 from multiprompt.evaluation.generate import answer_batches, by_length

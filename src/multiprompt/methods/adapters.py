@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multiprompt.backbone import Backbone, Sublayer
+from multiprompt.backbone.base import Backbone, Sublayer
 from multiprompt.batch import Tasks
 from multiprompt.methods.inserted import Inserted, attach_norms, change_output, own_norms
 

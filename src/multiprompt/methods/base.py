@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone, Inputs
+from multiprompt.backbone.base import Backbone, Inputs
 from multiprompt.backbone.dropout import start_from_seed, state_of_seed
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 

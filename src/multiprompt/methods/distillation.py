@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from multiprompt.backbone import Backbone, HiddenStates
+from multiprompt.backbone.base import Backbone, HiddenStates
 from multiprompt.batch import Batch
 from multiprompt.losses import (
     hidden_state_error,

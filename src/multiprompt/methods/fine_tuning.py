@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch, Tasks
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.backbone.t5.passes import hiding
 from multiprompt.batch import Batch, counted_positions
 from multiprompt.errors import ConfigError

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.errors import ConfigError, unknown_name
 from multiprompt.options import PromptOptions
 from multiprompt.prompts import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
 from multiprompt.prompts import DecomposedPrompt, Prompt

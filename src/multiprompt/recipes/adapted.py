@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.evaluation.scoring import Evaluation
 from multiprompt.methods import Method, PromptTuning, StoredMethod, load_method, save_method

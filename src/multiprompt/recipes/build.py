@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiprompt.backbone import Backbone, Sublayer
+from multiprompt.backbone.base import Backbone, Sublayer
 from multiprompt.errors import CheckpointError
 from multiprompt.methods import (
     FineTuning,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.data import tokenise
 from multiprompt.errors import DataError, refuse_one_text, shortened
 from multiprompt.evaluation.generate import generate_answers

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from multiprompt.backbone import Backbone, load_backbone
+from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.loading import load_backbone
 from multiprompt.config import task_name, to_plain
 from multiprompt.errors import CheckpointError, refuse_one_text, unknown_name
 from multiprompt.evaluation.results import Score, with_selection

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from multiprompt.backbone import Backbone, load_backbone
+from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.loading import load_backbone
 from multiprompt.config import to_plain
 from multiprompt.data.sources import missing_files, refuse_missing
 from multiprompt.errors import CheckpointError

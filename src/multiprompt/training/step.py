@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.backbone.costs import PassCosts
 from multiprompt.batch import Batch, sent
 from multiprompt.data import cut_by_length
