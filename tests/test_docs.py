@@ -26,7 +26,7 @@ from multiprompt.recipes import recipe_path
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 VERBS = {command.name or command.callback.__name__ for command in app.registered_commands} | {
     group.name for group in app.registered_groups
 }
@@ -47,7 +47,7 @@ def test_the_make_targets_of_the_readme_and_of_contributing_exist():
     others = set(re.findall(r"`make ([a-z-]+)`", README))
     assert {"check", "test-all"} <= others
     tiers = set(re.findall(r"`make ([a-z-]+)`", text_of("CONTRIBUTING.md")))
-    assert {each for each in re.findall(r"^(test[a-z-]*|check):", makefile, flags=re.MULTILINE)} <= tiers
+    assert set(re.findall(r"^(test[a-z-]*|check):", makefile, flags=re.MULTILINE)) <= tiers
     for target in {*targets, *others, *tiers}:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
     assert {"make test", "make test-launched"} <= set(text_of(".ci/run").splitlines())
@@ -57,7 +57,7 @@ def test_the_readme_begins_with_what_a_stranger_looks_for():
     """What it is, for whom, a picture, an install line, ten lines of code and two commands, all near its top."""
     lines = README.splitlines()
     assert len(lines) <= 120
-    order = ["**Who needs it:**", "![", "```sh\npip install ", "```python", "```sh\nmake quickstart", "make test ", "\n## "]
+    order = ["**Who needs it:**", "![", "\npip install ", "```python", "\nmake quickstart", "\nmake test ", "\n## "]
     places = [README.index(order[0])]
     for each in order[1:]:
         places.append(README.index(each, places[-1]))
