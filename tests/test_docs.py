@@ -96,6 +96,18 @@ def test_the_table_of_the_quickstart_stands_once_and_is_that_of_the_picture():
     assert sorted(re.findall(r"\d\d\.\d", described)) == sorted(number for _, *both in means for number in both)
 
 
+def test_measured_numbers_stand_in_one_table():
+    """No row with three decimal numbers or more is in the tables of two pages."""
+    pages = {}
+    for path in PAGES:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            numbers = re.findall(r"\d+\.\d+", line) if line.lstrip().startswith("|") else []
+            if len(numbers) >= 3:
+                pages.setdefault(tuple(numbers), set()).add(path.name)
+    assert len(pages) > 150
+    assert {numbers: names for numbers, names in pages.items() if len(names) > 1} == {}
+
+
 def call(words: list[str]) -> str:
     """What a command prints, run in this process."""
     program, *arguments = words
