@@ -45,12 +45,12 @@ def show(
         str,
         typer.Argument(metavar="TASK", help="Name of a task (see: ls tasks), or the YAML or TOML file of your own."),
     ],
-    rows: Annotated[int, typer.Option(min=0, help="Rows to print.")] = 3,
+    rows: Annotated[int, typer.Option(min=0, help="Number of rows to print.")] = 3,
     data: Annotated[
-        Path | None, typer.Option(help="Data folder; default: the hub. Generated tasks need neither.")
+        Path | None, typer.Option(help="Folder with the data; default: the hub. Generated tasks need neither.")
     ] = None,
-    backbone: Annotated[str, typer.Option(help="Whose tokenizer; its weights are not loaded.")] = "embedded",
-    split: Annotated[Split, typer.Option(help="Where the rows are from.")] = Split.TRAIN,
+    backbone: Annotated[str, typer.Option(help="Backbone whose tokenizer is used, without its weights.")] = "embedded",
+    split: Annotated[Split, typer.Option(help="Split that the rows are taken from.")] = Split.TRAIN,
 ) -> None:
     """Print rows of a task as text and as tokens, the sizes of its splits, and its labels.
 

@@ -22,9 +22,9 @@ def add_to(app: typer.Typer) -> None:
 
 @reports_failures()
 def validate(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
-    """Check a configuration and print it with every default written out, or list all its problems.
+    """Check a configuration. Print it with every default written out, or list all its problems.
 
-    Rows that are files on this machine are read too; what a training should not begin with is said in notes.
+    Files of rows on this machine are read too. Notes say what in them could spoil a training.
 
     \b
     Example:
