@@ -170,6 +170,11 @@ class Backbone(ABC):
         weight: Tensor = self.model.get_input_embeddings().weight
         return weight
 
+    @property
+    def frequent(self) -> Float[Tensor, "F D"]:
+        """The rows of the embedding that prompts are started from: those of frequent pieces, if the family knows them."""
+        return self.embedding[: len(self.tokenizer)]
+
     def embed(self, ids: Int[Tensor, "*any"]) -> Float[Tensor, "*any D"]:
         """The embeddings of tokens, as the model reads them."""
         embedded: Tensor = self.model.get_input_embeddings()(ids)

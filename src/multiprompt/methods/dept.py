@@ -1,7 +1,7 @@
 """DePT: a shorter prompt, and a low-rank matrix added to the embeddings of the source.
 
 Shi and Lipani, *DePT: Decomposed Prompt Tuning for Parameter-Efficient Fine-tuning*, ICLR 2024, arXiv:2309.05173. The
-two parts together have about as many numbers as the whole prompt, and the encoder reads fewer rows. (It is no
+two parts together have about as many numbers as the whole prompt, and the model reads fewer rows. (It is no
 decomposition of the prompt, for all its title.)
 """
 

@@ -27,6 +27,10 @@ PACKING_WIDTH = 256
 """Narrower models do not pack: going through the examples one by one costs them more than padding does."""
 
 
+FREQUENT = 5000
+"""The first 5,000 ids are the most frequent pieces of the vocabulary (Lester et al., 2021)."""
+
+
 class T5Backbone(Backbone):
     """A T5-family model.
 
@@ -63,6 +67,10 @@ class T5Backbone(Backbone):
     @property
     def width(self) -> int:
         return int(self.model.config.d_model)  # a good deal faster than the whole shape
+
+    @property
+    def frequent(self) -> Float[Tensor, "F D"]:
+        return super().frequent[:FREQUENT]
 
     @property
     def token_bytes(self) -> int:
