@@ -172,7 +172,7 @@ class Backbone(ABC):
 
     @property
     def frequent(self) -> Float[Tensor, "F D"]:
-        """The rows of the embedding that prompts are started from: those of frequent pieces, if the family knows them."""
+        """The rows of the embedding that prompts start from: those of frequent pieces, if the family knows them."""
         return self.embedding[: len(self.tokenizer)]
 
     def embed(self, ids: Int[Tensor, "*any"]) -> Float[Tensor, "*any D"]:

@@ -12,8 +12,8 @@ def vocabulary_rows(
 ) -> Float[Tensor, "P D"]:
     """Rows of the loaded embedding, drawn without replacement.
 
-    Given the rows of frequent pieces (``Backbone.frequent``), this is the paper's start (appendix A). Public code that samples before the checkpoint is copied into the model
-    gets N(0, 1) rows instead: ``normal_rows`` with ``std=1``.
+    Given the rows of frequent pieces (``Backbone.frequent``), this is the paper's start (appendix A). Public code that
+    samples before the checkpoint is copied into the model gets N(0, 1) rows instead: ``normal_rows`` with ``std=1``.
 
     Raises:
         ValueError: the prompt is longer than the pool of ids.
