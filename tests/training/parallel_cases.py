@@ -27,6 +27,7 @@ from multiprompt.methods import FineTuning, Method, PromptTuning, SourceTraining
 from multiprompt.options import DistillationOptions, TrainingOptions
 from multiprompt.parallel import joined_processes, workers
 from multiprompt.prompts import DecomposedPrompt, SoftPrompt, start_task_factors
+from multiprompt.terms import Term
 from multiprompt.training import Training, TrainingReport, train, train_together
 from rounding import SMOOTH, smooth_optimisers
 
@@ -138,9 +139,9 @@ def masks_differ(model: T5Backbone, folder: Path) -> list[float]:
     losses = []
     original = method.losses
 
-    def watched(own: Batch) -> dict[str, torch.Tensor]:
+    def watched(own: Batch) -> tuple[Term, ...]:
         result = original(own)
-        losses.append(float(result["task"].sum()))
+        losses.append(float(result[0].sums.sum()))
         return result
 
     method.losses = watched

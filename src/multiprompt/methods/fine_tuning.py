@@ -13,6 +13,7 @@ from torch import Tensor
 from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
+from multiprompt.terms import Term
 
 
 class FineTuning(TaskMethod):
@@ -66,7 +67,7 @@ class FineTuning(TaskMethod):
     ) -> None:
         self._inside.close()
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
         with self._autocast():
             return super().losses(batch)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from multiprompt.backbone import Backbone
 from multiprompt.batch import Batch, Tasks
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
+from multiprompt.terms import Term
 
 Sublayer = Literal["self_attention", "feed_forward"]
 Stack = Literal["encoder", "decoder"]
@@ -156,7 +157,7 @@ class InsertedMethod(TaskMethod):
     ) -> None:
         self._inside.close()
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
         self.inserted.batch = batch
         return super().losses(batch)
 

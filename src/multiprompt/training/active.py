@@ -82,7 +82,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Training:
-    """One run: a method, its batches, and all that its outcome depends on.
+    """What to train: a method, its batches, and all that its outcome depends on.
 
     Attributes:
         method: what is trained.
@@ -97,7 +97,7 @@ class Training:
         log: JSON-lines file.
         task_names: names of the task ids, for the log.
         mixing: share of every task in the examples that its batches are drawn by, for the log; empty for one task.
-        title: of the run, for progress and errors.
+        title: for progress and errors.
     """
 
     method: Method
