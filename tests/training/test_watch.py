@@ -144,7 +144,7 @@ def test_a_training_that_goes_on_measures_from_its_start(tiny_backbone, tmp_path
 
 def test_examples_of_a_checkpoint_that_did_not_count_them_are_not_logged(tiny_backbone, tmp_path, monkeypatch):
     with monkeypatch.context() as earlier:
-        earlier.setattr("multiprompt.training.active.Run.after_step", _as_before)
+        earlier.setattr("multiprompt.training.active.LiveTraining.after_step", _as_before)
         with pytest.raises(Killed):
             train(training(tiny_backbone, tmp_path), Ear(4))
     train(training(tiny_backbone, tmp_path))
