@@ -27,7 +27,7 @@ from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import StoredPrompt, load_prompt
 from multiprompt.recipes.prepare import metric_files
 from multiprompt.recipes.use import check_width
-from multiprompt.runs.graph import JOINT_EXAMPLES, digest, own_task
+from multiprompt.runs.graph import JOINT_STEP_EXAMPLES, digest, own_task
 from multiprompt.runs.materials import Materials, load_materials
 from multiprompt.runs.run_folder import only_process, read_run_config
 from multiprompt.training import SILENT, Progress
@@ -262,7 +262,7 @@ def _answer(
     adapted = [question for question in left if question.steps]
     size = 1
     if inputs.experiment.together and adapted:
-        size = max(1, JOINT_EXAMPLES // max(each.batch_size for each in settings.values()))
+        size = max(1, JOINT_STEP_EXAMPLES // max(each.batch_size for each in settings.values()))
     for first in range(0, len(adapted), size):
         chosen = adapted[first : first + size]
         train_and_ask(settings, chosen, store, trainings, progress)

@@ -11,7 +11,7 @@ from jaxtyping import Integer
 
 from multiprompt.data import TokenisedExamples, collate
 from multiprompt.methods import Method
-from multiprompt.parallel import workers
+from multiprompt.parallel import processes
 
 PADDED_TOKENS = 16_384
 """Most source tokens of a batch, prompt and padding counted, for every beam: enough to keep a processor busy."""
@@ -65,13 +65,13 @@ def generate(
     """
     own: dict[int, tuple[str, bool]] = {}
     done = 0
-    order = by_length(examples)[workers().rank :: workers().count]
+    order = by_length(examples)[processes().rank :: processes().count]
     for positions in answer_batches(examples, order, method.prompt_length, beams):
         decoded = answer_batch(method, examples, positions, task_id, max_new_tokens, beams)
         own |= dict(zip(positions.tolist(), decoded, strict=True))
         done += len(positions)
         on_batch(done)
-    answers = {position: answer for part in workers().gather(own) for position, answer in part.items()}
+    answers = {position: answer for part in processes().gather(own) for position, answer in part.items()}
     texts = [answers[position][0] for position in range(len(examples))]
     return Generated(texts, sum(not ended for _, ended in answers.values()))
 

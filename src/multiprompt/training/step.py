@@ -20,7 +20,7 @@ from multiprompt.backbone.costs import PassCosts
 from multiprompt.batch import Batch, sent
 from multiprompt.data import cut_by_length
 from multiprompt.methods import Share, losses_together
-from multiprompt.parallel import workers
+from multiprompt.parallel import processes
 from multiprompt.seeding import derive_seed
 from multiprompt.training.active import LiveTraining, StepResult
 
@@ -41,7 +41,7 @@ def step(trainings: Sequence[LiveTraining]) -> dict[LiveTraining, StepResult]:
         live.optimiser.zero_grad(set_to_none=True)
     sums = {live: _Sums(live) for live in trainings}
     passes = [_add_gradients(bundle, sums) for bundle in _bundles(sums)]
-    if workers().count > 1:
+    if processes().count > 1:
         _note(passes, _read([each.values for each in passes]), sums)
         _exchange(sums)
         passes = []
@@ -182,9 +182,9 @@ def _exchange(sums: Mapping[LiveTraining, _Sums]) -> None:
     numbers = [each.numbers() for each in sums.values()]
     failed = torch.tensor([float(live.error is not None) for live in trainings], dtype=torch.float64)
     present = [torch.tensor([float(p.grad is not None) for p in live.parameters]) for live in trainings]
-    workers().sum_([failed, *numbers, *present])
+    processes().sum_([failed, *numbers, *present])
     if failed.any():
-        for position, errors in enumerate(zip(*workers().gather([live.error for live in trainings]), strict=True)):
+        for position, errors in enumerate(zip(*processes().gather([live.error for live in trainings]), strict=True)):
             trainings[position].error = next((error for error in errors if error is not None), None)
     gradients = []
     for live, total, counts in zip(trainings, numbers, present, strict=True):
@@ -194,7 +194,7 @@ def _exchange(sums: Mapping[LiveTraining, _Sums]) -> None:
                 if count:
                     parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
                     gradients.append(parameter.grad)
-    workers().sum_(gradients)
+    processes().sum_(gradients)
 
 
 def own_examples(batches: Sequence[Batch]) -> dict[int, Batch]:
@@ -203,7 +203,7 @@ def own_examples(batches: Sequence[Batch]) -> dict[int, Batch]:
     The examples are dealt out in turn from the shortest to the longest, across micro-batches, so that all processes
     have about as much to do.
     """
-    rank, count = workers().rank, workers().count
+    rank, count = processes().rank, processes().count
     if count == 1:
         return dict(enumerate(batches))
     own, dealt = {}, 0
@@ -254,7 +254,7 @@ class _Sums:
 
     def share(self, index: int, rows: Int[np.ndarray, " _"] | None = None) -> Share:
         """A micro-batch, or some of its examples, on the device, with the seed of the micro-batch's dropout masks."""
-        process = () if workers().count == 1 else (workers().rank,)
+        process = () if processes().count == 1 else (processes().rank,)
         seed = derive_seed(self.live.training.seed, "dropout", self.live.state.step, index, *process)
         batch = self.own[index] if rows is None else self.own[index].part(rows)
         return Share(self.method, batch.to(self.method.backbone.device), seed)
