@@ -27,6 +27,7 @@ LEVELS = [
         "registry",
         "seeding",
         "strict_yaml",
+        "terms",
     ],
     ["health", "losses", "metrics", "mini", "plan", "prompts", "token_files"],
     ["backbone", "tasks"],
@@ -109,6 +110,7 @@ NO_TORCH = [
     "evaluation.summaries",
     "token_files",
     "backbone.published",
+    "terms",
     "network",
 ]
 """Modules that a laptop without torch could use."""

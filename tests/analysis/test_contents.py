@@ -98,7 +98,7 @@ def test_a_backbone_of_another_width_is_refused_before_anything_is_written(own_r
     with pytest.raises(CheckpointError, match=r"has width 16; the backbone .*narrow has 8"):
         inspect_prompt(own_run, "source")
     with pytest.raises(
-        CheckpointError, match=r"teacher mini-sst2 has a prompt of width 16; the backbone .*narrow has 8"
+        CheckpointError, match=r"the prompt of teacher mini-sst2 has width 16; the backbone .*narrow has 8"
     ):
         transfer_matrix(own_run)
     assert not (own_run / "analysis").exists()

@@ -14,7 +14,7 @@ from multiprompt.cli.configuration import ConfigArgument, OverridesArgument, loa
 from multiprompt.cli.failures import STOPPED_RUN, reports_failures
 from multiprompt.cli.output import echo
 from multiprompt.errors import ConfigError
-from multiprompt.parallel import joined_processes
+from multiprompt.parallel import distributed_processes
 
 if TYPE_CHECKING:
     from multiprompt.runs.ray_cluster import Cluster
@@ -80,7 +80,7 @@ def run_and_report(
 
     Of processes that were started together the main one writes and prints.
     """
-    with joined_processes() as workers:
+    with distributed_processes() as connected:
         experiment = load_checked(config, overrides)
         folder = out or Path("runs") / folder_name(experiment.name)
 
@@ -89,7 +89,7 @@ def run_and_report(
         from multiprompt.cli.progress import terminal_progress
         from multiprompt.reports import read_run, write_report
 
-        if not workers.is_main:
+        if not connected.is_main:
             runs.run_experiment(experiment, folder, resume=resume, reuse=reuse)
             return
         with terminal_progress() as progress:

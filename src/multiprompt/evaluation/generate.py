@@ -13,7 +13,7 @@ from jaxtyping import Float, Integer
 from multiprompt.batch import Batch
 from multiprompt.data import TokenisedExamples, collate
 from multiprompt.methods import Method
-from multiprompt.parallel import workers
+from multiprompt.parallel import processes
 
 PADDED_TOKENS = 16_384
 """Most source tokens of a batch, prompt and padding counted, for every beam: enough to keep a processor busy."""
@@ -111,11 +111,11 @@ def _of_all(
 ) -> list[Answer]:
     """What ``answer`` gives for all examples, batch by batch, in the order of the examples; shared among processes."""
     own: dict[int, Answer] = {}
-    order = by_length(examples)[workers().rank :: workers().count]
+    order = by_length(examples)[processes().rank :: processes().count]
     for positions in answer_batches(examples, order, prompt_length, beams):
         own |= dict(zip(positions.tolist(), answer(positions), strict=True))
         on_batch(len(own))
-    answers = {position: each for part in workers().gather(own) for position, each in part.items()}
+    answers = {position: each for part in processes().gather(own) for position, each in part.items()}
     return [answers[position] for position in range(len(examples))]
 
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from multiprompt.backbone.base import Backbone, Inputs
@@ -17,6 +16,7 @@ from multiprompt.backbone.dropout import start_from_seed, state_of_seed
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError
 from multiprompt.losses import token_cross_entropy
+from multiprompt.terms import Term
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class ParameterGroup:
 class Method(Protocol):
     """A way to adapt the backbone.
 
-    A loss is the weighted sum of named terms. A term is given as one sum per example (``losses``) with one count per
-    example (``counts``, known from the batch before any forward pass), so that the loop can cut a batch into
-    micro-batches and still divide by the counts of the whole batch.
+    A loss is the weighted sum of its terms. A term has one sum per example (``losses``) and one count per example
+    (known from the batch before any forward pass, ``terms``), so that the loop can cut a batch into micro-batches and
+    still divide by the counts of the whole batch.
 
     A method is a context manager: what it changes in the backbone is in force inside the ``with`` block only, and the
     backbone comes out of it as it went in. Train and evaluate inside the block.
@@ -57,17 +57,12 @@ class Method(Protocol):
         """Rows that it puts in front of every source."""
         ...
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weight of every term of the loss, in the order of the log."""
+    def terms(self, batch: Batch) -> tuple[Term, ...]:
+        """The terms of the loss without sums, in the order of the log; the one of kind "task" is first."""
         ...
 
-    def counts(self, batch: Batch) -> dict[str, Shaped[np.ndarray, " B"]]:
-        """For every term the number of items of each example."""
-        ...
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """For every term the sum over the items of each example, ``[B]``; with gradients."""
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
+        """The same terms with their sums, by a pass through the backbone; with gradients."""
         ...
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -127,14 +122,10 @@ class TaskMethod:
     def prompt_length(self) -> int:
         return 0
 
-    @property
-    def weights(self) -> dict[str, float]:
-        return {"task": 1.0}
+    def terms(self, batch: Batch) -> tuple[Term, ...]:
+        return (task_term(batch),)
 
-    def counts(self, batch: Batch) -> dict[str, Shaped[np.ndarray, " B"]]:
-        return {"task": batch.target_lengths}
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
         return _task_losses(self, [self.inputs(batch)])[0]
 
     def task_parameters(self) -> list[list[nn.Parameter]]:
@@ -196,7 +187,7 @@ def can_join(methods: Sequence[Method]) -> bool:
     )
 
 
-def losses_together(shares: Sequence[Share]) -> list[dict[str, Tensor]]:
+def losses_together(shares: Sequence[Share]) -> list[tuple[Term, ...]]:
     """The losses of several runs on their batches, by one pass through the backbone.
 
     Each is what ``method.losses(batch)`` gives after ``torch.manual_seed(seed)``, up to the rounding of float32.
@@ -216,12 +207,17 @@ def losses_together(shares: Sequence[Share]) -> list[dict[str, Tensor]]:
     return _task_losses(methods[0], inputs)
 
 
-def _task_losses(method: TaskMethod, inputs: Sequence[Inputs]) -> list[dict[str, Tensor]]:
+def task_term(batch: Batch, sums: Tensor | None = None) -> Term:
+    """The loss of the task, which every method has."""
+    return Term("task", "task", 1.0, batch.target_lengths, sums)
+
+
+def _task_losses(method: TaskMethod, inputs: Sequence[Inputs]) -> list[tuple[Term, ...]]:
     sizes = [len(each.batch) for each in inputs]
     with method.backbone.dropout(method.dropout):
         output = method.backbone.forward_together(inputs)
     sums = token_cross_entropy(output.logits, output.labels, output.example_ids, sum(sizes))
-    return [{"task": part} for part in sums.split(sizes)]
+    return [(task_term(each.batch, part),) for each, part in zip(inputs, sums.split(sizes), strict=True)]
 
 
 def move_to(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:

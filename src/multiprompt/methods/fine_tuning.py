@@ -14,6 +14,7 @@ from torch import Tensor
 from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
 from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into
+from multiprompt.terms import Term
 
 
 class FineTuning(TaskMethod):
@@ -60,7 +61,7 @@ class FineTuning(TaskMethod):
     ) -> None:
         self._inside.close()
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
         with self._autocast():
             return super().losses(batch)
 

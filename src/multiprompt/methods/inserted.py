@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch, Tasks
 from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
+from multiprompt.terms import Term
 
 
 class Inserted(nn.Module):
@@ -119,7 +120,7 @@ class InsertedMethod(TaskMethod):
     ) -> None:
         self._inside.close()
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
         self.inserted.batch = batch
         return super().losses(batch)
 

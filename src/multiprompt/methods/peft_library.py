@@ -22,7 +22,8 @@ from multiprompt.backbone.t5.passes import hiding
 from multiprompt.batch import Batch, counted_positions
 from multiprompt.errors import ConfigError
 from multiprompt.losses import token_cross_entropy
-from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into
+from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into, task_term
+from multiprompt.terms import Term
 
 ADAPTER = "default"
 """What peft calls a set of trained tensors where nobody names it."""
@@ -213,7 +214,7 @@ class PrefixTuning(PeftMethod):
         prefix = _in_float32(self.model.prompt_encoder[ADAPTER]).embedding.weight
         super().__init__(backbone, {"prefix": prefix}, learning_rate, dropout)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
         with self.backbone.dropout(self.dropout), cache_by_its_name(self.backbone.model):
             output = self.model(
                 input_ids=batch.input_ids,
@@ -222,7 +223,7 @@ class PrefixTuning(PeftMethod):
             )
         example_ids, positions = counted_positions(batch.known.targets, self.backbone.device)
         logits, labels = (each.flatten(0, 1).index_select(0, positions) for each in (output.logits, batch.labels))
-        return {"task": token_cross_entropy(logits, labels, example_ids, len(batch))}
+        return (task_term(batch, token_cross_entropy(logits, labels, example_ids, len(batch))),)
 
     @torch.no_grad()
     def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:

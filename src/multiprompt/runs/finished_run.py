@@ -146,21 +146,7 @@ def evaluate_run(
         with ExitStack() as stack:
             method, task_id = _restore(stack, backbone, experiment, entry)
             evaluation = evaluate_method(method, task, task_id)
-        scores.append(
-            replace(
-                entry.score,
-                value=evaluation.value,
-                metrics=evaluation.metrics,
-                n=len(task.data.test),
-                majority=evaluation.majority,
-                invalid=evaluation.invalid,
-                interval=evaluation.interval,
-                intervals=evaluation.intervals,
-                unended=evaluation.unended,
-                shortcut=evaluation.shortcut,
-                fingerprint=task.data.fingerprint,
-            )
-        )
+        scores.append(replace(entry.score, **evaluation.fields_of(Score), fingerprint=task.data.fingerprint))
         progress.end(title, f"{scores[-1].metric} {evaluation.value:.1f}")
     return scores
 
