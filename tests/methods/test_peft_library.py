@@ -7,6 +7,7 @@ import inspect
 import sys
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -98,7 +99,7 @@ def test_a_prefix_is_earlier_keys_and_values_of_decoder_self_attention(blocks):
     name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
     reference = bare_losses(model, batch, **{name: EncoderDecoderCache(cache, DynamicCache())})
     assert_same(losses, reference)
-    moved = method.trained["prefix"].grad.view(LENGTH, 2 * blocks, -1).abs().sum((0, 2)) > 0
+    moved = method.trained()["prefix"].grad.view(LENGTH, 2 * blocks, -1).abs().sum((0, 2)) > 0
     assert moved.tolist() == [slot in {each for pair in used for each in pair} for slot in range(2 * blocks)]
     assert sum(moved.tolist()) == (blocks if blocks % 2 == 0 else 2 * blocks)
 
@@ -186,7 +187,7 @@ def test_a_model_of_another_shape_and_precision(name):
         losses = method.losses(batch)[0].sums
         losses.sum().backward()
         assert losses.dtype == torch.float32
-        assert all(parameter.grad is not None for parameter in method.trained.values())
+        assert all(parameter.grad is not None for parameter in method.trained().values())
         assert method.generate(batch, 2).shape[0] == len(batch)
 
 
@@ -206,3 +207,16 @@ def test_without_the_library_the_error_names_the_extra(name, tiny_backbone, monk
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ConfigError, match=r'install it with pip install "multiprompt\[peft\]"'):
         BUILDERS[name](tiny_backbone)
+
+
+@each_method
+def test_ranked_answers_have_the_probability_that_training_sees(tiny_backbone, name):
+    batch, answers = random_batch(num_tasks=1), [[40, 1], [41, 42, 1]]
+    with BUILDERS[name](tiny_backbone) as method:
+        randomise(method)
+        scores = method.rank(batch, answers)
+        for column, answer in enumerate(answers):
+            labels = torch.tensor([answer]).expand(len(batch), -1)
+            with torch.no_grad():
+                expected = method.losses(replace(batch, labels=labels))[0].sums
+            assert_same(scores[:, column], -expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -103,6 +104,9 @@ class Method(Protocol):
 class TaskMethod:
     """What the methods have in common that train on the task loss alone.
 
+    A method says what it trains (``trained``, ``parameter_groups``), and either what it puts before the inputs
+    (``prompts``, ``shift``) or how it changes the backbone (``change``).
+
     Args:
         backbone: the frozen model.
         dropout: whether the frozen model drops out while training, as all public code does.
@@ -110,26 +114,33 @@ class TaskMethod:
     Attributes:
         joins: whether it acts on the inputs of the backbone alone, so that runs of several such methods can go through
             the backbone as one batch (``losses_together``).
+        title: what it is called in errors.
     """
 
     joins = False
+    title = "the method"
 
     def __init__(self, backbone: Backbone, dropout: bool) -> None:
         self.backbone = backbone
         self.dropout = dropout
+        self._inside = ExitStack()
+
+    def trained(self) -> Mapping[str, nn.Parameter]:
+        """All that is trained, by name."""
+        raise NotImplementedError
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: parameter.detach() for name, parameter in self.trained().items()}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        copy_into(self.trained(), tensors, self.title)
+
+    def task_parameters(self) -> list[list[nn.Parameter]]:
+        return []
 
     @property
     def prompt_length(self) -> int:
         return 0
-
-    def terms(self, batch: Batch) -> tuple[Term, ...]:
-        return (task_term(batch),)
-
-    def losses(self, batch: Batch) -> tuple[Term, ...]:
-        return _task_losses(self, [self.inputs(batch)])[0]
-
-    def task_parameters(self) -> list[list[nn.Parameter]]:
-        return []
 
     def prompts(self, batch: Batch) -> Float[Tensor, "B P D"] | None:
         """The prompt of every example; None for a method without one."""
@@ -143,21 +154,40 @@ class TaskMethod:
         """The examples of a batch as they enter the backbone."""
         return Inputs(batch, self.prompts(batch), self.shift(), random_state)
 
-    def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
-        with torch.no_grad():
-            return self.backbone.generate([self.inputs(batch)], max_new_tokens, beams)
+    def change(self, stack: ExitStack) -> None:
+        """Change the backbone for the time of the ``with`` block; whatever undoes that is left to ``stack``."""
 
-    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
-        with torch.no_grad():
-            return self.backbone.rank([self.inputs(batch)], answers)
+    def looking_at(self, batch: Batch) -> AbstractContextManager[object]:
+        """Around every pass of a batch through the backbone."""
+        return nullcontext()
 
     def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.change(stack)
+            self._inside = stack.pop_all()  # only now: what fails half way is undone
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        self._inside.close()
+
+    def terms(self, batch: Batch) -> tuple[Term, ...]:
+        return (task_term(batch),)
+
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
+        with self.looking_at(batch):
+            return _task_losses(self, [self.inputs(batch)])[0]
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
+        with self.looking_at(batch):
+            return self.backbone.generate([self.inputs(batch)], max_new_tokens, beams)
+
+    @torch.no_grad()
+    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
+        with self.looking_at(batch):
+            return self.backbone.rank([self.inputs(batch)], answers)
 
 
 @dataclass(frozen=True)
@@ -218,15 +248,6 @@ def _task_losses(method: TaskMethod, inputs: Sequence[Inputs]) -> list[tuple[Ter
         output = method.backbone.forward_together(inputs)
     sums = token_cross_entropy(output.logits, output.labels, output.example_ids, sum(sizes))
     return [(task_term(each.batch, part),) for each, part in zip(inputs, sums.split(sizes), strict=True)]
-
-
-def move_to(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
-    """Copy ``tensors`` into the parameters of ``module``, by name.
-
-    Raises:
-        CheckpointError: a name is missing or unknown, or a shape differs.
-    """
-    copy_into(dict(module.named_parameters()), tensors, what)
 
 
 def copy_into(parameters: Mapping[str, nn.Parameter], tensors: dict[str, Tensor], what: str) -> None:
