@@ -33,7 +33,6 @@ from multiprompt.mini.makers import (
     make_statement_pair,
     make_yes_no,
 )
-from multiprompt.mini.raw_text import raw_text
 from multiprompt.mini.world import (
     GAP,
     NAMES,
@@ -50,6 +49,7 @@ from multiprompt.mini.world import (
     state,
     unstated_fact,
 )
+from raw_text import raw_text
 
 
 @dataclass(frozen=True)
