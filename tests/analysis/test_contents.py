@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from conftest import build_tiny_model, build_tiny_tokenizer
+from multiprompt.analysis.analysis_tables import factor_sentences, prompt_tables
 from multiprompt.analysis.contents import inspect_prompt, nearest_entries
-from multiprompt.analysis.tables import factor_sentences, prompt_tables
 from multiprompt.analysis.transfer import transfer_matrix
 from multiprompt.config import load_experiment, to_yaml
 from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from multiprompt.analysis.advice import advice, rank_agreement, spearman, verdicts
-from multiprompt.analysis.tables import transfer_tables
+from multiprompt.analysis.analysis_tables import transfer_tables
 from multiprompt.analysis.transfer import NEW, Transfer, transfer_matrix
 from multiprompt.analysis.transfer_store import Cell
 from multiprompt.backbone import load_backbone

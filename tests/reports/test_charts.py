@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from multiprompt.evaluation.summaries import summarise
-from multiprompt.reports.charts import loss_chart, score_chart
 from multiprompt.reports.drawing import Axis, LogAxis, in_words, svg
-from multiprompt.reports.run import Stage
+from multiprompt.reports.run_contents import Stage
+from multiprompt.reports.score_charts import loss_chart, score_chart
 from reports.fake_runs import fake_score
 
 

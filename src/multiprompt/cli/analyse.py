@@ -85,8 +85,8 @@ def similarity(
     if svg is not None and svg.suffix != ".svg":
         raise ConfigError(f"the heatmap is an SVG file: expected a name that ends in .svg, not {svg}")
 
+    from multiprompt.analysis.analysis_tables import similarity_table
     from multiprompt.analysis.similarity import prompt_similarity
-    from multiprompt.analysis.tables import similarity_table
     from multiprompt.files import write_text
     from multiprompt.reports.heatmap import heatmap_file
 
@@ -124,7 +124,7 @@ def transfer(
         multiprompt analyse transfer runs/quickstart --steps 50 --with-student --task mini-rte
     """
     from multiprompt.analysis.advice import advice, rank_agreement
-    from multiprompt.analysis.tables import transfer_tables
+    from multiprompt.analysis.analysis_tables import transfer_tables
     from multiprompt.analysis.transfer import transfer_matrix
     from multiprompt.cli.progress import terminal_progress
 
@@ -156,8 +156,8 @@ def prompt(
         multiprompt analyse prompt runs/quickstart target-mini-rte-mpt-4
         multiprompt analyse prompt runs/quickstart source --task mini-mnli --metric euclid
     """
+    from multiprompt.analysis.analysis_tables import factor_sentences, prompt_tables
     from multiprompt.analysis.contents import inspect_prompt
-    from multiprompt.analysis.tables import factor_sentences, prompt_tables
 
     out = renamed(out, former_json, "--out", "--json")
     found = inspect_prompt(run, stage, task, metric.value, nearest)

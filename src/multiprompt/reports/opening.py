@@ -8,8 +8,8 @@ from typing import Any
 
 from multiprompt.backbone.published import SHIPPED
 from multiprompt.evaluation.differences import Comparison, compare
-from multiprompt.reports.run import Run
-from multiprompt.reports.tables import EMPTY, Cell, Table, name_note, number, shots_order, shots_text, signed
+from multiprompt.reports.run_contents import Run
+from multiprompt.reports.score_tables import EMPTY, Cell, Table, name_note, number, shots_order, shots_text, signed
 
 METHOD = "mpt"
 """The method whose comparison with the others is told."""

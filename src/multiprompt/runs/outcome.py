@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multiprompt.evaluation.health import finished_findings
+from multiprompt.evaluation.finished_findings import finished_findings
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.scoring import Evaluation
 from multiprompt.files import write_text
