@@ -18,6 +18,7 @@ from multiprompt.backbone import T5Backbone
 from multiprompt.batch import IGNORED, Batch
 from multiprompt.methods import Method
 from multiprompt.options import TrainingOptions
+from multiprompt.options.records import base
 from multiprompt.training import LiveTraining, StepResult, Training, step
 from rounding import SMOOTH
 
@@ -100,6 +101,15 @@ def save_tiny(folder: Path, **changes) -> Path:
     build_tiny_model(**changes).save_pretrained(folder)
     build_tiny_tokenizer().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _methods_as_they_were():
+    """Methods that a test registers are gone after it."""
+    before = dict(base._RECORDS)
+    yield
+    base._RECORDS.clear()
+    base._RECORDS.update(before)
 
 
 @pytest.fixture

@@ -150,7 +150,10 @@ def numbers(kind=Experiment, path=""):
     """Path of every option that is a number with a fraction."""
     for name, hint in typing.get_type_hints(kind).items():
         for each in (hint, *typing.get_args(hint)):
-            if each is float:
+            if each is options.Methods:
+                for record in options.method_records():
+                    yield from numbers(record.options, f"{path}{name}.{record.name}.")
+            elif each is float:
                 yield f"{path}{name}"
             elif dataclasses.is_dataclass(each) and each is not TaskDefinition:
                 yield from numbers(each, f"{path}{name}.")
@@ -177,9 +180,14 @@ def test_there_are_such_numbers():
     assert {"targets.few_shot_training.clip", "targets.methods.dept.length_share"} <= set(found)
 
 
+MACHINERY = (options.MethodRecord, options.Needs, options.OwnMethod)
+"""What is no section of a configuration."""
+
+
 def enumerated():
     """Every class of options with its options that have one of a few values."""
     kinds = [each for each in vars(options).values() if dataclasses.is_dataclass(each)]
+    kinds = [*(each for each in kinds if each not in MACHINERY), *options.option_classes().values()]
     hints = [(kind, name, hint) for kind in kinds for name, hint in typing.get_type_hints(kind).items()]
     return [(kind, name) for kind, name, hint in hints if typing.get_origin(hint) is typing.Literal]
 

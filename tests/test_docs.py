@@ -22,6 +22,7 @@ import multiprompt
 from multiprompt.cli.main import app
 from multiprompt.config import build_experiment, load_experiment
 from multiprompt.definition import TaskDefinition
+from multiprompt.evaluation.results import read_results
 from multiprompt.recipes import recipe_path
 
 ROOT = Path(__file__).parents[1]
@@ -198,6 +199,35 @@ def test_the_page_on_ones_own_loop_prompt_and_metric_runs(tmp_path, monkeypatch,
     assert "Evaluation(exact " in said
     assert set(names["opinions"].task.metrics) == {"exact", "accuracy"}
     assert "(docs/your-own.md)" in README
+
+
+def test_the_page_on_a_method_of_ones_own_runs(tmp_path, monkeypatch, capsys, tiny_folder):
+    """Every block in order, on a random backbone: two files, commands, Python. The method has at most 60 lines."""
+    page = (ROOT / "docs" / "your-own-method.md").read_text(encoding="utf-8")
+    short = page.replace("embedded-small", str(tiny_folder)).replace("steps: 50", "steps: 2")
+    short = short.replace("max_train: 200, max_dev: 50, max_test: 100", "max_train: 8, max_dev: 2, max_test: 4")
+    monkeypatch.chdir(tmp_path)
+    said = ""
+    for language, text in re.findall(r"```(\w+)\n(.*?)```", short, flags=re.DOTALL):
+        first = text.splitlines()[0]
+        if re.fullmatch(r"# \S+\.\w+", first):
+            (tmp_path / first.removeprefix("# ")).write_text(text, encoding="utf-8")
+        elif language == "sh":
+            said += "".join(call(shlex.split(line)) for line in text.splitlines())
+        else:
+            exec(compile(text, page, "exec"), {})
+            said += capsys.readouterr().out
+    code = (tmp_path / "scaled_rows.py").read_text(encoding="utf-8").splitlines()
+    assert sum(bool(line.strip()) for line in code) <= 60
+    trained = 100 + 16
+    assert re.search(rf"together +{trained}\n", said), "params"
+    assert re.search(r"target +scaled_rows +all +1 +1 new", said), "plan"
+    scores = read_results(tmp_path / "runs" / "scaled-rows" / "results.json")[1]
+    assert [(score.method, score.parameters) for score in scores] == [("prompt_tuning", 20 * 16), ("scaled_rows", 36)]
+    assert "scaled_rows" in (tmp_path / "runs" / "scaled-rows" / "report.md").read_text(encoding="utf-8")
+    assert "Adapted('scaled_rows', mini-rte, " in said
+    config = (tmp_path / "runs" / "scaled-rows" / "config.yaml").read_text(encoding="utf-8")
+    assert "own_methods:\n  scaled_rows: ../../scaled_rows.py\n" in config
 
 
 def test_every_public_function_and_class_says_what_it_takes_gives_and_raises():

@@ -9,35 +9,25 @@ import importlib
 from typing import Any
 
 from multiprompt._version import __version__
+from multiprompt.options.records import option_classes
 
 _HOMES = {
-    "AdapterOptions": "multiprompt.options",
     "Adapted": "multiprompt.recipes",
-    "AttemptOptions": "multiprompt.options",
     "BackboneOptions": "multiprompt.options",
-    "BitFitOptions": "multiprompt.options",
     "Cluster": "multiprompt.runs",
     "DataOptions": "multiprompt.options",
     "DecomposedPrompt": "multiprompt.prompts",
-    "DecomposedPromptTuningOptions": "multiprompt.options",
-    "DeptOptions": "multiprompt.options",
     "DistillationOptions": "multiprompt.options",
     "Experiment": "multiprompt.options",
-    "FineTuningOptions": "multiprompt.options",
-    "HyperDecoderOptions": "multiprompt.options",
-    "HyperFormerOptions": "multiprompt.options",
-    "Ia3Options": "multiprompt.options",
-    "LoraOptions": "multiprompt.options",
+    "MethodOptions": "multiprompt.options",
+    "MethodRecord": "multiprompt.options",
     "Methods": "multiprompt.options",
     "MixingOptions": "multiprompt.options",
-    "MptOptions": "multiprompt.options",
     "MultipromptError": "multiprompt.errors",
-    "PrefixTuningOptions": "multiprompt.options",
+    "Needs": "multiprompt.options",
     "PromptOptions": "multiprompt.options",
-    "PromptTuningOptions": "multiprompt.options",
     "SoftPrompt": "multiprompt.prompts",
     "SourceOptions": "multiprompt.options",
-    "SpotOptions": "multiprompt.options",
     "StoredPrompt": "multiprompt.prompts",
     "TargetOptions": "multiprompt.options",
     "TASKS": "multiprompt.tasks",
@@ -54,11 +44,12 @@ _HOMES = {
     "load_experiment": "multiprompt.config",
     "load_prompt": "multiprompt.prompts",
     "load_task": "multiprompt.recipes",
+    "register_method": "multiprompt.options",
     "run_experiment": "multiprompt.runs",
     "save_prompt": "multiprompt.prompts",
     "train_source": "multiprompt.recipes",
     "train_teacher": "multiprompt.recipes",
-}
+} | dict.fromkeys(option_classes(), "multiprompt.options")
 
 __all__ = ["__version__", *sorted(_HOMES)]
 

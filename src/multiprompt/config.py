@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from multiprompt.definition import TaskDefinition, is_task_file, metric_function
 from multiprompt.errors import ConfigError, closest, problem_list, refuse_one_text, shortened
 from multiprompt.files import decoded
-from multiprompt.options import LONG_NAMES, REASONS, Experiment, Methods
+from multiprompt.options import (
+    REASONS,
+    Experiment,
+    Methods,
+    is_method_file,
+    method_records,
+    other_names,
+    take_in_method_files,
+)
 from multiprompt.tasks import make_task, own_metric_problems, problems_of
 from multiprompt.text import printable
 
@@ -27,7 +35,8 @@ def load_experiment(path: Path | str, overrides: Iterable[str] = ()) -> Experime
 
     The path of a task's file among the names of tasks is relative to the experiment's file, in an override to the
     current folder. What it holds becomes a part of the experiment. So are the paths of the data files of its own tasks,
-    which are absolute in what is returned.
+    which are absolute in what is returned. The path of a Python file among the methods is one too: the file is run, and
+    the method that it registers is meant.
 
     Args:
         path: the file.
@@ -57,7 +66,7 @@ def read_experiment(path: Path, overrides: Iterable[str] = ()) -> tuple[dict[str
     """
     refuse_one_text(overrides, "the overrides")
     values = spelled_out(read_values(path, "name, source and targets"))
-    take_in_task_files(values, path.parent)  # an override may change what such a file holds, or name another one
+    take_in_files(values, path.parent)  # an override may change what such a file holds, or name another one
     _anchor_files(values, path.parent)
     problems = []
     for change in overrides:
@@ -66,7 +75,7 @@ def read_experiment(path: Path, overrides: Iterable[str] = ()) -> tuple[dict[str
         except ConfigError as error:
             problems.append(str(error))
         values = spelled_out(values)
-    problems += take_in_task_files(values, Path())
+    problems += take_in_files(values, Path())
     _anchor_files(values, Path())
     return values, problems
 
@@ -183,6 +192,19 @@ def _methods(value: Any) -> Any:
     return named if len(entries) == len(value) and len(named) == sum(map(len, entries)) else value
 
 
+def take_in_files(values: dict[str, Any], base: Path) -> list[str]:
+    """Replace paths of files of own tasks and methods by their names, and keep what they stand for.
+
+    Args:
+        values: of an experiment.
+        base: the folder that paths are relative to.
+
+    Returns:
+        What is wrong with the files.
+    """
+    return take_in_method_files(values, base) + take_in_task_files(values, base)
+
+
 def take_in_task_files(values: dict[str, Any], base: Path) -> list[str]:
     """Replace paths of task files by the names of their tasks, and put what the files hold under ``tasks``.
 
@@ -269,6 +291,9 @@ def build_experiment(values: Mapping[str, Any], where: str = "the configuration"
     Raises:
         ConfigError: with every unknown key, wrong type and contradiction that was found.
     """
+    values = spelled_out(values)
+    if problems := take_in_method_files(values, Path()):
+        raise problem_list(where, problems)
     return build_options(Experiment, values, where)
 
 
@@ -295,7 +320,8 @@ def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | 
         values = spelled_out(values)
     problems = _unknown_keys(kind, values, "")
     try:
-        return _adapter(typing.cast(Any, kind)).validate_python(_without_unknown(kind, values)), problems, set()
+        adapter = _adapter(typing.cast(Any, kind), tuple(record.options for record in method_records()))
+        return adapter.validate_python(_without_unknown(kind, values)), problems, set()
     except ValidationError as error:
         entries = error.errors(include_url=False)
         wrong = {str(entry["loc"][0]) for entry in entries if entry["loc"]}
@@ -303,7 +329,8 @@ def _checked(kind: type[Options], values: Mapping[str, Any]) -> tuple[Options | 
 
 
 @functools.cache  # to make one takes as long as a hundred checks
-def _adapter(kind: Any) -> TypeAdapter[Any]:
+def _adapter(kind: Any, methods: tuple[Any, ...]) -> TypeAdapter[Any]:
+    """What makes options of plain values, while these are the options of the methods that are known."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
@@ -346,19 +373,23 @@ def _problem(key: str, entries: Sequence[Mapping[str, Any]]) -> str:
     return f"{text}; did you mean {close[0]!r}?" if close else text
 
 
-@functools.cache
 def _sections(kind: Any) -> dict[str, Any]:
-    """For every field of a dataclass the dataclass of its value, or None where the value is plain."""
+    """For every key of a section the dataclass of its value, or None where the value is plain."""
+    return {record.name: record.options for record in method_records()} if kind is Methods else _fields(kind)
+
+
+@functools.cache
+def _fields(kind: Any) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
     sections = {}
     for field in dataclasses.fields(kind):
         candidates = [hints[field.name], *typing.get_args(hints[field.name])]
-        sections[field.name] = next((c for c in candidates if dataclasses.is_dataclass(c)), None)
+        sections[field.name] = next((c for c in candidates if dataclasses.is_dataclass(c) or c is Methods), None)
     return sections
 
 
 def _is_mapping_of_sections(kind: Any, name: str) -> bool:
-    return typing.get_origin(typing.get_type_hints(kind)[name]) is dict
+    return kind is not Methods and typing.get_origin(typing.get_type_hints(kind)[name]) is dict
 
 
 def _unknown_keys(kind: Any, values: Mapping[str, Any], prefix: str) -> list[str]:
@@ -367,7 +398,9 @@ def _unknown_keys(kind: Any, values: Mapping[str, Any], prefix: str) -> list[str
     for key, value in values.items():
         path = f"{prefix}{key}"
         if key not in sections:
-            close = closest(str(key), sections, 1, LONG_NAMES if kind is Methods else None)
+            if kind is Methods and is_method_file(str(key)) and os.path.isabs(key):
+                continue  # take_in_method_files has said what is wrong with it
+            close = closest(str(key), sections, 1, other_names() if kind is Methods else None)
             hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sections)}"
             problems.append(f"{path} is not a key (value {shortened(value)}); {hint}")
         elif sections[key] and isinstance(value, Mapping):
@@ -404,8 +437,6 @@ def _without_unknown(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def to_plain(options: Any) -> Any:
     """Options as plain values, tuples as lists: what YAML and JSON can hold."""
-    if isinstance(options, Methods):
-        return to_plain(options.chosen())
     if dataclasses.is_dataclass(options) and not isinstance(options, type):
         return {f.name: to_plain(getattr(options, f.name)) for f in dataclasses.fields(options)}
     if isinstance(options, Mapping):
@@ -432,6 +463,7 @@ def to_yaml(experiment: Experiment, folder: Path | None = None) -> str:
         return Path(os.path.relpath(file, folder)).as_posix() if Path(file).is_relative_to(here) else file
 
     if folder is not None and folder.absolute().is_relative_to(here):
+        plain["own_methods"] = {name: near(file) for name, file in plain["own_methods"].items()}
         for task in plain["tasks"].values():
             task["files"] = {split: near(file) for split, file in task["files"].items()}
             functions = [metric_function(name) for name in task["metrics"]]

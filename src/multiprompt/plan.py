@@ -2,60 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from multiprompt.options import (
-    AdapterOptions,
-    AttemptOptions,
-    Experiment,
-    FineTuningOptions,
-    HyperFormerOptions,
-    Methods,
-    SourceOptions,
-    SpotOptions,
-)
+from multiprompt.options import Experiment, Methods, Needs, SourceOptions, method_record, method_records
 
 Shots = int | Literal["all"]
 """Training examples of a target: all, or so many."""
 
-MULTITASK = {f"multitask_{method}": method for method in ("fine_tuning", "adapters", "hyperformer")}
-"""Trainings of a method on several source tasks together, which its targets start from, and the method of each."""
 
-SOURCE_METHODS = ("student", "teacher", "mixture", "attention", *MULTITASK)
-"""What the stages on source tasks train; see ``PlannedStage.method``. All other methods are those of target tasks."""
-
-GROUPED = ("mpt", "fine_tuning", "attempt", "adapters", "hyperformer", "hyperdecoder")
-"""Methods that can share something among the tasks of a group; the others adapt to one task at a time."""
-
-
-JOINED = ("teacher", "attention", "mpt", "prompt_tuning", "spot", "attempt", "dept", "decomposed_prompt_tuning")
-"""What stages train that can go through the backbone together: all that they add is in front of its inputs."""
-
-PROMPTED = (*JOINED, "student", "mixture")
-"""What stages train that puts a prompt before the source."""
+EARLY = "-early"
+"""How the names of early stages end."""
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """One training and the evaluation after it.
+    """One training and, but for an early one, the evaluation after it.
 
     Attributes:
-        kind: what is done.
+        kind: what is done; "early" is the short training of a target's own prompt before a method that looks at it.
         tasks: the task that it trains on, or all source tasks, or a group of target tasks.
-        method: "teacher"; "student" (multitask prompt tuning), "mixture" (one prompt for SPoT), "attention"
-            (ATTEMPT's network) or one of ``MULTITASK`` for a source stage; or the method that adapts to a target.
+        method: "teacher"; "student" (multitask prompt tuning), "mixture" (one prompt of all source tasks) or a method's
+            own training on source tasks (``MethodRecord.first``) for a source stage; "early"; or the method that adapts
+            to a target.
         shots: training examples of a target.
         needs: names of the stages that it starts from.
         draw: which draw of the training examples, from 0.
+        of: the method that an early stage or a method's own training on source tasks comes before; empty for others.
     """
 
-    kind: Literal["teacher", "source", "target"]
+    kind: Literal["teacher", "source", "early", "target"]
     tasks: tuple[str, ...]
     method: str
     shots: Shots = "all"
     needs: tuple[str, ...] = ()
     draw: int = 0
+    of: str = ""
 
     @property
     def name(self) -> str:
@@ -66,61 +49,99 @@ class PlannedStage:
             return f"teacher-{self.tasks[0]}"
         tasks = self.tasks[0] if len(self.tasks) == 1 else "group"
         draw = f"-draw{self.draw}" if self.draw else ""
+        if self.kind == "early":
+            return early_name(f"target-{tasks}-{self.of}-{self.shots}{draw}")
         return f"target-{tasks}-{self.method}-{self.shots}{draw}"
+
+    @property
+    def scored(self) -> bool:
+        """Whether it is evaluated: on dev rows while it trains, and on test rows after it."""
+        return self.kind != "early"
+
+
+def early_name(target: str) -> str:
+    """Name of the early stage that comes before the target stage of this name."""
+    return f"{target}{EARLY}"
+
+
+def joins(trained: str) -> bool:
+    """Whether a stage can go through the backbone together with others: all that it adds is in front of the inputs.
+
+    Args:
+        trained: see ``PlannedStage.method``.
+    """
+    before_inputs = (record for record in method_records() if record.before_inputs)
+    return trained in ("teacher", "early") or any(trained in (each.name, each.first) for each in before_inputs)
+
+
+def is_prompt(trained: str) -> bool:
+    """Whether what a stage trains is in front of the inputs; see ``PlannedStage.method``."""
+    return trained in ("student", "mixture") or joins(trained)
+
+
+def source_methods() -> tuple[str, ...]:
+    """What the stages on source tasks train; see ``PlannedStage.method``."""
+    firsts = sorted(
+        (record for record in method_records() if record.first), key=lambda record: not record.before_inputs
+    )
+    return ("student", "teacher", "mixture", *(record.first for record in firsts))
 
 
 def options_of(stage: PlannedStage, methods: Methods) -> Any:
-    """The options of what a stage builds: those of its method, or of the method that a source stage is for."""
-    return methods.chosen()[({"attention": "attempt"} | MULTITASK).get(stage.method, stage.method)]
-
-
-def _needs(method: str, options: Any, source: SourceOptions | None) -> tuple[str, ...]:
-    """Stages that a method starts from."""
-    teachers = tuple(f"teacher-{task}" for task in source.tasks) if source else ()
-    match method, options:
-        case "mpt", _:
-            return ("source",)
-        case "spot", SpotOptions(start="mixture"):
-            return ("source-mixture",)
-        case "spot", SpotOptions(start="retrieved" | "weighted"):
-            return teachers
-        case "spot", _:
-            return (f"teacher-{options.start}",)
-        case "attempt", AttemptOptions(pretrained=True):
-            return (*teachers, "source-attention")
-        case "attempt", _:
-            return teachers
-        case _, FineTuningOptions() | AdapterOptions() | HyperFormerOptions() if options.source_tasks:
-            return (f"source-multitask_{method}",)
-    return ()
+    """The options of what a stage builds: those of its method, or of the method that it comes before."""
+    return methods[stage.of or stage.method]
 
 
 def plan_stages(experiment: Experiment) -> list[PlannedStage]:
     """The stages of every seed, in order. What no later stage needs is left out, but for the source training."""
     source, targets = experiment.source, experiment.targets
     chosen = targets.methods.chosen() if targets else {}
-    needs = {method: _needs(method, options, source) for method, options in chosen.items()}
-    wanted = {name for names in needs.values() for name in names}
-    stages = []
-    if source is not None:
-        teachers = [PlannedStage("teacher", (task,), "teacher") for task in source.tasks]
-        distilled = source.distillation.kind != "none"
-        stages += [stage for stage in teachers if distilled or stage.name in wanted]
-        names = tuple(stage.name for stage in teachers)
-        stages.append(PlannedStage("source", source.tasks, "student", needs=names if distilled else ()))
-        if "source-mixture" in wanted:
-            stages.append(PlannedStage("source", source.tasks, "mixture"))
-        if "source-attention" in wanted:
-            stages.append(PlannedStage("source", source.tasks, "attention", needs=names))
-        for name, method in MULTITASK.items():
-            if f"source-{name}" in wanted:
-                stages.append(PlannedStage("source", chosen[method].source_tasks, name))
+    source_tasks = source.tasks if source else ()
+    needs = {method: method_record(method).needs(options, source_tasks) for method, options in chosen.items()}
+    stages = list(_source_stages(source, needs)) if source else []
     if targets is not None:
         # Draw by draw: whatever is finished of a run, its methods have had the same examples.
         repeats = [(k, draw) for k in targets.shots for draw in range(1 if k == "all" else targets.draws)]
         for shots, draw in repeats:
-            for method in chosen:
-                together = targets.group and method in GROUPED
+            for method, needed in needs.items():
+                together = targets.group and method_record(method).grouped
                 groups = [targets.tasks] if together else [(task,) for task in targets.tasks]
-                stages += [PlannedStage("target", group, method, shots, needs[method], draw) for group in groups]
+                before = _names(method, needed, source_tasks)
+                for group in groups:
+                    stage = PlannedStage("target", group, method, shots, before, draw)
+                    if needed.early_steps:
+                        early = PlannedStage("early", group, "early", shots, (), draw, method)
+                        stages.append(early)
+                        stage = PlannedStage("target", group, method, shots, (*before, early.name), draw)
+                    stages.append(stage)
     return stages
+
+
+def _source_stages(source: SourceOptions, needs: dict[str, Needs]) -> Iterator[PlannedStage]:
+    """The teachers that are needed, the source training, and what methods train on source tasks beside it."""
+    distilled = source.distillation.kind != "none"
+    wanted = {name for needed in needs.values() for name in _teachers(needed, source.tasks)}
+    teachers = [PlannedStage("teacher", (task,), "teacher") for task in source.tasks]
+    yield from (stage for stage in teachers if distilled or stage.name in wanted)
+    student = tuple(stage.name for stage in teachers) if distilled else ()
+    yield PlannedStage("source", source.tasks, "student", needs=student)
+    if any(needed.mixture for needed in needs.values()):
+        yield PlannedStage("source", source.tasks, "mixture")
+    firsts = [(method, needed) for method, needed in needs.items() if needed.first]
+    for method, needed in sorted(firsts, key=lambda pair: pair[1].first != "all"):
+        tasks = source.tasks if needed.first == "all" else needed.first
+        before = _teachers(needed, source.tasks)
+        yield PlannedStage("source", tasks, method_record(method).first, needs=before, of=method)
+
+
+def _teachers(needed: Needs, source_tasks: tuple[str, ...]) -> tuple[str, ...]:
+    tasks = source_tasks if needed.teachers == "all" else needed.teachers
+    return tuple(PlannedStage("teacher", (task,), "teacher").name for task in tasks)
+
+
+def _names(method: str, needed: Needs, source_tasks: tuple[str, ...]) -> tuple[str, ...]:
+    """The stages on source tasks that a method starts from, by name."""
+    first = method_record(method).first
+    trained = {"student": needed.student, "mixture": needed.mixture, first: bool(needed.first)}
+    others = (PlannedStage("source", (), name).name for name, wanted in trained.items() if wanted)
+    return (*_teachers(needed, source_tasks), *others)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 import errno
 import json
 import os
@@ -22,7 +21,7 @@ from multiprompt.cli.run import folder_name
 from multiprompt.config import load_experiment
 from multiprompt.errors import CheckpointError, DataError, TrainingError
 from multiprompt.evaluation.results import read_results
-from multiprompt.options import Methods
+from multiprompt.options import method_records
 from reports.fake_runs import fake_scores, write_fake_run
 
 VERBS = [
@@ -306,8 +305,8 @@ def test_lists():
     assert not any("?" in row for row in rows.values())
     methods = call("ls", "methods").stdout
     assert "l·d + r·(l + d)" in methods
-    for field in dataclasses.fields(Methods):
-        assert f"\n{field.name} " in methods
+    for record in method_records():
+        assert f"\n{record.name} " in methods
     assert "google/t5-v1_1-large" in call("ls", "backbones").stdout
     listed = call("ls", "recipes").stdout
     for name in recipes.recipe_names():

@@ -16,13 +16,12 @@ from conftest import Again, build_tiny_model, build_tiny_tokenizer, random_batch
 from multiprompt.backbone import T5Backbone
 from multiprompt.backbone.t5.fast import restore
 from multiprompt.batch import IGNORED, Batch
-from multiprompt.methods import Method, PromptTuning
+from multiprompt.methods import Method, PromptTuning, build_method
 from multiprompt.options import MixingOptions, TrainingOptions
 from multiprompt.prompts import SoftPrompt
-from multiprompt.recipes.build import build_method
 from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.training import TrainingReport, step, train, train_together
-from recipes.every_kind import KINDS, prepared, start_of
+from recipes.every_kind import KINDS, data_of, prepared, start_of
 from recipes.small import KillAt, Killed
 from recipes.test_devices import VARIANTS
 
@@ -90,9 +89,11 @@ def test_the_backbone_is_that_of_transformers(device, precision, shape):
 def gradients_of(kind: str, backbone: T5Backbone) -> dict[str, Tensor]:
     """Of one step without dropout."""
     tasks = prepared(backbone)
-    start = start_of(kind, backbone, TRAINING, tasks, **VARIANTS.get(kind, [{}])[-1])
+    start = start_of(kind, backbone, TRAINING, **VARIANTS.get(kind, [{}])[-1])
     with build_method(kind, start) as method:
-        batches = next(stage_training(method, start.data, TRAINING, MixingOptions(), 1, 1, Place(kind)).stream)
+        batches = next(
+            stage_training(method, data_of(start, tasks), TRAINING, MixingOptions(), 1, 1, Place(kind)).stream
+        )
         step_of(run_on(method, Again(batches), clip=1e9, dropout=False))
         named = zip(method.tensors(), _parameters(method), strict=False)
         return {name: p.grad.detach().float().cpu().clone() for name, p in named if p.grad is not None}
@@ -119,9 +120,11 @@ def test_every_kind_has_the_gradients_of_the_processor(device, precision, kind):
 def test_an_interrupted_training_goes_on(device, kind, tmp_path):
     def learn(folder, kill_at: int | None) -> dict[str, Tensor]:
         backbone = backbone_on(device)
-        start = start_of(kind, backbone, TRAINING, prepared(backbone), **VARIANTS.get(kind, [{}])[-1])
+        start, tasks = start_of(kind, backbone, TRAINING, **VARIANTS.get(kind, [{}])[-1]), prepared(backbone)
         with build_method(kind, start) as method:
-            training = stage_training(method, start.data, TRAINING, MixingOptions(), 1, 1, Place(kind, folder))
+            training = stage_training(
+                method, data_of(start, tasks), TRAINING, MixingOptions(), 1, 1, Place(kind, folder)
+            )
             train(training, *([KillAt(kill_at)] if kill_at else []))
             return {name: tensor.cpu().clone() for name, tensor in method.tensors().items()}
 
@@ -140,11 +143,11 @@ def test_an_interrupted_training_goes_on(device, kind, tmp_path):
 def test_joint_runs_are_as_alone(device):
     def trainings(backbone: T5Backbone) -> list:
         tasks = prepared(backbone)
-        start = start_of("prompt_tuning", backbone, TRAINING, tasks)
+        start = start_of("prompt_tuning", backbone, TRAINING)
         return [
             stage_training(
                 build_method("prompt_tuning", replace(start, seed=seed)),
-                start.data,
+                data_of(start, tasks),
                 replace(TRAINING, optimiser="adafactor"),
                 MixingOptions(),
                 1,

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from multiprompt.batch import Batch
+from multiprompt.methods import build_method
 from multiprompt.options import MixingOptions, TrainingOptions
-from multiprompt.recipes.build import build_method
 from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.training import LiveTraining, step
 from pretended_device import Counts, counted, pretended_cuda
-from recipes.every_kind import KINDS, prepared, start_of
+from recipes.every_kind import KINDS, data_of, prepared, start_of
 from recipes.test_devices import VARIANTS, tiny
 
 TRAINING = TrainingOptions(steps=100, batch_size=8, log_every=1)
@@ -26,9 +26,11 @@ def counts_of_a_step(kind: str, micro_batch: int | None = None) -> Counts:
     with pretended_cuda():
         backbone = tiny("cuda")
         tasks = prepared(backbone)
-        start = start_of(kind, backbone, options, tasks, **VARIANTS.get(kind, [{}])[-1])
+        start = start_of(kind, backbone, options, **VARIANTS.get(kind, [{}])[-1])
         with build_method(kind, start) as method:
-            run = LiveTraining(stage_training(method, start.data, options, MixingOptions(), 1, 1, Place(kind)))
+            run = LiveTraining(
+                stage_training(method, data_of(start, tasks), options, MixingOptions(), 1, 1, Place(kind))
+            )
             step([run])
             with counted() as counts:
                 step([run])
@@ -54,10 +56,12 @@ def test_several_runs_wait_as_often_as_one():
         tasks = prepared(backbone)
         runs = []
         for seed in range(3):
-            start = start_of("prompt_tuning", backbone, TRAINING, tasks)
+            start = start_of("prompt_tuning", backbone, TRAINING)
             method = build_method("prompt_tuning", start)
             runs.append(
-                LiveTraining(stage_training(method, start.data, TRAINING, MixingOptions(), 1, seed, Place("a")))
+                LiveTraining(
+                    stage_training(method, data_of(start, tasks), TRAINING, MixingOptions(), 1, seed, Place("a"))
+                )
             )
         step(runs)
         with counted() as counts:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import typing
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -11,25 +9,31 @@ from typing import Any
 import torch
 
 from multiprompt.backbone import T5Backbone
-from multiprompt.methods import StoredMethod
+from multiprompt.methods import Learned, Start, StoredMethod
 from multiprompt.methods.attempt import Attention
 from multiprompt.options import (
     AttemptOptions,
     DataOptions,
     DistillationOptions,
-    Methods,
     PromptOptions,
+    PromptTuningOptions,
     SourceOptions,
     TeacherOptions,
     TrainingOptions,
+    method_records,
+    record_of_stage,
 )
-from multiprompt.plan import GROUPED, MULTITASK
+from multiprompt.plan import early_name, joins
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, SoftPrompt, start_task_factors
-from multiprompt.recipes.build import _BUILDERS, Learned, Start
 from multiprompt.recipes.prepare import PreparedTask, load_task
 
-KINDS = tuple(_BUILDERS)
-"""By the names that the builders are registered under."""
+METHODS = tuple(record.name for record in method_records())
+GROUPED = tuple(record.name for record in method_records() if record.grouped)
+MULTITASK = {record.first: record.name for record in method_records() if record.first != "attention" and record.first}
+KINDS = ("teacher", "early", "student", "mixture", *METHODS, "attention", *MULTITASK)
+"""By the names of what stages train."""
+
+JOINED = tuple(kind for kind in KINDS if joins(kind))
 
 TASKS = ("mini-sst2", "mini-rte")
 LENGTH = 4
@@ -39,7 +43,7 @@ _SOURCE_OPTIONS = {
     "teacher": TeacherOptions(),
     "student": _STUDENT,
     "mixture": replace(_STUDENT, decomposed=False, distillation=DistillationOptions(kind="none")),
-    "attention": AttemptOptions(),
+    "early": PromptTuningOptions(),
 }
 
 
@@ -47,9 +51,9 @@ def default_options(kind: str) -> Any:
     """What a kind is built with if nobody says more."""
     if kind in _SOURCE_OPTIONS:
         return _SOURCE_OPTIONS[kind]
-    classes = typing.get_type_hints(Methods)
-    named = typing.get_args(classes[MULTITASK.get(kind, kind)])
-    return next(each for each in named if dataclasses.is_dataclass(each))()
+    record = record_of_stage(kind)
+    assert record is not None
+    return record.options()
 
 
 def tasks_of(kind: str) -> tuple[str, ...]:
@@ -88,12 +92,11 @@ def start_of(
     kind: str,
     backbone: T5Backbone,
     training: TrainingOptions,
-    tasks: Mapping[str, PreparedTask] | None = None,
     **changes: Any,
 ) -> Start:
     """What a kind is made from, with what differs from its default options."""
     names = tasks_of(kind)
-    earlier = dict(learned(backbone.width))
+    earlier = dict(learned(backbone.width)) | {early_name(kind): SoftPrompt([torch.ones(LENGTH, backbone.width)])}
     if kind in ("teacher", "mixture", "attention"):
         del earlier["source-attention"]
     if kind == "mixture":
@@ -108,5 +111,9 @@ def start_of(
         seed=1,
         stage=kind,
         max_source_length=16,
-        data=[tasks[name] for name in names] if tasks else [],
     )
+
+
+def data_of(start: Start, tasks: Mapping[str, PreparedTask]) -> list[PreparedTask]:
+    """The tasks of a method."""
+    return [tasks[name] for name in start.tasks]

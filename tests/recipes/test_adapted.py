@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -15,15 +14,13 @@ from multiprompt import runs
 from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import tensors_digest
-from multiprompt.methods import StoredMethod
-from multiprompt.plan import GROUPED, MULTITASK
-from multiprompt.recipes.build import load_learned
+from multiprompt.methods import StoredMethod, load_learned
 from multiprompt.recipes.stage_training import Place
 from multiprompt.reports import write_report
 from multiprompt.runs import run_experiment
+from recipes.every_kind import GROUPED, METHODS, MULTITASK
 from recipes.small import Listener, small_experiment
 
-METHODS = tuple(field.name for field in dataclasses.fields(mp.Methods))
 SOURCES, TARGET = ("mini-sst2", "mini-qqp"), "mini-rte"
 TRAINING = {"steps": 1, "batch_size": 4, "select": "last"}
 SPOT = {"early_steps": 1}

@@ -11,7 +11,7 @@ from conftest import Again, build_tiny_model, random_batch, run_on, step_of
 from multiprompt.backbone import T5Backbone
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError
-from multiprompt.methods import Method, StoredMethod, can_join
+from multiprompt.methods import Method, Start, StoredMethod, build_method, can_join
 from multiprompt.options import (
     AdapterOptions,
     AttemptOptions,
@@ -30,9 +30,9 @@ from multiprompt.options import (
     SpotOptions,
     TrainingOptions,
 )
-from multiprompt.plan import GROUPED, JOINED
+from multiprompt.plan import joins
 from multiprompt.prompts import DecomposedPrompt, SoftPrompt, StoredPrompt, save_prompt, start_task_factors
-from multiprompt.recipes.build import Start, build_method
+from recipes.every_kind import GROUPED
 from rounding import assert_clear, assert_same, assert_same_gradients
 
 LENGTH, WIDTH = 5, 16
@@ -207,7 +207,7 @@ def test_a_batch_can_be_learned_by_heart(tiny_backbone, name, tasks):
 
 @pytest.mark.parametrize("name", list(OPTIONS))
 def test_the_plan_knows_which_methods_can_join(tiny_backbone, name):
-    assert can_join([build_method(name, start_of(name, tiny_backbone))]) == (name in JOINED)
+    assert can_join([build_method(name, start_of(name, tiny_backbone))]) == joins(name)
 
 
 @pytest.mark.parametrize("name", GROUPED)

@@ -14,18 +14,16 @@ from conftest import build_tiny_model, build_tiny_tokenizer
 from multiprompt.backbone import T5Backbone
 from multiprompt.backbone.t5.fast import restore
 from multiprompt.evaluation.results import read_results
-from multiprompt.methods import Method
+from multiprompt.methods import Method, build_method
 from multiprompt.methods.prompt_starts import start_rows
 from multiprompt.options import MixingOptions, PromptOptions, SourceOptions, TeacherOptions, TrainingOptions
-from multiprompt.plan import JOINED
 from multiprompt.prompts import SoftPrompt, StoredPrompt, load_prompt, save_prompt
 from multiprompt.recipes import adapt_target, answer, evaluate, train_source, train_teacher
-from multiprompt.recipes.build import build_method
 from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.runs import evaluate_run, predict, run_experiment
 from multiprompt.training import TrainingReport, train, train_together
 from pretended_device import pretended_cuda
-from recipes.every_kind import KINDS, LENGTH, TASKS, prepared, start_of
+from recipes.every_kind import JOINED, KINDS, LENGTH, TASKS, data_of, prepared, start_of
 from recipes.small import KillAt, Killed, small_experiment, stored_tensors
 
 TRAINING = TrainingOptions(steps=2, batch_size=4, evaluate_every=1, log_every=1, checkpoint_seconds=1e-6)
@@ -48,10 +46,10 @@ def learn(kind: str, changes: dict[str, Any], device: str, folder: Path) -> tupl
     """Train with an interruption, and give the trained tensors and answers of a beam search."""
     backbone = tiny(device)
     tasks = prepared(backbone)
-    start = start_of(kind, backbone, TRAINING, tasks, **changes)
+    start = start_of(kind, backbone, TRAINING, **changes)
 
     def training(method: Method, folder: Path | None):
-        return stage_training(method, start.data, TRAINING, MixingOptions(), 1, 1, Place(kind, folder))
+        return stage_training(method, data_of(start, tasks), TRAINING, MixingOptions(), 1, 1, Place(kind, folder))
 
     with build_method(kind, start) as method, pytest.raises(Killed):
         train(training(method, folder), KillAt(1))
@@ -86,9 +84,11 @@ def test_runs_that_share_their_passes_end_as_on_the_processor():
         tasks = prepared(backbone)
         trainings = []
         for kind in JOINED:
-            start = start_of(kind, backbone, TRAINING, tasks, **VARIANTS.get(kind, [{}])[-1])
+            start = start_of(kind, backbone, TRAINING, **VARIANTS.get(kind, [{}])[-1])
             method = build_method(kind, start)
-            trainings.append(stage_training(method, start.data, TRAINING, MixingOptions(), 1, 1, Place(kind)))
+            trainings.append(
+                stage_training(method, data_of(start, tasks), TRAINING, MixingOptions(), 1, 1, Place(kind))
+            )
         for report in train_together(trainings):
             assert isinstance(report, TrainingReport)
         return [{n: t.cpu() for n, t in training.method.tensors().items()} for training in trainings]

@@ -16,7 +16,7 @@ from multiprompt.data.few_shot import draw_few_shot
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json, write_json
 from multiprompt.options import DataOptions, Experiment
-from multiprompt.plan import GROUPED, JOINED, plan_stages
+from multiprompt.plan import plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes import load_task, recipe_path
 from multiprompt.reports import headline_tables, read_run
@@ -26,6 +26,7 @@ from multiprompt.runs.materials import Materials, load_materials
 from multiprompt.studies import experiments_of, load_study
 from multiprompt.tasks import TASKS
 from multiprompt.training import SILENT
+from recipes.every_kind import GROUPED, JOINED
 from recipes.small import Listener, small_experiment
 
 MPT, TUNING = "target-mini-rte-mpt-4", "target-mini-rte-prompt_tuning-4"

@@ -15,7 +15,7 @@ from multiprompt.config import load_experiment, to_plain
 from multiprompt.errors import CheckpointError, ConfigError, TrainingError, UnknownNameError
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json, write_text
-from multiprompt.options import Experiment, PromptTuningOptions
+from multiprompt.options import Experiment, Methods, PromptTuningOptions, method_record
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.runs import run_experiment, run_node
 from multiprompt.runs.execute import finish_node, open_node
@@ -76,7 +76,7 @@ def test_an_identity_changes_with_what_a_stage_depends_on_and_with_nothing_else(
         teachers | source | mpt
     )
     assert changed(replace(experiment, source=replace(experiment.source, learning_rate=0.7))) == source | mpt
-    methods = replace(experiment.targets.methods, prompt_tuning=replace(experiment.targets.methods.prompt_tuning))
+    methods = Methods(**{name: replace(options) for name, options in experiment.targets.methods.items()})
     assert changed(replace(experiment, targets=replace(experiment.targets, methods=methods))) == set()
     training = replace(experiment.targets.training, steps=3)
     assert changed(replace(experiment, targets=replace(experiment.targets, training=training))) == mpt | tuning
@@ -106,7 +106,7 @@ def test_every_option_of_a_method_and_the_version_of_its_code_are_in_the_identit
         options = experiment.targets.methods.chosen()[method]
         assert depends_on["method"].keys() == to_plain(options).keys()
         assert depends_on["training"].keys() == to_plain(experiment.targets.training).keys()
-        assert depends_on["method_version"] == options.version
+        assert depends_on["method_version"] == method_record(method).version
 
 
 def test_a_moved_project_keeps_its_identities(tiny_folder, tmp_path, monkeypatch):
@@ -238,7 +238,7 @@ def test_a_stage_that_breaks_lets_those_beside_it_end(tiny_folder, tmp_path):
         run_experiment(experiment, folder)
     assert (folder / "seed-1/target-mini-rte-decomposed_prompt_tuning-all/result.json").exists()
     assert [score.method for score in read_results(folder / "results.json")[1]] == ["decomposed_prompt_tuning"]
-    mended = replace(experiment.targets.methods, prompt_tuning=PromptTuningOptions(0.1))
+    mended = Methods(**{**experiment.targets.methods, "prompt_tuning": PromptTuningOptions(0.1)})
     listener = Listener()
     targets = replace(experiment.targets, methods=mended)
     run_experiment(replace(experiment, targets=targets), folder, resume=True, progress=listener)

@@ -15,10 +15,11 @@ from multiprompt.data import load_task_data
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json
 from multiprompt.options import Experiment
-from multiprompt.plan import GROUPED, plan_stages
+from multiprompt.plan import plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.runs import evaluate_run, predict, run_experiment
 from multiprompt.tasks import TASKS
+from recipes.every_kind import GROUPED
 from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
 
 METHODS = {
@@ -105,7 +106,8 @@ def test_a_stage_stores_what_it_trained_and_nothing_else(run):
         assert files in (["merged.safetensors", "prompt.safetensors"], ["method.safetensors"]), stage.name
         record = read_json(stage / "result.json")["scores"]
         numbers = sum(tensor.numel() for name, tensor in stored_tensors(stage).items() if not name.startswith("merged"))
-        assert {parameters[s["task"], s["method"]] for s in record} == {round(numbers / len(record))}
+        assert {parameters[s["task"], s["method"]] for s in record} == {round(numbers / len(record)) for _ in record}
+        assert bool(record) != stage.name.endswith("-early")
         assert numbers <= backbone
 
 
@@ -134,8 +136,13 @@ def test_stages_that_are_killed_again_and_again_end_bitwise_the_same(backbone, t
 @pytest.mark.parametrize(
     ("methods", "stages"),
     [
-        ({"spot": {}}, ["teacher-mnli", "teacher-sst2", "source", "target-rte-spot-all"]),
-        ({"spot": {"start": "weighted"}}, ["teacher-mnli", "teacher-sst2", "source", "target-rte-spot-all"]),
+        *(
+            (
+                {"spot": {"start": start}},
+                ["teacher-mnli", "teacher-sst2", "source", "target-rte-spot-all-early", "target-rte-spot-all"],
+            )
+            for start in ("retrieved", "weighted")
+        ),
         ({"spot": {"start": "sst2"}}, ["teacher-sst2", "source", "target-rte-spot-all"]),
         ({"spot": {"start": "mixture"}}, ["source", "source-mixture", "target-rte-spot-all"]),
         ({"attempt": {}}, ["teacher-mnli", "teacher-sst2", "source", "target-rte-attempt-all"]),
@@ -165,7 +172,7 @@ def test_only_the_stages_that_a_method_needs_are_planned(methods, stages):
     assert [stage.name for stage in planned] == stages
     for number, stage in enumerate(planned):
         assert set(stage.needs) <= set(stages[:number]), "what a stage needs comes before it"
-    expected = [name for name in stages if name.startswith(("teacher-", "source-"))]
+    expected = [name for name in stages if name.startswith(("teacher-", "source-")) or name.endswith("-early")]
     assert list(planned[-1].needs) == expected
 
 

@@ -14,7 +14,7 @@ from multiprompt.backbone import load_backbone, outline_backbone
 from multiprompt.backbone.published import PUBLISHED, published_model
 from multiprompt.errors import BackboneError, ConfigError, UnknownNameError
 from multiprompt.forecast.parameters import Item, count_parameters, countable_methods
-from multiprompt.options import Methods
+from multiprompt.options import AdapterOptions, method_records
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
@@ -91,11 +91,8 @@ def test_the_table_of_the_documentation_is_what_is_counted():
 
 
 def test_adapters_in_one_place_are_half_as_many(monkeypatch):
-    from multiprompt.forecast import parameters
-    from multiprompt.options import AdapterOptions
-
-    _, arithmetic = parameters._METHODS["adapters"]
-    monkeypatch.setattr(parameters, "_METHODS", {"adapters": (AdapterOptions(places="self_attention"), arithmetic)})
+    one = AdapterOptions(places="self_attention")
+    monkeypatch.setattr("multiprompt.forecast.parameters._default_options", lambda _: one)
     assert count_parameters("adapters").per_task == 24 * 37_656 + 62 * 768 == 951_360
 
 
@@ -118,7 +115,7 @@ def test_what_is_printed_is_what_is_built(method, backbone, group, length):
 
 
 def test_every_method_can_be_counted():
-    assert set(Methods.__dataclass_fields__) | {"source"} == set(countable_methods())
+    assert {record.name for record in method_records()} | {"source"} == set(countable_methods())
 
 
 @pytest.mark.parametrize(

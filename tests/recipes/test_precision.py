@@ -15,9 +15,8 @@ from multiprompt.backbone import T5Backbone
 from multiprompt.backbone.t5.fast import restore
 from multiprompt.batch import Batch
 from multiprompt.files import read_tensors
-from multiprompt.methods import FineTuning, Method
+from multiprompt.methods import FineTuning, Method, build_method
 from multiprompt.options import MixingOptions, TrainingOptions
-from multiprompt.recipes.build import build_method
 from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.training import train
 from recipes.every_kind import KINDS, default_options, prepared, start_of, tasks_of
@@ -46,7 +45,7 @@ def build(kind: str, backbone: T5Backbone, tasks: Any = None) -> Method:
     changes = {field.name: SMALL for field in dataclasses.fields(options) if field.name.endswith("learning_rate")}
     if kind == "spot":
         changes |= {"start": "mixture"}
-    return build_method(kind, start_of(kind, backbone, dataclasses.replace(TRAINING, dropout=False), tasks, **changes))
+    return build_method(kind, start_of(kind, backbone, dataclasses.replace(TRAINING, dropout=False), **changes))
 
 
 def batch_for(kind: str) -> Batch:

@@ -16,9 +16,9 @@ from multiprompt.backbone.published import PublishedModel
 from multiprompt.config import build_experiment
 from multiprompt.errors import ConfigError, UnknownNameError
 from multiprompt.forecast.hours import ANSWER_TOKENS, _forward, costs_of
+from multiprompt.methods import check_packages
 from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
-from multiprompt.recipes.build import check_packages
 from multiprompt.studies import SCALES, Scale, experiments_of, load_study, studies_of, study_names
 from multiprompt.studies.cells import published_value
 from multiprompt.studies.study_definition import Choice, Study, merged

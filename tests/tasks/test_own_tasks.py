@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import gzip
 import json
 import random
@@ -29,8 +28,8 @@ from multiprompt.evaluation.baselines import Baselines
 from multiprompt.evaluation.results import read_results
 from multiprompt.evaluation.scoring import dev_score, evaluate_answers
 from multiprompt.forecast.hours import costs_of
-from multiprompt.options import DataOptions, Methods
-from multiprompt.plan import MULTITASK, plan_stages
+from multiprompt.options import DataOptions, method_records
+from multiprompt.plan import plan_stages
 from multiprompt.recipes import load_task
 from multiprompt.reports import write_report
 from multiprompt.runs import evaluate_run, predict, run_experiment
@@ -389,8 +388,8 @@ def test_every_method_is_trained_scored_and_used_again_on_tasks_of_ones_own(tiny
     write_task(tmp_path / "tasks", generation_length=2)
     write_task(tmp_path / "tasks", "other.yaml", name="other", prefix="", max_source_length=20, generation_length=2)
     sources = ["tasks/task.yaml", "tasks/other.yaml"]
-    methods: dict[str, Any] = {field.name: {} for field in dataclasses.fields(Methods)}
-    for name in MULTITASK.values():
+    methods: dict[str, Any] = {record.name: {} for record in method_records()}
+    for name in ("fine_tuning", "adapters", "hyperformer"):
         methods[name] = {"source_tasks": sources}
     methods["adapters"]["nearest"] = {"tasks/other.yaml": "tasks/task.yaml"}
     methods["spot"] = {"start": "tasks/other.yaml"}

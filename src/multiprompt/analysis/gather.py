@@ -95,7 +95,7 @@ def _left_out(unfinished: Sequence[str], without: Sequence[str], patterns: Seque
 def _default_stages(experiment: Experiment) -> list[PlannedStage]:
     stages = plan_stages(experiment)
     adapted = [s for s in stages if (s.kind, s.method, s.shots) == ("target", "mpt", "all")]
-    return adapted or stages
+    return adapted or [stage for stage in stages if stage.scored]
 
 
 def _items(run: Path, name: str, seed: int, stage: PlannedStage, experiment: Experiment) -> Iterator[FoundPrompt]:
@@ -111,7 +111,12 @@ def _origin(stage: PlannedStage, experiment: Experiment) -> str:
     """Prompts of one origin start from the same rows."""
     if stage.method in ("student", "mpt"):
         return "source"
-    fixed = experiment.prompt.start in ("text", "saved") and stage.method in ("teacher", "prompt_tuning", "mixture")
+    fixed = experiment.prompt.start in ("text", "saved") and stage.method in (
+        "teacher",
+        "early",
+        "prompt_tuning",
+        "mixture",
+    )
     return "given" if fixed else stage.name
 
 

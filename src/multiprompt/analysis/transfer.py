@@ -22,7 +22,8 @@ from multiprompt.analysis.transfer_store import Cell, CellStore
 from multiprompt.config import task_name
 from multiprompt.errors import ConfigError, refuse_one_text, unknown_name
 from multiprompt.methods.prompt_starts import start_target_prompt
-from multiprompt.options import Experiment, Methods, PromptTuningOptions
+from multiprompt.options import Experiment, Methods
+from multiprompt.options.records.prompt_tuning import PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import StoredPrompt, load_prompt
 from multiprompt.recipes.prepare import metric_files
@@ -208,7 +209,7 @@ def _for_tuning(experiment: Experiment, steps: int) -> Experiment:
     """
     targets = experiment.targets
     assert targets is not None, "it has been looked at"
-    tuning = targets.methods.prompt_tuning or PromptTuningOptions(experiment.teachers.learning_rate)
+    tuning = targets.methods.get("prompt_tuning") or PromptTuningOptions(experiment.teachers.learning_rate)
     training = targets.training.without_dev(steps or None)
     # Nothing else of the targets is asked for, such as the source prompt of another run.
     tuned = replace(targets, methods=Methods(prompt_tuning=tuning), source_prompt=None, training=training)

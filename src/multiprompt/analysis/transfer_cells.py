@@ -14,10 +14,9 @@ from jaxtyping import Float
 from multiprompt.analysis.transfer_store import Cell, CellStore
 from multiprompt.errors import TrainingError
 from multiprompt.evaluation.scoring import evaluate_task
-from multiprompt.methods import Method, PromptTuning
+from multiprompt.methods import Method, PromptTuning, Start
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import SoftPrompt
-from multiprompt.recipes.build import Start
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.runs.materials import Materials

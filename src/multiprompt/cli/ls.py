@@ -18,55 +18,6 @@ if TYPE_CHECKING:
 
 FAMILIES = ("glue", "superglue", "mrqa", "multiple choice", "others", "generation", "mini")
 
-METHODS = (
-    (
-        "mpt",
-        "A shared prompt learnt from many source tasks, and a low-rank matrix per task, all tuned on the target.",
-        "l·d + r·(l + d); in a group of K tasks l·d/K + r·(l + d)",
-    ),
-    ("prompt_tuning", "A prompt of its own for each task, from scratch; also how teachers are trained.", "l·d"),
-    ("fine_tuning", "Every weight of the backbone.", "all of the backbone; in a group all/K"),
-    (
-        "spot",
-        "A prompt that starts from source prompts: from one, from their mean, or from one of all sources.",
-        "l·d",
-    ),
-    (
-        "attempt",
-        "A prompt that a small network mixes, for each example, from frozen source prompts and the task's own.",
-        "l·d + 2·d·b + 2·d; in a group l·d + (2·d·b + 2·d)/K",
-    ),
-    (
-        "adapters",
-        "A bottleneck behind self-attention and feed-forward of every block, and the norms.",
-        "2·d·b + b + d for each place, and the norms; in a group norms/K",
-    ),
-    ("bitfit", "A bias on every layer and norm.", "outputs of all layers (280,960 on T5-base)"),
-    (
-        "hyperformer",
-        "Generators that write adapters from embeddings of task, block and place, and the norms.",
-        "5,211,056/K on T5-base, K = 8",
-    ),
-    (
-        "hyperdecoder",
-        "Encoder adapters, and a generator that writes those of the decoder for each example.",
-        "14,078,008/K on T5-base",
-    ),
-    ("dept", "A shorter prompt, and a low-rank matrix added to the embeddings of the source.", "at most l·d"),
-    ("decomposed_prompt_tuning", "A prompt that is the product of two thin matrices.", "r·(l + d)"),
-    (
-        "lora",
-        "Low-rank updates of queries and values, by the peft library.",
-        "2·r·d for each of them (884,736 on T5-base, r = 8)",
-    ),
-    ("ia3", "Scales of keys, values and inner states, by the peft library.", "129,024 on T5-base"),
-    (
-        "prefix_tuning",
-        "Keys and values in front of the decoder's self-attention, by the peft library.",
-        "2·l·d for each decoder block",
-    ),
-)
-
 
 class Kind(StrEnum):
     """What can be listed."""
@@ -101,7 +52,10 @@ def ls(kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=F
                 "docs/your-own-task.md."
             )
         case Kind.METHODS:
-            print_rows(("method", "parameters per task", "what is trained"), ((n, f, w) for n, w, f in METHODS))
+            from multiprompt.options import method_records
+
+            rows = ((record.name, record.trains, record.about) for record in method_records())
+            print_rows(("method", "parameters per task", "what is trained"), rows)
             print_text("l: rows of the prompt (100), d: width of the backbone, r: rank, b: width of a bottleneck")
             print_text("K: tasks of a group, which share what is divided by K; see docs/methods.md")
         case Kind.RECIPES:

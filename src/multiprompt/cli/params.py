@@ -24,7 +24,7 @@ def params(
         str | None,
         typer.Argument(
             metavar="[METHOD]",
-            help='Name of a method, or "source" for the source stage of mpt; default: all methods.',
+            help='A method, a Python file that registers one, or "source" (source stage of mpt). Default: all.',
             show_default=False,
         ),
     ] = None,
@@ -68,9 +68,11 @@ def params(
     count = count_parameters(method, backbone, group, length, rank)
     print_rows(("item", "formula", "per task"), _items(count), numbers=(2,))
     together = f"; {count.trained:,} in all for {count.tasks} tasks" if count.tasks > 1 else ""
-    print_text(f"{method} on {backbone}: {_share(count)} of its {count.frozen:,} parameters for each task{together}")
+    print_text(
+        f"{count.method} on {backbone}: {_share(count)} of its {count.frozen:,} parameters for each task{together}"
+    )
     if count.tasks < group:
-        print_text(f"{method} shares nothing among the tasks of a group: each of the {group} has as many")
+        print_text(f"{count.method} shares nothing among the tasks of a group: each of the {group} has as many")
 
 
 def _items(count: ParameterCount) -> Iterable[tuple[str, str, str]]:

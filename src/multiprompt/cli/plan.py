@@ -105,7 +105,7 @@ def _row(group: Sequence[StageEstimate]) -> tuple[str, ...]:
     return (
         stage.kind,
         stage.method,
-        str(stage.shots) if stage.kind == "target" else "",
+        str(stage.shots) if stage.kind in ("target", "early") else "",
         f"{len(group):,}",
         ", ".join(f"{n:,} {state}" + f" ({begun:,} steps)" * (state == "begun") for state, n in states.items()),
         _span(_sum(whole) / len(whole)) if whole else "",

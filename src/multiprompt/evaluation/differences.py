@@ -15,7 +15,7 @@ from multiprompt.evaluation.rows import row_effects
 from multiprompt.evaluation.summaries import Repeat
 from multiprompt.evaluation.uncertainty import NORMAL_95, Spread, TaskRows, spread_of
 from multiprompt.metrics import METRICS
-from multiprompt.plan import SOURCE_METHODS, Shots
+from multiprompt.plan import Shots, source_methods
 
 Repeats = Literal["seeds", "draws"]
 """What independent values are of: the seeds, or the draws of a single one."""
@@ -208,7 +208,7 @@ def compare(scores: Iterable[Score], method: str) -> list[Comparison]:
     """
     groups: dict[tuple[Shots, str], dict[str, dict[Repeat, Score]]] = {}
     for score in scores:
-        if score.method not in SOURCE_METHODS:
+        if score.method not in source_methods():
             tasks = groups.setdefault((score.shots, score.method), {})
             tasks.setdefault(score.task, {})[score.seed, score.draw] = score
     found = (

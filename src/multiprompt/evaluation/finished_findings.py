@@ -16,7 +16,7 @@ from multiprompt.health import (
     unended_answers,
 )
 from multiprompt.health.logs import Records, zero_loss
-from multiprompt.plan import PROMPTED
+from multiprompt.plan import is_prompt
 
 
 def finished_findings(scores: Sequence[Score], answers: Mapping[str, Answers], records: Records) -> list[Finding]:
@@ -30,7 +30,7 @@ def finished_findings(scores: Sequence[Score], answers: Mapping[str, Answers], r
     findings: list[Finding | None] = []
     for score in scores:
         where, own = score.task if len(scores) > 1 else "", answers.get(score.task)
-        prompt = score.method in PROMPTED
+        prompt = is_prompt(score.method)
         if own is not None:
             findings.append(constant_predictions(where, own, prompt))
             findings.append(short_answers(where, score.metric, score.value, own))
@@ -41,5 +41,5 @@ def finished_findings(scores: Sequence[Score], answers: Mapping[str, Answers], r
         findings.append(unended_answers(where, score.unended))
     if scores and not zero_loss(records, None):
         learned = all(score.interval[0] > score.majority for score in scores)
-        findings.append(flat_loss(records, learned, scores[0].method in PROMPTED))
+        findings.append(flat_loss(records, learned, is_prompt(scores[0].method)))
     return [finding for finding in findings if finding]

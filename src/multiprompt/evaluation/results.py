@@ -18,7 +18,7 @@ from multiprompt.files import read_json, write_json
 from multiprompt.metrics import Metric, score, statistics_of
 from multiprompt.metrics.classification import mean_value
 from multiprompt.options import Experiment, Selection, TrainingOptions
-from multiprompt.plan import SOURCE_METHODS, Shots
+from multiprompt.plan import Shots, source_methods
 
 RESULT_VERSION = 1
 """Raised when a field changes its meaning."""
@@ -240,7 +240,7 @@ def with_selection(score: Score, experiment: Experiment) -> Score:
     training: TrainingOptions | None = None
     if score.method == "teacher":
         training = experiment.teachers.training
-    elif score.method in SOURCE_METHODS:
+    elif score.method in source_methods():
         training = source.training if source else None
     elif targets is not None:
         training = targets.training if score.shots == "all" else targets.few_shot_training

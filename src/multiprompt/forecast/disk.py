@@ -28,7 +28,8 @@ def stage_bytes(job: Job) -> int:
     record = {"version": 1, "identity": job.node.identity, "made_from": job.node.made_from}
     size = len(json.dumps(record, indent=2)) + job.mould.stored + _log_bytes(job) + FILE * (3 + len(job.tasks))
     for task in job.tasks:
-        size += _prediction_bytes(task) + score_bytes(task)
+        if job.node.stage.scored:
+            size += _prediction_bytes(task) + score_bytes(task)
         if job.node.stage.shots != "all":
             size += sum(len(example.row_id) + 12 for example in task.data.train)
     return size
@@ -36,7 +37,7 @@ def stage_bytes(job: Job) -> int:
 
 def common_bytes(jobs: Iterable[Job]) -> int:
     """The run's own files: configuration, environment, all scores once more, the report."""
-    return REPORT + sum(score_bytes(task) + REPORT_SCORE for job in jobs for task in job.tasks)
+    return REPORT + sum(score_bytes(task) + REPORT_SCORE for job in jobs if job.node.stage.scored for task in job.tasks)
 
 
 def score_bytes(task: PreparedTask) -> int:

@@ -17,9 +17,9 @@ from multiprompt.files import existing_folder
 from multiprompt.forecast.disk import common_bytes, stage_bytes
 from multiprompt.forecast.measure import SECONDS, Clock, Speeds, measure
 from multiprompt.forecast.workload import Job, Stretch, Workload, stretches_of
+from multiprompt.methods import check_packages
 from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
-from multiprompt.recipes.build import check_packages
 from multiprompt.runs.graph import build_graph, joint_trainings
 from multiprompt.runs.materials import load_materials
 from multiprompt.runs.run_folder import check_run_folder, differences, read_run_config
@@ -38,7 +38,7 @@ class Seconds:
     """What a stage takes, alone or as its share of a joint training.
 
     Attributes:
-        opening: until its method can be trained; SPoT's early steps are in it.
+        opening: until its method can be trained.
         training: its steps.
         dev: evaluations on dev rows.
         test: the evaluation on test rows.
@@ -203,11 +203,10 @@ def estimate_run(
 
 
 def _all_stretches(trainings: Sequence[Sequence[Job]], steps_done: Mapping[str, int]) -> list[Stretch]:
-    """All that has to be timed: the steps of the trainings, and SPoT's early steps, which a stage takes alone."""
+    """All that has to be timed."""
     stretches = [stretch for jobs in trainings for stretch in stretches_of(jobs, steps_done)]
-    early = [Stretch((job,), job.early_steps) for jobs in trainings for job in jobs if job.early_steps]
     idle = [Stretch((job,), 0) for jobs in trainings for job in jobs]  # a stage may have nothing left but its end
-    return stretches + early or idle
+    return stretches or idle
 
 
 def _seconds_of(
@@ -227,13 +226,13 @@ def _seconds_of(
                 saves[key] += min(stretch.steps, 1 + whole / often if often > 0 else stretch.steps)
         for job in jobs:
             key = job.node.key
-            a_dev = speeds.of_answers(job, job.dev) + sum(speeds.scoring[task.name][0] for task in job.tasks)
-            early = job.early_steps * speeds.of_step(Stretch((job,), 1)) + a_dev if job.early_steps else 0.0
+            scoring = [speeds.scoring[task.name] for task in job.tasks if job.node.stage.scored]
+            a_dev = speeds.of_answers(job, job.dev) + sum(dev for dev, _ in scoring)
             seconds[key] = Seconds(
-                opening=speeds.of_opening(job) + early,
+                opening=speeds.of_opening(job),
                 training=training[key],
                 dev=job.evaluations(steps_done.get(key, 0)) * a_dev,
-                test=speeds.of_answers(job, job.test) + sum(speeds.scoring[task.name][1] for task in job.tasks),
+                test=speeds.of_answers(job, job.test) + sum(test for _, test in scoring),
                 files=_writing(job, sizes[key], speeds)
                 + saves[key] * (speeds.file + speeds.byte * job.mould.checkpoint),
             )
@@ -242,7 +241,7 @@ def _seconds_of(
 
 def _writing(job: Job, size: int, speeds: Speeds) -> float:
     """Seconds to write what a stage leaves."""
-    return (FILES + len(job.tasks)) * speeds.file + speeds.byte * size
+    return (FILES + len(job.tasks) * job.node.stage.scored) * speeds.file + speeds.byte * size
 
 
 def _peak_memory(backbone: Backbone) -> int | None:

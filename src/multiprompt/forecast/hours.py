@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprompt.backbone.published import PublishedModel, published_model
 from multiprompt.config import to_plain
 from multiprompt.errors import ConfigError
-from multiprompt.options import Experiment, SpotOptions
+from multiprompt.options import Experiment, record_of_stage
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.recipes.prepare import choose_task
 from multiprompt.runs.graph import digest
@@ -33,9 +33,6 @@ REACHED = 0.35
 
 ANSWER_TOKENS = 16
 """Target tokens of an example, prompt methods' tasks being short answers; tasks of generation have their own limit."""
-
-TRAINS_ALL = ("fine_tuning", "multitask_fine_tuning")
-"""Methods whose backward pass goes to the weights too."""
 
 
 @dataclass(frozen=True)
@@ -92,10 +89,9 @@ def costs_of(experiment: Experiment) -> list[StageCost]:
         if model is not None:
             forwards = [_forward(model, task, experiment) for task in tasks]
             average = sum(n * forward for n, forward in zip(seen, forwards, strict=True)) / sum(seen)
-            early = options.method.steps_before if isinstance(options.method, SpotOptions) else 0
-            operations = (steps + early) * examples * average * _passes(experiment, stage)
+            operations = steps * examples * average * _passes(experiment, stage)
             evaluations = options.training.evaluations(steps)
-            for size, forward in zip(sizes, forwards, strict=True):
+            for size, forward in zip(sizes, forwards, strict=True) if stage.scored else ():
                 operations += forward * (evaluations * size["dev"] + size["test"])
         costs.append(StageCost(stage, signatures[stage.name], steps, examples, operations))
     return costs
@@ -103,7 +99,8 @@ def costs_of(experiment: Experiment) -> list[StageCost]:
 
 def _passes(experiment: Experiment, stage: PlannedStage) -> float:
     """Forward passes that a training example costs."""
-    if stage.method in TRAINS_ALL:
+    record = record_of_stage(stage.method)
+    if record is not None and record.moves_backbone:
         return 3.0
     distils = experiment.source is not None and experiment.source.distillation.kind in ("full", "no_hidden")
     return 3.0 if stage.method == "student" and distils else 2.0

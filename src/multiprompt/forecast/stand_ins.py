@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
 
+from multiprompt.methods import Learned, build_method
 from multiprompt.methods.prompt_starts import start_rows
-from multiprompt.options import SpotOptions
+from multiprompt.plan import EARLY
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, SoftPrompt, start_task_factors
-from multiprompt.recipes.build import Learned, build_method
 from multiprompt.recipes.stage_training import Place
 from multiprompt.runs.execute import OpenNode, start_of
 from multiprompt.runs.graph import Node
@@ -33,7 +32,7 @@ def stand_ins(names: Iterable[str], rows: Float[Tensor, "P D"], rank: int) -> di
     length, width = rows.shape
     earlier: dict[str, Learned] = {}
     for name in names:
-        if name.startswith("teacher-"):
+        if name.startswith("teacher-") or name.endswith(EARLY):
             earlier[name] = SoftPrompt([rows])
         elif name == "source" and rank:
             earlier[name] = DecomposedPrompt(rows, [start_task_factors(length, width, rank)])
@@ -45,8 +44,6 @@ def stand_ins(names: Iterable[str], rows: Float[Tensor, "P D"], rank: int) -> di
 def open_stand_in(inputs: Materials, node: Node) -> OpenNode:
     """A node that can be trained without any other having been, and that keeps nothing on disk.
 
-    SPoT starts from what its early steps would have found; they are not taken.
-
     Args:
         inputs: backbone, data, options.
         node: of the graph.
@@ -57,13 +54,9 @@ def open_stand_in(inputs: Materials, node: Node) -> OpenNode:
     experiment = inputs.experiment
     tasks = inputs.tasks_of(node.stage, node.seed)
     options = options_for(experiment, node.stage, tasks)
-    needs: Iterable[str] = node.stage.needs
-    if isinstance(options.method, SpotOptions):
-        options = replace(options, method=replace(options.method, start="mixture"))
-        needs = ("source-mixture",)
     factors = experiment.source is None or experiment.source.decomposed
     rows = start_rows(experiment.prompt, inputs.backbone, seed=0).cpu()
-    earlier = stand_ins(needs, rows, experiment.prompt.rank if factors else 0)
+    earlier = stand_ins(node.stage.needs, rows, experiment.prompt.rank if factors else 0)
     if "source" in earlier and inputs.source_prompt is not None:
         earlier["source"] = inputs.source_prompt
     start = start_of(inputs, node, tasks, options, earlier)

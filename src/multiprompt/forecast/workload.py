@@ -15,8 +15,7 @@ from multiprompt.data import TokenisedExamples, collate
 from multiprompt.evaluation.generate import answer_batches, by_length
 from multiprompt.forecast.stand_ins import open_stand_in
 from multiprompt.methods import PromptTuning
-from multiprompt.options import SpotOptions
-from multiprompt.plan import JOINED
+from multiprompt.plan import joins
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage_training import stage_stream
 from multiprompt.runs.graph import Node
@@ -52,13 +51,13 @@ class Kind:
     @property
     def family(self) -> tuple[str, int, bool, str, int]:
         """Work whose time differs by the lengths of its texts alone: all that only stands before the inputs is one."""
-        name = "joined" if self.method in JOINED else self.method
+        name = "joined" if joins(self.method) else self.method
         return name, self.batch_size, self.dropout, self.optimiser, len(self.tasks)
 
     @property
     def answering(self) -> tuple[str, int]:
         """The same for decoding."""
-        return "joined" if self.method in JOINED else self.method, len(self.tasks)
+        return "joined" if joins(self.method) else self.method, len(self.tasks)
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,6 @@ class Job:
         step_cost: of a step on average, in tokens; see ``cost_of``.
         dev: one evaluation on the dev rows of its tasks.
         test: the evaluation at its end.
-        early_steps: of SPoT, before the training.
     """
 
     node: Node
@@ -122,7 +120,6 @@ class Job:
     step_cost: float
     dev: Decoding
     test: Decoding
-    early_steps: int
 
     @property
     def passes(self) -> int:
@@ -131,6 +128,8 @@ class Job:
 
     def evaluations(self, steps_done: int) -> int:
         """Evaluations on the dev rows that are left."""
+        if not self.node.stage.scored:
+            return 0
         training = self.options.training
         every = training.evaluate_every or self.steps
         return training.evaluations(self.steps) - steps_done // every
@@ -161,6 +160,7 @@ class Workload:
         tasks = tuple(self.inputs.tasks_of(node.stage, node.seed))
         options = options_for(self.inputs.experiment, node.stage, tasks)
         training, mould = options.training, self._mould(node, tasks)
+        scored = tasks if node.stage.scored else ()
         kind = Kind(node.stage.method, node.batch_size, node.dropout, training.optimiser, node.stage.tasks)
         return Job(
             node=node,
@@ -170,9 +170,8 @@ class Workload:
             options=options,
             steps=training.steps_for(sum(len(task.train) for task in tasks), options.default_epochs),
             step_cost=self._step_cost(node, kind, mould, tasks, options),
-            dev=self._decoding(tasks, "dev", mould.prompt_length),
-            test=self._decoding(tasks, "test", mould.prompt_length),
-            early_steps=options.method.steps_before if isinstance(options.method, SpotOptions) else 0,
+            dev=self._decoding(scored, "dev", mould.prompt_length),
+            test=self._decoding(scored, "test", mould.prompt_length),
         )
 
     def _mould(self, node: Node, tasks: Sequence[PreparedTask]) -> Mould:

@@ -12,8 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from multiprompt.backbone.base import Backbone, Sublayer
+from multiprompt.backbone.shape import Shape
 from multiprompt.batch import Tasks
-from multiprompt.methods.inserted import Inserted, attach_norms, change_output, own_norms
+from multiprompt.methods.arithmetic import Item, bottleneck_parts
+from multiprompt.methods.base import Method
+from multiprompt.methods.inserted import Inserted, attach_norms, build_inserted, change_output, own_norms
+from multiprompt.methods.start import Start
+from multiprompt.options import PromptOptions
 
 WEIGHT_SPREAD = 0.01
 """Standard deviation of an adapter's first weights: it begins next to the identity."""
@@ -108,3 +113,23 @@ class Adapters(Inserted):
 
     def _through(self, layer: Any, states: Tensor) -> Tensor:
         return states + bottleneck(states, layer.weights(self.tasks_for(states)))
+
+
+def build(start: Start) -> Method:
+    """New adapters for every task, or those of a training on source tasks."""
+    places: tuple[Sublayer, ...] = ("self_attention",)
+    if start.options.places == "both":
+        places = ("self_attention", "feed_forward")
+    inner = max(1, start.backbone.width // start.options.reduction)
+    layers = Adapters(start.backbone, inner, len(start.tasks), places, start.generator("adapters"))
+    return build_inserted(start, layers)
+
+
+def count(shape: Shape, _: PromptOptions, options: Any) -> list[Item]:
+    """The arithmetic of what it trains."""
+    sites = shape.blocks * (2 if options.places == "both" else 1)
+    parts = bottleneck_parts(shape.width, max(1, shape.width // options.reduction))
+    return [
+        Item("adapters", sites, parts),
+        Item("layer norms", shape.norms, ((shape.width,),), shared=True),
+    ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -20,8 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.shape import Shape
 from multiprompt.batch import Batch
-from multiprompt.methods.base import ParameterGroup, TaskMethod
+from multiprompt.methods.arithmetic import Item
+from multiprompt.methods.base import Method, ParameterGroup, TaskMethod, copy_into
+from multiprompt.methods.start import Start
+from multiprompt.options import PromptOptions
 
 
 class Attention(nn.Module):
@@ -129,3 +134,28 @@ class Attempt(TaskMethod):
 
     def trained(self) -> Mapping[str, nn.Parameter]:
         return dict(self.mixed.named_parameters())
+
+
+def build(start: Start) -> Method:
+    """A prompt for every task, mixed with those of the source tasks by a new network, or by one that they trained."""
+    options, width = start.options, start.backbone.width
+    sources = start.teacher_rows()
+    attention = Attention(width, options.bottleneck, start.generator("attention"))
+    learned = start.first()
+    if learned is not None:
+        prefix = "attention."
+        tensors = {n.removeprefix(prefix): t for n, t in learned.tensors.items() if n.startswith(prefix)}
+        copy_into(dict(attention.named_parameters()), tensors, "the attention network")
+    # The published code starts the target prompt from the first source prompt of its list.
+    mixed = MixedPrompts([sources[0]] * len(start.tasks), attention)
+    rates = options.learning_rate, options.attention_learning_rate
+    return Attempt(start.backbone, mixed, sources, *rates, options.temperature, start.training.dropout)
+
+
+def count(shape: Shape, prompt: PromptOptions, options: Any) -> list[Item]:
+    """The arithmetic of what it trains."""
+    return [
+        Item("target prompt", 1, ((prompt.length, shape.width),)),
+        Item("attention network", 1, ((2, shape.width, options.bottleneck),), shared=True),
+        Item("its layer norm", 1, ((2, shape.width),), shared=True),
+    ]

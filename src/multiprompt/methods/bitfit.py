@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from multiprompt.backbone.base import Backbone
-from multiprompt.methods.inserted import Inserted, change_output
+from multiprompt.backbone.shape import Shape
+from multiprompt.methods.arithmetic import Item
+from multiprompt.methods.base import Method
+from multiprompt.methods.inserted import Inserted, build_inserted, change_output
+from multiprompt.methods.start import Start
+from multiprompt.options import PromptOptions
 
 
 class Biases(Inserted):
@@ -35,3 +41,24 @@ class Biases(Inserted):
 
 def _add(bias: nn.Parameter, output: Tensor) -> Tensor:
     return output + bias.to(output.dtype)
+
+
+def build(start: Start) -> Method:
+    """A bias of zeros on every layer."""
+    return build_inserted(start, Biases(start.backbone))
+
+
+def count(shape: Shape, _: PromptOptions, __: Any) -> list[Item]:
+    """The arithmetic of what it trains: of queries, keys, values, outputs, both feed-forward layers, and norms."""
+    items = []
+    for stack in shape.stacks:
+        outputs = (shape.width,) if stack.attentions == 1 else (stack.attentions, shape.width)
+        parts = (
+            (3 * stack.attentions, shape.heads),
+            outputs,
+            (shape.gates, shape.inner),
+            (shape.width,),
+            (stack.norms, shape.width),
+        )
+        items.append(Item(f"{stack.name} blocks", stack.blocks, parts))
+    return [*items, Item("output layer", 1, ((shape.words,),))]

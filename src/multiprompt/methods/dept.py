@@ -8,14 +8,19 @@ decomposition of the prompt, for all its title.)
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.shape import Shape
 from multiprompt.batch import Batch
-from multiprompt.methods.base import ParameterGroup, TaskMethod
+from multiprompt.methods.arithmetic import SOURCE_LENGTH, Item
+from multiprompt.methods.base import Method, ParameterGroup, TaskMethod
+from multiprompt.methods.start import Start
+from multiprompt.options import PromptOptions
 
 
 class ShortPrompt(nn.Module):
@@ -81,3 +86,28 @@ class Dept(TaskMethod):
 
     def trained(self) -> Mapping[str, nn.Parameter]:
         return dict(self.short.named_parameters())
+
+
+def build(start: Start) -> Method:
+    """A new short prompt and a matrix of zeros, with a row for every token of the longest sources."""
+    options, length, positions = start.options, start.prompt.length, start.max_source_length
+    short = _short(options, length)
+    rank = matrix_rank(length, short, start.backbone.width, positions)
+    prompt = ShortPrompt(start.prompt_rows()[:short], positions, rank, start.generator("matrix"))
+    rates = options.learning_rate, options.matrix_learning_rate
+    return Dept(start.backbone, prompt, *rates, start.training.dropout)
+
+
+def count(shape: Shape, prompt: PromptOptions, options: Any) -> list[Item]:
+    """The arithmetic of what it trains."""
+    short = _short(options, prompt.length)
+    rank = matrix_rank(prompt.length, short, shape.width, SOURCE_LENGTH)
+    return [
+        Item("shorter prompt", 1, ((short, shape.width),)),
+        Item("matrix", rank, ((SOURCE_LENGTH,), (shape.width,))),
+    ]
+
+
+def _short(options: Any, length: int) -> int:
+    """Rows of the short prompt."""
+    return max(1, round(options.length_share * length))

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from multiprompt.backbone.base import Backbone, HiddenStates
+from multiprompt.backbone.shape import Shape
 from multiprompt.batch import Batch
 from multiprompt.losses import (
     hidden_state_error,
@@ -16,10 +17,12 @@ from multiprompt.losses import (
     prompt_distance,
     token_cross_entropy,
 )
+from multiprompt.methods.arithmetic import Item
 from multiprompt.methods.base import task_term
 from multiprompt.methods.prompt_tuning import PromptTuning
-from multiprompt.options import DistillationOptions
-from multiprompt.prompts import Prompt
+from multiprompt.methods.start import Start
+from multiprompt.options import DistillationOptions, PromptOptions
+from multiprompt.prompts import DecomposedPrompt, Prompt, SharedPrompt, start_task_factors
 from multiprompt.terms import Term
 
 
@@ -111,3 +114,27 @@ class SourceTraining(PromptTuning):
                     pair = normalised_layers(ours.values), normalised_layers(theirs)
                 sums[f"{name} states"] = hidden_state_error(*pair, ours.mask)
         return sums
+
+
+def build(start: Start) -> SourceTraining:
+    """A shared prompt for all source tasks, with factors for each of them if the options ask for them."""
+    options, shape, shared = start.options, start.prompt, start.prompt_rows()
+    student: Prompt
+    if options.decomposed:
+        generator = start.generator("factors")
+        size = shape.length, start.backbone.width, shape.rank
+        factors = [start_task_factors(*size, shape.factor_start, generator, shape.factor_spread) for _ in start.tasks]
+        student = DecomposedPrompt(shared, factors)
+    else:
+        student = SharedPrompt(shared, len(start.tasks))
+    teachers = start.teacher_rows() if start.teachers() else None
+    rates = options.learning_rate, options.factor_learning_rate
+    return SourceTraining(start.backbone, student, teachers, options.distillation, *rates, start.training.dropout)
+
+
+def count_decomposed(shape: Shape, prompt: PromptOptions) -> list[Item]:
+    """The arithmetic of a shared prompt with factors for every task."""
+    return [
+        Item("shared prompt", 1, ((prompt.length, shape.width),), shared=True),
+        Item("u and v", prompt.rank, ((prompt.length,), (shape.width,))),
+    ]

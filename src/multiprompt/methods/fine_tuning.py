@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.shape import Shape
 from multiprompt.batch import Batch
-from multiprompt.methods.base import ParameterGroup, TaskMethod
+from multiprompt.methods.arithmetic import Item
+from multiprompt.methods.base import Method, ParameterGroup, TaskMethod
+from multiprompt.methods.start import Start
+from multiprompt.options import PromptOptions
 
 
 class FineTuning(TaskMethod):
@@ -61,3 +66,25 @@ class FineTuning(TaskMethod):
 
     def trained(self) -> Mapping[str, nn.Parameter]:
         return self.backbone.weights()
+
+
+def build(start: Start) -> Method:
+    """All weights of the backbone, or those of a training on source tasks."""
+    learned = start.first()
+    first = None if learned is None else learned.tensors
+    return FineTuning(start.backbone, start.options.learning_rate, start.training.dropout, first)
+
+
+def count(shape: Shape, _: PromptOptions, __: Any) -> list[Item]:
+    """The arithmetic of what it trains."""
+    attention, forward = (4, shape.width, shape.heads), (shape.gates + 1, shape.width, shape.inner)
+    rows = (shape.words, shape.width)
+    items = [Item("embedding", 1, (rows,), shared=True)]
+    for stack in shape.stacks:
+        attentions = attention if stack.attentions == 1 else (stack.attentions, *attention)
+        parts = attentions, forward, (stack.norms, shape.width)
+        items.append(Item(f"{stack.name} blocks", stack.blocks, parts, shared=True))
+    if shape.positions:
+        items.append(Item("position buckets", 1, ((len(shape.stacks), shape.positions),), shared=True))
+    items.append(Item("last norms", 1, ((shape.last_norms, shape.width),), shared=True))
+    return items if shape.tied else [*items, Item("output layer", 1, (rows,), shared=True)]

@@ -18,9 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.shape import Shape
 from multiprompt.methods.adapters import Adapter, AdapterWeights, bottleneck
-from multiprompt.methods.inserted import Inserted, add_beside
+from multiprompt.methods.arithmetic import Item, bottleneck_parts
+from multiprompt.methods.base import Method
+from multiprompt.methods.inserted import Inserted, add_beside, build_inserted
+from multiprompt.methods.start import Start
 from multiprompt.methods.written import AdapterWriter, linear
+from multiprompt.options import PromptOptions
 
 
 class HyperDecoder(Inserted):
@@ -78,3 +83,22 @@ class HyperDecoder(Inserted):
         assert self._codes is not None, "the encoder has run"
         codes = self._codes.repeat_interleave(len(states) // len(self._codes), dim=0)
         return bottleneck(states, self.adapters(codes, block), F.relu)
+
+
+def build(start: Start) -> Method:
+    """New adapters, and a new network that writes the others."""
+    shape = start.options.bottleneck, start.options.layer_embedding, start.options.hidden
+    return build_inserted(start, HyperDecoder(start.backbone, *shape, start.generator("hyperdecoder")))
+
+
+def count(shape: Shape, _: PromptOptions, options: Any) -> list[Item]:
+    """The arithmetic of what it trains."""
+    reads, writes = shape.stacks
+    code, hidden = options.layer_embedding, options.hidden
+    parts = bottleneck_parts(shape.width, options.bottleneck)
+    return [
+        Item(f"{reads.name} adapters", reads.blocks, parts, shared=True),
+        Item(f"embeddings of {writes.name} blocks", 1, ((writes.blocks, code),), shared=True),
+        Item("projection", hidden, ((shape.width,), (code,), (1,)), shared=True),
+        Item("writing layers", hidden + 1, parts, shared=True),
+    ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -18,14 +18,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from multiprompt.backbone.base import Backbone, Site, Sublayer
+from multiprompt.backbone.shape import Shape
 from multiprompt.methods.adapters import WEIGHT_SPREAD, AdapterWeights, bottleneck
+from multiprompt.methods.arithmetic import Item, bottleneck_parts
+from multiprompt.methods.base import Method
 from multiprompt.methods.inserted import (
     Inserted,
     attach_norms,
+    build_inserted,
     change_output,
     own_norms,
 )
+from multiprompt.methods.start import Start
 from multiprompt.methods.written import AdapterWriter, linear
+from multiprompt.options import PromptOptions
 
 PLACES: tuple[Sublayer, ...] = ("self_attention", "feed_forward")
 
@@ -120,3 +126,26 @@ class HyperFormer(Inserted):
         normed = F.layer_norm(update.float(), update.shape[-1:])
         scaled = normed * scale.unsqueeze(1) + shift.unsqueeze(1)
         return states + scaled.to(states.dtype)
+
+
+def build(start: Start) -> Method:
+    """New generators and embeddings, or those of a training on source tasks."""
+    options = start.options
+    inner = max(1, start.backbone.width // options.reduction)
+    shape = inner, options.embedding, options.hidden, len(start.tasks)
+    return build_inserted(start, HyperFormer(start.backbone, *shape, start.generator("hyperformer")))
+
+
+def count(shape: Shape, _: PromptOptions, options: Any) -> list[Item]:
+    """The arithmetic of what it trains."""
+    inner, code, hidden = max(1, shape.width // options.reduction), options.embedding, options.hidden
+    projection = ((3, code, hidden), (hidden,), (hidden, code), (code,))
+    stacks, blocks = len(shape.stacks), tuple((stack.blocks,) for stack in shape.stacks)
+    writing = (*bottleneck_parts(shape.width, inner), (2, shape.width))
+    return [
+        Item("task embedding", 1, ((code,),)),
+        Item("embeddings of blocks and places", code, (*blocks, (stacks, len(PLACES))), shared=True),
+        Item("projections and their norms", stacks, (*projection, (2, code)), shared=True),
+        Item("writing layers", stacks * (code + 1), writing, shared=True),
+        Item("layer norms", shape.norms, ((shape.width,),), shared=True),
+    ]

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch, Tasks
 from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into
+from multiprompt.methods.start import Start
 
 
 class Inserted(nn.Module):
@@ -141,3 +142,13 @@ def _weight(norm: nn.Module) -> Tensor:
 
 def _in_precision(precision: torch.dtype, states: Tensor) -> Tensor:
     return states.to(precision)
+
+
+def build_inserted(start: Start, layers: Inserted) -> InsertedMethod:
+    """A method whose layers are new, or take over what they have learned on source tasks."""
+    learned = start.first()
+    if learned is not None:
+        sources, named = learned.tasks, start.options.nearest
+        nearest = [named.get(task, task if task in sources else sources[0]) for task in start.tasks]
+        layers.start_from(learned.tensors, [sources.index(task) for task in nearest])
+    return InsertedMethod(start.backbone, layers, start.options.learning_rate, start.training.dropout)

@@ -18,11 +18,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.shape import Shape
 from multiprompt.backbone.t5.passes import hiding
 from multiprompt.batch import Batch, counted_positions
 from multiprompt.errors import ConfigError
 from multiprompt.losses import token_cross_entropy
-from multiprompt.methods.base import ParameterGroup, TaskMethod, task_term
+from multiprompt.methods.arithmetic import Item
+from multiprompt.methods.base import Method, ParameterGroup, TaskMethod, task_term
+from multiprompt.methods.start import Start
+from multiprompt.options import PromptOptions
 from multiprompt.terms import Term
 
 ADAPTER = "default"
@@ -285,3 +289,42 @@ def _in_float32(module: Any) -> Any:
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
     return module
+
+
+def build_lora(start: Start) -> Method:
+    """New updates of queries and values."""
+    options = start.options
+    rest = options.learning_rate, start.training.dropout, start.draw_seed("lora")
+    return lora(start.backbone, options.rank, options.alpha, *rest)
+
+
+def build_ia3(start: Start) -> Method:
+    """Scales of one."""
+    return ia3(start.backbone, start.options.learning_rate, start.training.dropout, start.draw_seed("ia3"))
+
+
+def build_prefix(start: Start) -> Method:
+    """A new prefix, as long as prompts are."""
+    rest = start.options.learning_rate, start.training.dropout, start.draw_seed("prefix")
+    return PrefixTuning(start.backbone, start.prompt.length, *rest)
+
+
+def count_lora(shape: Shape, _: PromptOptions, options: Any) -> list[Item]:
+    """The arithmetic of what LoRA trains."""
+    parts = (options.rank, shape.width), (options.rank, shape.heads)
+    return [Item("updates of q and v", 2 * shape.attentions, parts)]
+
+
+def count_ia3(shape: Shape, _: PromptOptions, __: Any) -> list[Item]:
+    """The arithmetic of what IA3 trains."""
+    return [
+        Item("scales of k and v", shape.attentions, ((2, shape.heads),)),
+        Item("feed-forward scales", shape.blocks, ((shape.inner,),)),
+    ]
+
+
+def count_prefix(shape: Shape, prompt: PromptOptions, _: Any) -> list[Item]:
+    """The arithmetic of what prefix tuning trains; see ``PrefixTuning`` on what takes no part."""
+    blocks = shape.stacks[-1].blocks
+    name = "keys and values" if blocks % 2 else "keys and values, half of them unused"
+    return [Item(name, blocks, ((2, prompt.length, shape.heads),))]

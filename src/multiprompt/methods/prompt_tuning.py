@@ -7,14 +7,19 @@ the target stage of multitask prompt tuning, for one task or a group of tasks wi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.shape import Shape
 from multiprompt.batch import Batch
+from multiprompt.methods.arithmetic import Item
 from multiprompt.methods.base import ParameterGroup, TaskMethod
-from multiprompt.prompts import DecomposedPrompt, Prompt
+from multiprompt.methods.start import Start
+from multiprompt.options import PromptOptions
+from multiprompt.prompts import DecomposedPrompt, Prompt, SoftPrompt
 
 
 class PromptTuning(TaskMethod):
@@ -74,3 +79,14 @@ def prompt_parameter_groups(prompt: Prompt, learning_rate: float, factor_learnin
         ]
         return [group for group in groups if group.parameters[0].requires_grad]
     return [ParameterGroup("prompt", list(prompt.parameters()), learning_rate)]
+
+
+def build(start: Start) -> PromptTuning:
+    """A new prompt of its own for a task."""
+    prompt = SoftPrompt([start.prompt_rows()])
+    return PromptTuning(start.backbone, prompt, start.options.learning_rate, dropout=start.training.dropout)
+
+
+def count(shape: Shape, prompt: PromptOptions, _: Any) -> list[Item]:
+    """The arithmetic of what it trains."""
+    return [Item("prompt", 1, ((prompt.length, shape.width),))]

@@ -13,6 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from multiprompt.methods.base import Method
+from multiprompt.methods.prompt_tuning import PromptTuning
+from multiprompt.methods.start import Start
+from multiprompt.prompts import SoftPrompt
+
 
 def prompt_similarities(target: Float[Tensor, "P D"], sources: Float[Tensor, "K P D"]) -> Float[Tensor, " K"]:
     """Cosine of the mean row of the target's prompt with that of every source prompt."""
@@ -30,3 +35,21 @@ def weighted_start(target: Float[Tensor, "P D"], sources: Float[Tensor, "K P D"]
     if not weights.any():
         weights = torch.ones_like(weights)
     return torch.einsum("k,kpd->pd", weights / weights.sum(), sources)
+
+
+def build(start: Start) -> Method:
+    """A prompt that starts from what source tasks have learned."""
+    prompt = SoftPrompt([_start_rows(start)])
+    return PromptTuning(start.backbone, prompt, start.options.learning_rate, dropout=start.training.dropout)
+
+
+def _start_rows(start: Start) -> Float[Tensor, "P D"]:
+    if start.options.start == "mixture":
+        return start.prompt_of("source-mixture").all_tasks().detach()[0]
+    sources = start.teacher_rows()
+    if start.options.start not in _CHOICES:
+        return sources[0]  # the plan asks for the one teacher that is named
+    return _CHOICES[start.options.start](start.early_rows(), sources)
+
+
+_CHOICES = {"retrieved": retrieved_start, "weighted": weighted_start}

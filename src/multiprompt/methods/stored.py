@@ -7,6 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from multiprompt.errors import CheckpointError
+from multiprompt.prompts import Prompt, load_prompt
 from multiprompt.prompts.trained_files import Trained, read_trained, write_trained
 
 
@@ -55,3 +57,16 @@ def load_method(path: Path) -> StoredMethod:
     none = "holds no tensors of a method that multiprompt stored"
     tensors, method, tasks, backbone, fingerprint = read_trained(path, "method", none)
     return StoredMethod(method, tensors, tasks, backbone, fingerprint)
+
+
+def load_learned(folder: Path) -> Prompt | StoredMethod:
+    """What a finished stage has left in its folder.
+
+    Raises:
+        CheckpointError: there is nothing, or it is damaged.
+    """
+    if (folder / "prompt.safetensors").exists():
+        return load_prompt(folder / "prompt.safetensors").prompt
+    if (folder / "method.safetensors").exists():
+        return load_method(folder / "method.safetensors")
+    raise CheckpointError(f"{folder} holds neither prompt.safetensors nor method.safetensors; make the stage again")

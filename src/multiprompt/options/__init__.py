@@ -1,6 +1,11 @@
-"""What an experiment is, as frozen dataclasses whose defaults are the values of the paper."""
+"""What an experiment is, as frozen dataclasses whose defaults are the values of the paper.
+
+The classes of options of methods, such as ``LoraOptions``, are found through the records of the methods.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from multiprompt.options.checks import FLOAT16, REASONS
 from multiprompt.options.experiment import (
@@ -16,55 +21,52 @@ from multiprompt.options.experiment import (
     TeacherOptions,
     TrainingOptions,
 )
-from multiprompt.options.methods import (
-    LONG_NAMES,
-    AdapterOptions,
-    AttemptOptions,
-    BitFitOptions,
-    DecomposedPromptTuningOptions,
-    DeptOptions,
-    FineTuningOptions,
-    HyperDecoderOptions,
-    HyperFormerOptions,
-    Ia3Options,
-    LoraOptions,
+from multiprompt.options.methods import Methods
+from multiprompt.options.own_methods import OwnMethod, is_method_file, load_method_file, take_in_method_files
+from multiprompt.options.records import (
     MethodOptions,
-    Methods,
-    MptOptions,
-    PrefixTuningOptions,
-    PromptTuningOptions,
-    SpotOptions,
+    MethodRecord,
+    Needs,
+    method_record,
+    method_records,
+    option_classes,
+    other_names,
+    record_of_stage,
+    register_method,
 )
 
 __all__ = [
     "FLOAT16",
-    "LONG_NAMES",
     "REASONS",
-    "AdapterOptions",
-    "AttemptOptions",
     "BackboneOptions",
-    "BitFitOptions",
     "DataOptions",
-    "DecomposedPromptTuningOptions",
-    "DeptOptions",
     "DistillationOptions",
     "Experiment",
-    "FineTuningOptions",
-    "HyperDecoderOptions",
-    "HyperFormerOptions",
-    "Ia3Options",
-    "LoraOptions",
     "MethodOptions",
+    "MethodRecord",
     "Methods",
     "MixingOptions",
-    "MptOptions",
-    "PrefixTuningOptions",
+    "Needs",
+    "OwnMethod",
     "PromptOptions",
-    "PromptTuningOptions",
     "Selection",
     "SourceOptions",
-    "SpotOptions",
     "TargetOptions",
     "TeacherOptions",
     "TrainingOptions",
+    "is_method_file",
+    "load_method_file",
+    "method_record",
+    "method_records",
+    "option_classes",
+    "other_names",
+    "record_of_stage",
+    "register_method",
+    "take_in_method_files",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in (classes := option_classes()):
+        return classes[name]
+    raise AttributeError(f"module 'multiprompt.options' has no attribute {name!r}")

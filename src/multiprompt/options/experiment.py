@@ -1,11 +1,10 @@
 """What an experiment is: frozen dataclasses whose defaults are the values of the paper.
 
-Defaults live here and in ``methods.py``. ``config.py`` reads these from YAML and writes them back.
+Defaults live here and in ``records/``. ``config.py`` reads these from YAML and writes them back.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -13,7 +12,8 @@ from typing import Literal
 from multiprompt.definition import TaskDefinition
 from multiprompt.errors import ConfigError, option_error
 from multiprompt.options.checks import check_distinct, check_positive, check_values
-from multiprompt.options.methods import Methods, MptOptions
+from multiprompt.options.methods import Methods, default_methods
+from multiprompt.options.records import MethodOptions, method_record
 
 Selection = Literal["full-dev", "last-step"]
 """Which tensors of a training are kept: those with the best value on the whole dev set, or those of the last step."""
@@ -310,7 +310,7 @@ class TargetOptions:
 
     tasks: tuple[str, ...] = ()
     """Names of the target tasks."""
-    methods: Methods = field(default_factory=lambda: Methods(mpt=MptOptions()))
+    methods: Methods = field(default_factory=default_methods)
     """Methods that adapt to the target tasks, each with the options that differ from its defaults."""
     shots: tuple[int | Literal["all"], ...] = ("all",)
     """Numbers of training examples: "all", or k examples that are drawn for every seed."""
@@ -377,6 +377,9 @@ class Experiment:
     """Source training; None for none."""
     targets: TargetOptions | None = None
     """Target adaptation; None for none."""
+    own_methods: dict[str, str] = field(default_factory=dict)
+    """Python files of methods of one's own, by the name of the method. The path of such a file among targets.methods
+    puts it here."""
 
     def __post_init__(self) -> None:
         check_distinct("seeds", self.seeds)
@@ -384,31 +387,27 @@ class Experiment:
             raise ConfigError("seeds is empty; give at least one number")
         if self.source is None and self.targets is None:
             raise ConfigError("the experiment has neither a section source nor a section targets: nothing to do")
-        if self.targets and self.targets.methods.mpt and not (self.source or self.targets.source_prompt):
-            raise ConfigError(
-                "targets.methods has mpt, which starts from a source prompt: add a section source, or set "
-                "targets.source_prompt to a stored one"
-            )
         if self.targets and self.source and self.targets.source_prompt:
             raise ConfigError("targets.source_prompt and the section source contradict; give one of them")
-        self._check_source_tasks()
+        for name, options in self.targets.methods.items() if self.targets else ():
+            self._check_needs(name, options)
 
-    def _check_source_tasks(self) -> None:
-        methods = self.targets.methods if self.targets else Methods()
-        for name in ("spot", "attempt"):
-            if getattr(methods, name) and not self.source:
-                raise ConfigError(f"targets.methods.{name} starts from source prompts: add a section source")
-        targets = self.targets.tasks if self.targets else ()
-        for name, options in methods.chosen().items():
-            if getattr(options, "source_tasks", ()) and not self.source:
-                raise ConfigError(
-                    f"targets.methods.{name}.source_tasks are trained on as the section source says: add that section"
-                )
-            for task in getattr(options, "nearest", ()):
-                if task not in targets:
-                    raise ConfigError(f"targets.methods.{name}.nearest names {task!r}, which is not in targets.tasks")
-        known = ("retrieved", "weighted", "mixture", *(self.source.tasks if self.source else ()))
-        if methods.spot and methods.spot.start not in known:
-            start, close = methods.spot.start, difflib.get_close_matches(methods.spot.start, known, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"expected {', '.join(known)}"
-            raise ConfigError(f"targets.methods.spot.start is {start!r}, which is no source task; {hint}")
+    def _check_needs(self, name: str, options: MethodOptions) -> None:
+        """Check that a method has what it starts from."""
+        assert self.targets is not None, "it is a method of targets"
+        source_tasks = self.source.tasks if self.source else ()
+        needs = method_record(name).needs(options, source_tasks)
+        if needs.student and not (self.source or self.targets.source_prompt):
+            raise ConfigError(
+                f"targets.methods has {name}, which starts from a source prompt: add a section source, or set "
+                "targets.source_prompt to a stored one"
+            )
+        if (needs.teachers or needs.mixture) and not self.source:
+            raise ConfigError(f"targets.methods.{name} starts from source prompts: add a section source")
+        if needs.first and not self.source:
+            raise ConfigError(
+                f"targets.methods.{name}.source_tasks are trained on as the section source says: add that section"
+            )
+        for task in getattr(options, "nearest", ()):
+            if task not in self.targets.tasks:
+                raise ConfigError(f"targets.methods.{name}.nearest names {task!r}, which is not in targets.tasks")

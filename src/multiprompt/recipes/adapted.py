@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -12,22 +12,28 @@ from torch import Tensor
 from multiprompt.backbone.base import Backbone
 from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.evaluation.scoring import Evaluation
-from multiprompt.methods import Method, PromptTuning, StoredMethod, load_method, save_method
-from multiprompt.options import (
-    AttemptOptions,
-    MethodOptions,
-    Methods,
-    MixingOptions,
-    MptOptions,
-    PromptOptions,
-    SpotOptions,
-    TrainingOptions,
+from multiprompt.methods import (
+    Learned,
+    Method,
+    PromptTuning,
+    Start,
+    StoredMethod,
+    build_method,
+    load_method,
+    save_method,
 )
-from multiprompt.plan import GROUPED, MULTITASK, PlannedStage
+from multiprompt.options import (
+    MethodOptions,
+    MixingOptions,
+    PromptOptions,
+    TrainingOptions,
+    method_record,
+    method_records,
+)
+from multiprompt.plan import PlannedStage
 from multiprompt.prompts import Prompt, StoredPrompt, load_prompt, save_prompt
 from multiprompt.prompts.trained_files import Trained
-from multiprompt.recipes.alone import start_alone
-from multiprompt.recipes.build import Learned, build_method, check_packages
+from multiprompt.recipes.alone import start_alone, train_early
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.recipes.target import target_epochs
@@ -179,7 +185,9 @@ def adapt(
     for each in _listed(source):
         if isinstance(each, Trained) and (other := each.other_model(backbone.name, backbone.fingerprint())):
             place.progress.message(f"a source: {other}")
-    built = _build(backbone, tasks, options, source, training, prompt, seed, place)
+    start = _start(backbone, tasks, options, source, training, prompt, seed, place)
+    needs = method_record(options.method).needs(options, ())
+    built = build_method(options.method, train_early(start, tasks, needs.early_steps))
     epochs = target_epochs([each.task for each in tasks], [len(each.train) for each in tasks])
     with built:
         report = train(
@@ -230,7 +238,8 @@ def load_adapted(
     if options.method != stored.method:
         raise CheckpointError(f"{path} holds what {stored.method} has trained, not {options.method}")
     place = Place(PlannedStage("target", names, options.method).name)
-    built = _build(backbone, tasks, options, source, TrainingOptions(), prompt, 42, place)
+    start = _start(backbone, tasks, options, source, TrainingOptions(), prompt, 42, place)
+    built = build_method(options.method, start)
     with built:
         built.load(stored.tensors)  # what does not fit is said now
     return Adapted(options.method, tasks, built, stored.tensors)
@@ -251,14 +260,10 @@ def _options(method: str | MethodOptions) -> MethodOptions:
     """The options of a method; the default ones of a name."""
     if isinstance(method, MethodOptions):
         return method
-    known = {options.method: options for options in MethodOptions.__subclasses__()}
-    names = [field.name for field in fields(Methods)]
-    if method not in names:
-        raise unknown_name("method", method, names)
-    return known[method]()
+    return method_record(method).options()
 
 
-def _build(
+def _start(
     backbone: Backbone,
     tasks: Sequence[PreparedTask],
     options: MethodOptions,
@@ -267,13 +272,12 @@ def _build(
     prompt: PromptOptions | None,
     seed: int,
     place: Place,
-) -> Method:
-    if len(tasks) > 1 and options.method not in GROUPED:
-        raise ConfigError(f"{options.method} adapts to one task at a time; those that share: {', '.join(GROUPED)}")
-    check_packages([options.method])
+) -> Start:
+    if len(tasks) > 1 and not method_record(options.method).grouped:
+        grouped = ", ".join(record.name for record in method_records() if record.grouped)
+        raise ConfigError(f"{options.method} adapts to one task at a time; those that share: {grouped}")
     earlier = _earlier(options, source, backbone)
-    start = start_alone(backbone, tasks, options, training, seed, place, prompt, earlier)
-    return build_method(options.method, start)
+    return start_alone(backbone, tasks, options, training, seed, place, prompt, earlier)
 
 
 def _earlier(
@@ -284,27 +288,29 @@ def _earlier(
     Raises:
         ConfigError: there is nothing that the method needs, or something that it cannot start from.
     """
-    method = options.method
+    method, record = options.method, method_record(options.method)
+    needs = record.needs(options, ())
     held = [each.learned if isinstance(each, Adapted) else each for each in _listed(source)]
-    if getattr(options, "source_tasks", ()) or getattr(options, "pretrained", False):
+    if needs.first:
         raise ConfigError(
             f"{method} is to be trained on source tasks first, which an experiment does; here, give what it has "
             "learned on them as source"
         )
-    if method in MULTITASK.values():
+    of_prompts = needs.student or needs.mixture or bool(needs.teachers)
+    if record.first and not of_prompts:
         if not held:
             return {}
         if len(held) > 1 or not isinstance(held[0], StoredMethod) or held[0].method != method:
             raise ConfigError(f"{method} can start from what {method} has learned on other tasks, and nothing else")
-        return {f"source-multitask_{method}": held[0]}
-    if not isinstance(options, MptOptions | SpotOptions | AttemptOptions):
+        return {f"source-{record.first}": held[0]}
+    if not of_prompts:
         if held:
             raise ConfigError(f"{method} starts from nothing that was learned before; leave out source")
         return {}
     plain = [each.prompt if isinstance(each, StoredPrompt) else each for each in held]
     prompts = [each for each in plain if isinstance(each, Prompt)]
     if not prompts or len(prompts) < len(plain):
-        what = "a source prompt" if method == "mpt" else "the prompts of source tasks"
+        what = "a source prompt" if needs.student else "the prompts of source tasks"
         raise ConfigError(
             f"{method} starts from {what}: give source, such as what train_source or train_teacher return"
         )
@@ -313,7 +319,7 @@ def _earlier(
     lengths = sorted({each.length for each in prompts})
     if len(lengths) > 1:
         raise ConfigError(f"the source prompts have {lengths} rows; expected one length")
-    one = "source" if method == "mpt" else "source-mixture" if getattr(options, "start", "") == "mixture" else ""
+    one = "source" if needs.student else "source-mixture" if needs.mixture else ""
     if not one:
         return {f"teacher-{number}": each for number, each in enumerate(prompts)}
     if len(prompts) > 1:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from multiprompt.backbone.base import Backbone
-from multiprompt.methods import PromptTuning
+from multiprompt.methods import Learned, PromptTuning, Start, build_method
 from multiprompt.options import MixingOptions, PromptOptions, TrainingOptions
+from multiprompt.plan import early_name
 from multiprompt.prompts import Prompt
-from multiprompt.recipes.build import Learned, Start, build_method
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.training import TrainingReport, train
@@ -36,7 +37,6 @@ def start_alone(
         seed=seed,
         stage=place.name,
         max_source_length=max(task.task.max_source_length for task in tasks),
-        data=tasks,
     )
 
 
@@ -77,3 +77,23 @@ def train_prompt(
         report = train(stage_training(built, tasks, training, mixing, default_epochs, seed, place), place.progress)
     assert isinstance(built, PromptTuning), f"{method} trains a prompt"
     return built.prompt, report
+
+
+def train_early(start: Start, tasks: Sequence[PreparedTask], steps: int) -> Start:
+    """Train what an early stage of an experiment trains, and put it among what a method starts from.
+
+    Args:
+        start: what the method is made from, but for its early prompt.
+        tasks: the target task.
+        steps: of ordinary prompt tuning; nothing is trained for 0.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    if not steps:
+        return start
+    place, training = Place(early_name(start.stage)), start.training.without_dev(steps)
+    with build_method("early", replace(start, stage=place.name)) as method:
+        train(stage_training(method, tasks, training, MixingOptions(), 1, start.seed, place, scored=False))
+    assert isinstance(method, PromptTuning), "the early stage trains a plain prompt"
+    return replace(start, earlier={**start.earlier, place.name: method.prompt})

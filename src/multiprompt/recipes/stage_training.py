@@ -82,6 +82,8 @@ def stage_training(
     default_epochs: float,
     seed: int,
     place: Place,
+    *,
+    scored: bool = True,
 ) -> Training:
     """The training of a method on one task (in epochs) or on several (by task sampling), with selection on dev.
 
@@ -95,6 +97,7 @@ def stage_training(
         default_epochs: where the options give neither steps nor epochs.
         seed: of the order of the examples and of dropout.
         place: folder, identity, title.
+        scored: whether the dev rows are looked at; without that the last tensors are kept.
     """
     examples = sum(len(task.train) for task in tasks)
     options = options.in_steps(examples)
@@ -110,7 +113,7 @@ def stage_training(
         options=options,
         steps=options.steps_for(examples, default_epochs),
         seed=derive_seed(seed, place.name),
-        evaluate=evaluate,
+        evaluate=evaluate if scored else None,
         checkpoint=place.folder / "checkpoint.safetensors" if place.folder else None,
         identity=place.identity,
         log=place.folder / "log.jsonl" if place.folder else None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multiprompt.backbone.base import Backbone
-from multiprompt.options import MixingOptions, MptOptions, TrainingOptions
+from multiprompt.options import MixingOptions, TrainingOptions
+from multiprompt.options.records.mpt import MptOptions
 from multiprompt.prompts import Prompt
 from multiprompt.recipes.alone import train_prompt
 from multiprompt.recipes.prepare import PreparedTask

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from multiprompt.backbone.base import Backbone
-from multiprompt.options import MixingOptions, PromptOptions, PromptTuningOptions, TeacherOptions, TrainingOptions
+from multiprompt.options import MixingOptions, PromptOptions, TeacherOptions, TrainingOptions
 from multiprompt.prompts import SoftPrompt
 from multiprompt.recipes.alone import train_prompt
 from multiprompt.recipes.prepare import PreparedTask
@@ -39,9 +39,9 @@ def tune_prompt(
     Raises:
         TrainingError: the loss is not finite.
     """
-    options = PromptTuningOptions(learning_rate)
+    options = TeacherOptions(learning_rate)
     soft, report = train_prompt(
-        "prompt_tuning", backbone, [task], options, training, MixingOptions(), default_epochs, seed, place, prompt
+        "teacher", backbone, [task], options, training, MixingOptions(), default_epochs, seed, place, prompt
     )
     assert isinstance(soft, SoftPrompt), "prompt tuning trains a plain prompt"
     return soft, report

@@ -14,7 +14,7 @@ from typing import Any
 from multiprompt._version import __version__
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Summary, summarise
-from multiprompt.plan import SOURCE_METHODS, Shots
+from multiprompt.plan import Shots, source_methods
 from multiprompt.reports.learning_section import (
     TITLE,
     by_advice,
@@ -129,7 +129,7 @@ def _policy(style: str) -> str:
 def lead(runs: Sequence[Run]) -> list[str]:
     """What was run, in a few words each."""
     scores = [score for run in runs for score in run.scores]
-    tasks = {score.task for score in scores if score.method not in SOURCE_METHODS}
+    tasks = {score.task for score in scores if score.method not in source_methods()}
     names = dict.fromkeys(
         str(run.environment.get("backbone", {}).get("name", run.experiment.backbone.name)) for run in runs
     )
@@ -254,7 +254,7 @@ def _score_charts(scores: Mapping[str, Sequence[Score]]) -> dict[str, str]:
     by_shots: dict[Shots, list[tuple[str | None, Summary]]] = {}
     for label, own in scores.items():
         for summary in summarise(own):
-            if summary.method not in SOURCE_METHODS:
+            if summary.method not in source_methods():
                 by_shots.setdefault(summary.shots, []).append((label if len(scores) > 1 else None, summary))
     charts = {}
     for shots, labelled in by_shots.items():

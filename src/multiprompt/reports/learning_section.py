@@ -15,7 +15,7 @@ from multiprompt.health import (
     percent,
     running_findings,
 )
-from multiprompt.plan import PROMPTED
+from multiprompt.plan import is_prompt
 from multiprompt.reports.run_contents import Run, Stage
 from multiprompt.reports.score_tables import EMPTY, Cell, Table
 
@@ -52,7 +52,7 @@ class Noticed:
 def stage_findings(stage: Stage) -> list[Finding]:
     """All that the rules say about a stage."""
     total = int(stage.records[-1]["step"]) if stage.finished and stage.records else None
-    findings = running_findings(stage.records, total, prompt=stage.method in PROMPTED)
+    findings = running_findings(stage.records, total, prompt=is_prompt(stage.method))
     if stage.finished:
         findings += finished_findings(stage.scores, stage.answers, stage.records)
     return list({finding.key: finding for finding in reversed(findings)}.values())[::-1]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Average, Summary, average_over_tasks, summarise
 from multiprompt.health import INVALID_LIMIT
-from multiprompt.plan import SOURCE_METHODS, Shots
+from multiprompt.plan import Shots, source_methods
 from multiprompt.text import printable
 
 if TYPE_CHECKING:
@@ -155,8 +155,8 @@ def headline_tables(scores: Mapping[str, Sequence[Score]]) -> list[Table]:
         scores: label of a run -> its scores. With several runs the label is part of the column's head.
     """
     columns = _columns(scores)
-    targets = [key for key in columns if key[1] not in SOURCE_METHODS]
-    sources = [key for key in columns if key[1] in SOURCE_METHODS]
+    targets = [key for key in columns if key[1] not in source_methods()]
+    sources = [key for key in columns if key[1] in source_methods()]
     every_shots = dict.fromkeys(key[2] for key in targets)
     tables = []
     for shots in sorted(every_shots, key=shots_order):
@@ -260,7 +260,7 @@ def score_table(scores: Mapping[str, Sequence[Score]]) -> Table:
     )
     rows = []
     for label, own in scores.items():
-        for s in sorted(summarise(own), key=lambda s: (s.method in SOURCE_METHODS, shots_order(s.shots))):
+        for s in sorted(summarise(own), key=lambda s: (s.method in source_methods(), shots_order(s.shots))):
             row = (
                 Cell(s.task, note=name_note(s.method, s.shots, label if several else "")),
                 Cell(number(s.mean, s.deviation), _marks(s)),

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from multiprompt.errors import TrainingError
 from multiprompt.evaluation.results import Score
-from multiprompt.methods import Method
+from multiprompt.methods import Learned, Method, Start, build_method, load_learned
 from multiprompt.parallel import processes
-from multiprompt.recipes.build import Learned, Start, build_method, load_learned
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.runs.graph import Node, node_key
@@ -46,7 +45,7 @@ class OpenNode:
         """What the training loop does with it."""
         options = self.options
         rest = options.training, options.mixing, options.default_epochs, self.node.seed, self.place
-        return stage_training(self.method, self.tasks, *rest)
+        return stage_training(self.method, self.tasks, *rest, scored=self.node.stage.scored)
 
 
 def open_node(inputs: Materials, node: Node, run: Path, progress: Progress) -> OpenNode:
@@ -94,7 +93,6 @@ def start_of(
         seed=node.seed,
         stage=node.stage.name,
         max_source_length=max(task.task.max_source_length for task in tasks),
-        data=tasks,
     )
 
 
@@ -123,13 +121,13 @@ def finish_node(opened: OpenNode, report: TrainingReport) -> list[Score]:
     outcomes = outcomes_of(opened.method, opened.tasks, report, selection, node.stage, node.seed, place)
     scores = [outcome.score for outcome in outcomes]
     if processes().is_main:
-        for outcome, task in zip(outcomes, opened.tasks, strict=True):
+        for outcome, task in zip(outcomes, opened.tasks, strict=False):  # none of a stage that is not scored
             write_predictions(place.folder, task, outcome)
         tell_findings(place, report.steps, outcomes, opened.tasks)
         drawn = {} if node.stage.shots == "all" else drawn_examples(opened.tasks)
         finish_stage(place.folder, node.identity, scores, drawn)
     processes().barrier()  # later stages read what the main process has written
-    place.progress.end(node.title, summary_of(scores))
+    place.progress.end(node.title, summary_of(scores) or f"{report.steps:,} steps")
     return scores
 
 

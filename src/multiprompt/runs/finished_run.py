@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,11 +13,10 @@ from multiprompt.config import task_name, to_plain
 from multiprompt.errors import CheckpointError, refuse_one_text, unknown_name
 from multiprompt.evaluation.results import Score, with_selection
 from multiprompt.files import read_json
-from multiprompt.methods import Method, PromptTuning, load_method
-from multiprompt.options import LONG_NAMES, Experiment, Methods
-from multiprompt.plan import SOURCE_METHODS, options_of, plan_stages
+from multiprompt.methods import Method, PromptTuning, Start, build_method, load_learned, load_method
+from multiprompt.options import Experiment, method_records, other_names
+from multiprompt.plan import options_of, plan_stages, source_methods
 from multiprompt.prompts import load_prompt
-from multiprompt.recipes.build import Start, build_method, load_learned
 from multiprompt.recipes.prepare import choose_task, load_task
 from multiprompt.recipes.use import answer_with, check_sources, evaluate_method, texts_of
 from multiprompt.runs.graph import STAGE_VERSION, node_key
@@ -82,7 +80,7 @@ def _restore(stack: ExitStack, backbone: Backbone, experiment: Experiment, store
         training=targets.training,
         prompt=experiment.prompt,
         earlier={name: load_learned(stored.folder.parent / name) for name in stage.needs},
-        seed=0,  # what is drawn is overwritten
+        seed=stored.score.seed,
         stage=stage.name,
         max_source_length=max(
             choose_task(name, experiment.data, experiment.tasks)[0].max_source_length for name in trained.tasks
@@ -221,10 +219,10 @@ def predict(
     if not by_method:
         raise CheckpointError(f"{folder} holds nothing for {task!r} with seed {seed}")
     if method is None:
-        order = (*(field.name for field in dataclasses.fields(Methods)), *SOURCE_METHODS)
+        order = (*(record.name for record in method_records()), *source_methods())
         method = next(name for name in order if name in by_method)
     if method not in by_method:
-        raise unknown_name(f"method for {task!r} in this run", method, by_method, LONG_NAMES)
+        raise unknown_name(f"method for {task!r} in this run", method, by_method, other_names())
     value, _ = choose_task(task, experiment.data, experiment.tasks)
     texts = texts_of(value, sources)
     backbone = load_backbone(**to_plain(experiment.backbone))

@@ -12,8 +12,8 @@ from typing import Any
 from multiprompt.config import to_plain
 from multiprompt.definition import TaskDefinition, metric_function
 from multiprompt.errors import unknown_name
-from multiprompt.options import Experiment
-from multiprompt.plan import JOINED, PlannedStage, plan_stages
+from multiprompt.options import Experiment, load_method_file
+from multiprompt.plan import PlannedStage, joins, plan_stages
 from multiprompt.recipes.prepare import PreparedTask, metric_files
 from multiprompt.runs.materials import Materials
 from multiprompt.runs.stage_options import options_for
@@ -116,6 +116,8 @@ def _made_from(
         depends_on["own_tasks"] = own
     if metrics := _own_metrics(tasks):
         depends_on["own_metrics"] = metrics
+    if method := _own_method(inputs.experiment, stage):
+        depends_on["own_method"] = method
     return {
         "version": STAGE_VERSION,
         "stage": stage.name,
@@ -141,6 +143,12 @@ def own_task(definition: TaskDefinition) -> dict[str, Any]:
 def _own_metrics(tasks: Sequence[PreparedTask]) -> dict[str, dict[str, str]]:
     """The content of the files of metrics of the user's own, by task; they choose checkpoints."""
     return {task.name: files for task in tasks if (files := metric_files(task.task))}
+
+
+def _own_method(experiment: Experiment, stage: PlannedStage) -> str | None:
+    """Digest of the file of a method of the user's own; None for other stages than its own."""
+    file = experiment.own_methods.get(stage.of or stage.method)
+    return None if file is None else load_method_file(file).digest
 
 
 def _data(tasks: Sequence[PreparedTask]) -> list[list[Any]]:
@@ -172,6 +180,7 @@ def other_inputs(inputs: Materials, node: Node) -> list[str]:
         ("the backbone or its tokenizer", made_from["backbone"], inputs.backbone_digest),
         *((f"the data of {here[0]}", there, here) for there, here in data),
         ("the metrics of your own", made_from["depends_on"].get("own_metrics", {}), _own_metrics(tasks)),
+        ("your own method", made_from["depends_on"].get("own_method"), _own_method(inputs.experiment, node.stage)),
     ]
     return [what for what, there, here in pairs if there != here]
 
@@ -198,8 +207,8 @@ def company(ready: Sequence[Node], most_examples: int = JOINT_STEP_EXAMPLES) -> 
     first = ready[0]
     chosen, examples = [first], first.batch_size
     for node in ready[1:]:
-        joins = first.stage.method in JOINED and node.stage.method in JOINED and node.dropout == first.dropout
-        if joins and examples + node.batch_size <= most_examples:
+        alike = joins(first.stage.method) and joins(node.stage.method) and node.dropout == first.dropout
+        if alike and examples + node.batch_size <= most_examples:
             chosen.append(node)
             examples += node.batch_size
     return chosen

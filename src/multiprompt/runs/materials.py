@@ -10,7 +10,7 @@ from multiprompt.backbone.base import Backbone
 from multiprompt.backbone.loading import load_backbone
 from multiprompt.config import to_plain
 from multiprompt.data.sources import missing_files, refuse_missing
-from multiprompt.options import Experiment
+from multiprompt.options import Experiment, load_method_file
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import Prompt, load_prompt
 from multiprompt.recipes.prepare import PreparedTask, choose_task, load_task
@@ -76,6 +76,8 @@ def load_materials(
         DataError: files of tasks are not there; the message lists all of them.
         MultipromptError: the backbone, a task or a stored prompt cannot be loaded, or do not fit each other.
     """
+    for file in experiment.own_methods.values():  # another experiment may have one of the same name
+        load_method_file(file)
     names = list(dict.fromkeys(name for stage in stages for name in stage.tasks))
     refuse_missing([line for name in names for line in _missing(name, experiment)])
     if loaded is None:

@@ -47,12 +47,14 @@ def outcomes_of(
     seed: int,
     place: Place,
 ) -> list[Outcome]:
-    """Store what a method has trained, and score it on its tasks.
+    """Store what a method has trained, and score it on its tasks if the stage is scored.
 
     A prompt is stored as trained and merged; of any other method the trained tensors are stored.
     """
     if processes().is_main:
         _store(method, tuple(task.name for task in tasks), stage, place)
+    if not stage.scored:
+        return []
     trained = sum(p.numel() for group in method.parameter_groups() for p in group.parameters)
     return _score(method, tasks, report, selection, stage, seed, round(trained / len(tasks)))
 
@@ -157,7 +159,7 @@ def tell_findings(place: Place, steps: int, outcomes: Sequence[Outcome], tasks: 
         task.name: Answers.of(
             zip(outcome.evaluation.predictions, (example.references for example in task.data.test), strict=True)
         )
-        for task, outcome in zip(tasks, outcomes, strict=True)
+        for task, outcome in zip(tasks, outcomes, strict=False)  # none of a stage that is not scored
     }
     findings = finished_findings([outcome.score for outcome in outcomes], answers, watch.records)
     for finding in watch.note(steps, findings):

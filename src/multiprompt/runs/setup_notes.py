@@ -39,8 +39,9 @@ def _other_rates(experiment: Experiment) -> Iterator[str]:
         sections.append(("source", experiment.source, found.source))
     if experiment.targets is not None and found.targets is not None:
         known = found.targets.methods.chosen()
-        for method, options in experiment.targets.methods.chosen().items():
-            sections.append((f"targets.methods.{method}", options, known[method]))
+        for method, options in experiment.targets.methods.items():
+            if method in known:  # nothing was found for methods of a user's own
+                sections.append((f"targets.methods.{method}", options, known[method]))
     for where, options, better in sections:
         for option in dataclasses.fields(options):
             if option.name.endswith("learning_rate"):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from multiprompt.config import to_plain
-from multiprompt.options import DistillationOptions, Experiment, MixingOptions, TrainingOptions
+from multiprompt.options import DistillationOptions, Experiment, MixingOptions, TrainingOptions, method_record
 from multiprompt.plan import PlannedStage, options_of
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.source import SOURCE_EPOCHS
@@ -61,14 +61,16 @@ def stage_options(
     targets = experiment.targets
     assert targets is not None, "the stage is planned for a method of targets"
     chosen = options_of(stage, targets.methods)
-    method = _for_stage(chosen, stage)
-    depends_on = {
-        "method": method,
-        "method_version": chosen.version,
-        "training": training,
-        "prompt": experiment.prompt,
-        "mixing": mixing,
-    }
+    if stage.kind == "early":
+        depends_on = {"learning_rate": chosen.learning_rate, "training": training, "prompt": experiment.prompt}
+    else:
+        depends_on = {
+            "method": _for_stage(chosen, stage),
+            "method_version": method_record(stage.of or stage.method).version,
+            "training": training,
+            "prompt": experiment.prompt,
+            "mixing": mixing,
+        }
     if stage.shots != "all":
         depends_on["balanced"] = targets.balanced
     return StageOptions(chosen, in_steps, mixing, epochs, to_plain(depends_on))
@@ -95,6 +97,10 @@ def _training(
     targets = experiment.targets
     assert targets is not None, "a target stage is planned only with its options"
     training = targets.training if stage.shots == "all" else targets.few_shot_training
+    if stage.kind == "early":
+        options = options_of(stage, targets.methods)
+        needs = method_record(stage.of).needs(options, experiment.source.tasks if experiment.source else ())
+        return training.without_dev(needs.early_steps), MixingOptions(), 1
     return training, targets.mixing, target_epochs(tasks, sizes)
 
 

@@ -10,10 +10,10 @@ import torch
 
 from multiprompt.errors import CheckpointError, ConfigError, refuse_one_text
 from multiprompt.evaluation.results import Score, write_results
+from multiprompt.methods import check_packages
 from multiprompt.options import Experiment
 from multiprompt.parallel import distributed_processes, processes
 from multiprompt.plan import plan_stages
-from multiprompt.recipes.build import check_packages
 from multiprompt.runs.execute import execute_nodes
 from multiprompt.runs.graph import Node, build_graph, choice, plan_of_node, run_graph
 from multiprompt.runs.materials import load_materials

@@ -26,7 +26,7 @@ from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Repeat, mean_and_deviation
 from multiprompt.evaluation.uncertainty import NORMAL_95, Spread, TaskRows, spread_of
 from multiprompt.metrics import METRICS
-from multiprompt.plan import SOURCE_METHODS
+from multiprompt.plan import source_methods
 from multiprompt.studies.study_definition import Choice
 
 PUBLISHED_SEEDS = 3
@@ -132,7 +132,7 @@ def _chosen(scores: Mapping[str, Sequence[Score]], choice: Choice) -> dict[str, 
     shots = "all" if choice.shots is None else choice.shots
     found: dict[str, dict[Repeat, Score]] = {task: {} for task in choice.tasks}
     for score in scores.get(choice.run or "", ()):
-        same = score.method == choice.method and (score.shots == shots or score.method in SOURCE_METHODS)
+        same = score.method == choice.method and (score.shots == shots or score.method in source_methods())
         if same and score.task in found and (choice.metric is None or choice.metric in score.metrics):
             found[score.task][score.seed, score.draw] = _by_metric(score, choice.metric)
     repeats = [set(of_task) for of_task in found.values()]

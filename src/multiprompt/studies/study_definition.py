@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from multiprompt.config import build_experiment, build_options, override, read_values, take_in_task_files
+from multiprompt.config import build_experiment, build_options, override, read_values, take_in_files
 from multiprompt.errors import ConfigError, problem_list, refuse_one_text, unknown_name
 from multiprompt.options import Experiment
 from multiprompt.plan import Shots
@@ -220,7 +220,7 @@ def experiments_of(name: str, study: Study, scale: Scale, overrides: Iterable[st
         values = deepcopy({"name": f"{name} {run}"} | values)
         for change in overrides:
             override(values, change)
-        if problems := take_in_task_files(values, Path()):
+        if problems := take_in_files(values, Path()):
             raise problem_list(f"{name}, run {run}", problems)
         experiments[run] = build_experiment(values, f"{name}, run {run}")
     return experiments
