@@ -24,6 +24,7 @@ from multiprompt.runs import evaluate_run, predict, run_experiment
 from multiprompt.runs.graph import build_graph
 from multiprompt.runs.materials import load_materials
 from multiprompt.runs.run_folder import read_run_config
+from multiprompt.runs.setup_notes import notes_on_setup
 from multiprompt.training import SILENT
 from recipes.small import Listener
 
@@ -161,6 +162,7 @@ def test_mistakes_in_a_configuration_are_said(backbone, tmp_path):
 def test_its_numbers_are_counted(backbone, tmp_path):
     file = write_project(tmp_path, backbone).with_name("scaled_rows.py")
     assert count_parameters(str(file), "t5-base").per_task == 100 + 768
+    assert "scaled_rows on t5-base: " in CliRunner().invoke(app, ["params", str(file)]).stdout
     assert "scaled_rows" in CliRunner().invoke(app, ["ls", "methods"]).stdout
     file.write_text(CODE.replace("        count=count,\n", ""), encoding="utf-8")
     (item,) = count_parameters(str(file), "t5-base").items
@@ -186,7 +188,9 @@ def test_a_method_may_be_registered_in_python(tiny_backbone, tmp_path):
         build_method("scaled_rows", start)
     mp.register_method(record)
     values = {"name": "x", "targets": {"tasks": ["mini-rte"], "methods": {"scaled_rows": {}}}}
-    assert build_experiment(values).own_methods == {}
+    experiment = build_experiment(values)
+    assert experiment.own_methods == {}
+    assert not any("scaled_rows" in note for note in notes_on_setup(experiment)), "no rate was found for it"
     with pytest.raises(UnknownNameError, match="unknown method 'scaled_row'; did you mean 'scaled_rows'"):
         mp.Methods(scaled_row=record.options())
     assert check_experiment(values | {"targets": values["targets"] | {"methods": 3}})[1] == [

@@ -99,7 +99,7 @@ def test_a_prefix_is_earlier_keys_and_values_of_decoder_self_attention(blocks):
     name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
     reference = bare_losses(model, batch, **{name: EncoderDecoderCache(cache, DynamicCache())})
     assert_same(losses, reference)
-    moved = method.trained()["prefix"].grad.view(LENGTH, 2 * blocks, -1).abs().sum((0, 2)) > 0
+    moved = method.parameters()["prefix"].grad.view(LENGTH, 2 * blocks, -1).abs().sum((0, 2)) > 0
     assert moved.tolist() == [slot in {each for pair in used for each in pair} for slot in range(2 * blocks)]
     assert sum(moved.tolist()) == (blocks if blocks % 2 == 0 else 2 * blocks)
 
@@ -187,7 +187,7 @@ def test_a_model_of_another_shape_and_precision(name):
         losses = method.losses(batch)[0].sums
         losses.sum().backward()
         assert losses.dtype == torch.float32
-        assert all(parameter.grad is not None for parameter in method.trained().values())
+        assert all(parameter.grad is not None for parameter in method.parameters().values())
         assert method.generate(batch, 2).shape[0] == len(batch)
 
 

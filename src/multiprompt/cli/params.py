@@ -24,7 +24,7 @@ def params(
         str | None,
         typer.Argument(
             metavar="[METHOD]",
-            help='A method, a Python file that registers one, or "source" (source stage of mpt). Default: all.',
+            help='A method, a Python file that registers one, or "source" for the source stage of mpt. None: all.',
             show_default=False,
         ),
     ] = None,

@@ -132,7 +132,7 @@ class Attempt(TaskMethod):
             ParameterGroup("attention", list(self.mixed.attention.parameters()), self.attention_learning_rate),
         ]
 
-    def trained(self) -> Mapping[str, nn.Parameter]:
+    def parameters(self) -> Mapping[str, nn.Parameter]:
         return dict(self.mixed.named_parameters())
 
 

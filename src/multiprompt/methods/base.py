@@ -104,7 +104,7 @@ class Method(Protocol):
 class TaskMethod:
     """What the methods have in common that train on the task loss alone.
 
-    A method says what it trains (``trained``, ``parameter_groups``), and either what it puts before the inputs
+    A method says what it trains (``parameters``, ``parameter_groups``), and either what it puts before the inputs
     (``prompts``, ``shift``) or how it changes the backbone (``change``).
 
     Args:
@@ -125,15 +125,15 @@ class TaskMethod:
         self.dropout = dropout
         self._inside = ExitStack()
 
-    def trained(self) -> Mapping[str, nn.Parameter]:
-        """All that is trained, by name."""
+    def parameters(self) -> Mapping[str, nn.Parameter]:
+        """All that its answers depend on beside the frozen model, by name."""
         raise NotImplementedError
 
     def tensors(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self.trained().items()}
+        return {name: parameter.detach() for name, parameter in self.parameters().items()}
 
     def load(self, tensors: dict[str, Tensor]) -> None:
-        copy_into(self.trained(), tensors, self.title)
+        copy_into(self.parameters(), tensors, self.title)
 
     def task_parameters(self) -> list[list[nn.Parameter]]:
         return []

@@ -84,7 +84,7 @@ class Dept(TaskMethod):
             ParameterGroup("matrix", [self.short.rows, self.short.columns], self.matrix_learning_rate),
         ]
 
-    def trained(self) -> Mapping[str, nn.Parameter]:
+    def parameters(self) -> Mapping[str, nn.Parameter]:
         return dict(self.short.named_parameters())
 
 

@@ -64,7 +64,7 @@ class FineTuning(TaskMethod):
     def parameter_groups(self) -> list[ParameterGroup]:
         return [ParameterGroup("model", list(self.backbone.weights().values()), self.learning_rate)]
 
-    def trained(self) -> Mapping[str, nn.Parameter]:
+    def parameters(self) -> Mapping[str, nn.Parameter]:
         return self.backbone.weights()
 
 

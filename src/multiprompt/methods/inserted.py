@@ -118,7 +118,7 @@ class InsertedMethod(TaskMethod):
     def parameter_groups(self) -> list[ParameterGroup]:
         return [ParameterGroup("inserted layers", list(self.inserted.parameters()), self.learning_rate)]
 
-    def trained(self) -> Mapping[str, nn.Parameter]:
+    def parameters(self) -> Mapping[str, nn.Parameter]:
         return dict(self.inserted.named_parameters())
 
 

@@ -74,7 +74,7 @@ class PeftMethod(TaskMethod):
     def parameter_groups(self) -> list[ParameterGroup]:
         return [ParameterGroup("peft", list(self._trained.values()), self.learning_rate)]
 
-    def trained(self) -> Mapping[str, nn.Parameter]:
+    def parameters(self) -> Mapping[str, nn.Parameter]:
         return self._trained
 
 

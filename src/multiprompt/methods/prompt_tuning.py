@@ -65,7 +65,7 @@ class PromptTuning(TaskMethod):
             return []
         return [list(factors) for factors in zip(self.prompt.u, self.prompt.v, strict=True)]
 
-    def trained(self) -> Mapping[str, nn.Parameter]:
+    def parameters(self) -> Mapping[str, nn.Parameter]:
         return dict(self.prompt.named_parameters())
 
 
