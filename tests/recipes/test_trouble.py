@@ -162,7 +162,7 @@ def test_two_processes_that_begin_at_once(backbone, tmp_path, monkeypatch):
     """The second one finds no folder, and a running process in it once its backbone is loaded."""
     from multiprompt.runs import whole_run as module
 
-    folder, load = tmp_path / "run", module.load_inputs
+    folder, load = tmp_path / "run", module.load_materials
 
     def slow(*arguments):
         inputs = load(*arguments)
@@ -175,7 +175,7 @@ def test_two_processes_that_begin_at_once(backbone, tmp_path, monkeypatch):
             self.lock.__enter__()
 
     other = Other()
-    monkeypatch.setattr(module, "load_inputs", slow)
+    monkeypatch.setattr(module, "load_materials", slow)
     with pytest.raises(CheckpointError, match="is being written by process"):
         run_experiment(one_stage(backbone), folder)
     other.lock.__exit__(None, None, None)
