@@ -10,12 +10,10 @@ from typing import Any
 
 _HOMES = {
     "Cluster": "ray_cluster",
-    "evaluate_run": "finished_run",
-    "predict": "finished_run",
+    "FinishedRun": "finished_run",
+    "open_run": "finished_run",
     "run_experiment": "whole_run",
     "run_node": "whole_run",
-    "stored_scores": "finished_run",
-    "task_of_run": "finished_run",
 }
 
 __all__ = sorted(_HOMES)
