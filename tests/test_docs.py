@@ -22,6 +22,7 @@ from multiprompt.cli.main import app
 from multiprompt.config import build_experiment, load_experiment
 from multiprompt.definition import TaskDefinition
 from multiprompt.recipes import recipe_path
+from recipes.small import small_experiment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -157,6 +158,21 @@ def test_the_page_on_ones_own_loop_prompt_and_metric_runs(tmp_path, monkeypatch,
     assert "Evaluation(exact " in said
     assert set(names["opinions"].task.metrics) == {"exact", "accuracy"}
     assert "(docs/your-own.md)" in README
+
+
+def test_a_finished_run_is_used_as_the_page_on_experiments_says(tiny_folder, tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    methods = {"mpt": {}, "prompt_tuning": {}}
+    short = {"training": {"steps": 1, "batch_size": 4}}
+    experiment = small_experiment(tiny_folder, teachers=short, source=short, targets={"methods": methods} | short)
+    multiprompt.run_experiment(experiment, "runs/mine")
+    (text,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(text, page, "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("FinishedRun('runs/mine', seed 1: ")
+    assert said[-1] == "torch.Size([4, 16])"
+    assert len(said) == text.count("print(")
 
 
 def test_every_public_function_and_class_says_what_it_takes_gives_and_raises():
