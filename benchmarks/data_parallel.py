@@ -17,7 +17,7 @@ from common import describe_machine, random_backbone, random_examples, random_pr
 from multiprompt.backbone import T5Backbone
 from multiprompt.data import EpochSampler, TokenisedExamples
 from multiprompt.methods import FineTuning, Method, PromptTuning
-from multiprompt.parallel import joined_processes
+from multiprompt.parallel import distributed_processes
 from multiprompt.training import LiveTraining, Training, step
 
 METHODS = {
@@ -51,8 +51,8 @@ def measure(arguments: argparse.Namespace) -> None:
         seconds: list[tuple[float, float]] = []
         for _ in range(arguments.rounds + 1):
             own = take(alone, arguments.steps) if int(os.environ["RANK"]) == 0 else 0.0
-            with joined_processes() as workers:
-                workers.barrier()
+            with distributed_processes() as connected:
+                connected.barrier()
                 shared = take(joint, arguments.steps)
             seconds.append((own, shared))
     if int(os.environ["RANK"]) == 0:

@@ -38,7 +38,7 @@ def training_pass(backbone: T5Backbone, batch: Batch) -> Callable[[], None]:
     method = PromptTuning(backbone, random_prompt(backbone.width), dropout=False)
 
     def run() -> None:
-        method.losses(batch)["task"].sum().backward()
+        method.losses(batch)[0].sums.sum().backward()
 
     return run
 

@@ -43,7 +43,7 @@ def training_of(backbone: T5Backbone, examples: TokenisedExamples, steps: int, b
     """Prompt tuning on a few examples."""
     generator = torch.Generator().manual_seed(seed)
     method = PromptTuning(
-        backbone, SoftPrompt([vocabulary_rows(backbone.embedding, PROMPT_LENGTH, generator)]), RATE, dropout=False
+        backbone, SoftPrompt([vocabulary_rows(backbone.frequent, PROMPT_LENGTH, generator)]), RATE, dropout=False
     )
     stream = stream_of(backbone, [examples], EpochSampler(examples.sources.lengths, batch_size, seed), PROMPT_LENGTH)
     options = TrainingOptions(dropout=False, select="last", batch_size=batch_size)
@@ -79,7 +79,7 @@ def large_batches(backbone: T5Backbone, tasks: Sequence[PreparedTask], size: int
     """One run on all tasks takes so many steps with batches of ``size``."""
     sampler = TaskSampler([len(task.train) for task in tasks], size, 0, "iid")
     stream = stream_of(backbone, [task.train for task in tasks], sampler, PROMPT_LENGTH)
-    start = vocabulary_rows(backbone.embedding, PROMPT_LENGTH, torch.Generator().manual_seed(0))
+    start = vocabulary_rows(backbone.frequent, PROMPT_LENGTH, torch.Generator().manual_seed(0))
     method = PromptTuning(backbone, SharedPrompt(start, len(tasks)), RATE, dropout=False)
     training = LiveTraining(Training(method, stream, TrainingOptions(dropout=False), 10**6, 0))
 

@@ -135,7 +135,7 @@ def test_every_field_is_written():
         ({"targets": TARGETS | {"methods": [3]}}, "targets.methods is [3]: expected names of methods"),
         (
             {"backbone": {"precision": "float16"}},
-            "backbone.precision is 'float16': T5 overflows in float16: take bfloat16",
+            "backbone.precision is 'float16': the models of the study overflow in float16: take bfloat16",
         ),
         ({"backbone": {"precision": "float64"}}, "backbone.precision is 'float64': input should be 'auto', "),
     ],
@@ -196,7 +196,9 @@ def test_messages_of_python_say_what_is_meant():
         ConfigError, match=r"^training\.select is 'bst': expected 'best' or 'last'; did you mean 'best'\?$"
     ):
         TrainingOptions(select="bst")
-    with pytest.raises(ConfigError, match=r"^backbone\.precision is 'fp16': T5 overflows in float16: take bfloat16"):
+    with pytest.raises(
+        ConfigError, match=r"^backbone\.precision is 'fp16': the models of the study overflow in float16: take bfloat16"
+    ):
         options.BackboneOptions(precision="fp16")
     with pytest.raises(ConfigError, match=r"^training\.steps is -5"):
         TrainingOptions(steps=-5)

@@ -11,6 +11,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -26,24 +27,44 @@ from recipes.small import small_experiment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 VERBS = {command.name or command.callback.__name__ for command in app.registered_commands} | {
     group.name for group in app.registered_groups
 }
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_the_make_targets_of_the_readme_exist():
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    targets = re.findall(r"^make ([a-z-]+)", blocks("sh")[0], flags=re.MULTILINE)
+def test_the_make_targets_of_the_readme_and_of_contributing_exist():
+    makefile = text_of("Makefile")
+    targets = re.findall(r"^make ([a-z-]+)", "".join(blocks("sh")), flags=re.MULTILINE)
     assert targets == ["quickstart", "test"]
-    others = re.findall(r"`make ([a-z-]+)`", README)
-    assert {"check", "test-all"} <= set(others)
-    for target in [*targets, *others]:
+    others = set(re.findall(r"`make ([a-z-]+)`", README))
+    assert {"check", "test-all"} <= others
+    tiers = set(re.findall(r"`make ([a-z-]+)`", text_of("CONTRIBUTING.md")))
+    assert set(re.findall(r"^(test[a-z-]*|check):", makefile, flags=re.MULTILINE)) <= tiers
+    for target in {*targets, *others, *tiers}:
         assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
-    assert {"make test", "make test-launched"} <= set((ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines())
+    assert {"make test", "make test-launched"} <= set(text_of(".ci/run").splitlines())
+
+
+def test_the_readme_begins_with_what_a_stranger_looks_for():
+    """What it is, for whom, a picture, an install line, ten lines of code and two commands, all near its top."""
+    lines = README.splitlines()
+    assert len(lines) <= 120
+    order = ["**Who needs it:**", "![", "\npip install ", "```python", "\nmake quickstart", "\nmake test ", "\n## "]
+    places = [README.index(order[0])]
+    for each in order[1:]:
+        places.append(README.index(each, places[-1]))
+    assert README[: places[-1]].count("\n") <= 60
+    (code,) = blocks("python")
+    assert len(code.split("\n\n", 1)[1].splitlines()) <= 10
 
 
 def test_the_configuration_of_the_readme_is_valid():
@@ -59,14 +80,33 @@ def test_the_python_of_the_readme_runs(capsys):
     assert 0 <= value <= 100
 
 
-def test_the_table_of_the_readme_is_that_of_the_quickstart():
-    """It stands once, in the README alone."""
+def test_the_table_of_the_quickstart_stands_once_and_is_that_of_the_picture():
+    """The table is in docs/quickstart.md alone; the picture and its description in the README say the same numbers."""
+    text = text_of("docs/quickstart.md")
     targets = load_experiment(recipe_path("quickstart")).targets
-    (table,) = re.findall(r"^\| unseen task \|.*\n(?:\|.*\n)+", README, flags=re.MULTILINE)
+    (table,) = re.findall(r"^\| unseen task \|.*\n(?:\|.*\n)+", text, flags=re.MULTILINE)
     assert re.findall(r"^\| (mini-\w+)", table, flags=re.MULTILINE) == list(targets.tasks)
-    assert f"**{targets.shots[0]} training examples** each, drawn {targets.draws} times" in README
+    assert f"**{targets.shots[0]} training examples** each, drawn {targets.draws} times" in text
     average = table.splitlines()[-1]
-    assert not [page.name for page in (ROOT / "docs").glob("*.md") if average in page.read_text(encoding="utf-8")]
+    assert [path.name for path in PAGES if average in path.read_text(encoding="utf-8")] == ["quickstart.md"]
+    means = re.findall(r"\| (mini-\w+) \|.*\| ([\d.]+) ± .*\| ([\d.]+) ± ", table)
+    picture = text_of("docs/images/quickstart.svg")
+    assert "; ".join(f"{task}, mpt: {mpt}; {task}, prompt_tuning: {own}" for task, mpt, own in means) in picture
+    assert picture.count('class="mpt draw"') == targets.draws * len(means) + 1, "one of them is in the legend"
+    (described,) = re.findall(r"!\[([^\]]*)\]", README)
+    assert sorted(re.findall(r"\d\d\.\d", described)) == sorted(number for _, *both in means for number in both)
+
+
+def test_measured_numbers_stand_in_one_table():
+    """No row with three decimal numbers or more is in the tables of two pages."""
+    pages = {}
+    for path in PAGES:
+        for line in path.read_text(encoding="utf-8").splitlines():
+            numbers = re.findall(r"\d+\.\d+", line) if line.lstrip().startswith("|") else []
+            if len(numbers) >= 3:
+                pages.setdefault(tuple(numbers), set()).add(path.name)
+    assert len(pages) > 150
+    assert {numbers: names for numbers, names in pages.items() if len(names) > 1} == {}
 
 
 def call(words: list[str]) -> str:
@@ -105,7 +145,8 @@ def test_the_commands_of_the_readme_run(tmp_path, monkeypatch):
         encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
-    written = blocks("sh")[1].splitlines()
+    (commands,) = (block for block in blocks("sh") if block.startswith("multiprompt "))
+    written = commands.splitlines()
     helped = ["--help"]
     lines = [shlex.split(line, comments=True) + helped * ("needs a network" in line) for line in written]
     assert {line[1] for line in lines} == VERBS - {"quickstart"}
@@ -204,16 +245,65 @@ def test_the_page_on_a_task_of_ones_own_has_every_key():
     assert sorted(keys) == sorted(field.name for field in dataclasses.fields(TaskDefinition))
 
 
-def test_links_lead_somewhere():
-    links = [
-        (page, target)
-        for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
-    ]
-    assert len({page for page, _ in links}) > 10
-    assert len(links) > 50
-    for page, target in links:
-        assert (page.parent / target).exists(), f"{page.name}: {target}"
+def links_of(path: Path) -> list[str]:
+    """Targets of the relative links of a page, those in examples of code left out."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"[a-z]+:", target)]
+
+
+def anchors_of(path: Path) -> set[str]:
+    """What a link can name in a page: its headings in lower case, without marks, with a dash for every space."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    heads = re.findall(r"^#+ +(.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_anchors_are_those_of_headings(tmp_path):
+    file = tmp_path / "a.md"
+    file.write_text("# What `it` is, and what not?\n```sh\n# no heading\n```\n## Two-way\n", encoding="utf-8")
+    assert anchors_of(file) == {"what-it-is-and-what-not", "two-way"}
+
+
+def test_every_link_and_anchor_leads_somewhere():
+    links = [(path, *target.partition("#")[::2]) for path in PAGES for target in links_of(path)]
+    assert len({path for path, _, _ in links}) > 15
+    assert len(links) > 100
+    assert sum(bool(anchor) for _, _, anchor in links) > 20
+    for path, name, anchor in links:
+        file = path.parent / name if name else path
+        assert file.exists(), f"{path.name}: {name}"
+        assert not anchor or anchor in anchors_of(file), f"{path.name}: {name}#{anchor}"
+
+
+def test_every_page_is_reached_from_the_index():
+    """In one step, with a line of its own."""
+    index = ROOT / "docs" / "index.md"
+    lines = [line for line in index.read_text(encoding="utf-8").splitlines() if line.startswith("- ")]
+    named = [(index.parent / re.match(r"- \[[^\]]+\]\(([^)]+)\): ", line)[1]).resolve() for line in lines]
+    assert len(named) == len(set(named))
+    assert {*PAGES, ROOT / "docs" / "whole_method.py"} - {index} == set(named)
+    assert "docs/index.md" in links_of(ROOT / "README.md")
+
+
+def test_licence_and_citation_agree_with_the_package():
+    project = tomllib.loads(text_of("pyproject.toml"))["project"]
+    citation = yaml.safe_load(text_of("CITATION.cff"))
+    assert (citation["cff-version"], citation["type"], citation["title"]) == ("1.2.0", "software", project["name"])
+    assert {"message", "authors"} <= set(citation)
+    assert citation["version"] == multiprompt.__version__
+    assert citation["license"] == project["license"] == "Apache-2.0"
+    assert project["license-files"] == ["LICENSE"]
+    words = " ".join(text_of("LICENSE").split())
+    assert words.startswith("Apache License Version 2.0, January 2004")
+    assert "9. Accepting Warranty or Additional Liability." in words
+    (paper,) = citation["references"]
+    assert [each["family-names"] for each in paper["authors"]] == ["Wang", "Panda", "Karlinsky", "Feris", "Sun", "Kim"]
+    assert paper["url"].endswith("2303.02861")
+
+
+def test_the_changelog_begins_with_this_version():
+    first = re.search(r"^## (.*)$", text_of("CHANGELOG.md"), flags=re.MULTILINE)
+    assert first[1].split()[0] == multiprompt.__version__
 
 
 def test_the_whole_method_fits_on_a_page():

@@ -49,7 +49,7 @@ _HOMES = {
     "answer": "multiprompt.recipes",
     "compose": "multiprompt.prompts",
     "evaluate": "multiprompt.recipes",
-    "joined_processes": "multiprompt.parallel",
+    "distributed_processes": "multiprompt.parallel",
     "load_adapted": "multiprompt.recipes",
     "load_backbone": "multiprompt.backbone",
     "load_experiment": "multiprompt.config",

@@ -10,8 +10,8 @@ class TextExample:
     """One text-to-text example.
 
     Attributes:
-        source: the text that the encoder reads (the prompt is not part of it).
-        target: the text that the decoder learns to write.
+        source: the text that the model reads (the prompt is not part of it).
+        target: the text that the model learns to write.
         references: the texts that a prediction is compared with; ``(target,)`` for most tasks.
         row_id: where the row comes from, ``"<official split>:<row number from 0>"``; with the folder or configuration
             before the split, ``"arc_easy/train:0"``, where a task joins several.

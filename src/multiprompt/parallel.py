@@ -2,7 +2,7 @@
 
 A launcher such as ``accelerate launch`` starts the same program several times. All processes take the same decisions
 and hold the same parameters; they differ in the examples that they compute. What one of them has to tell the others
-goes through the ``Workers`` in force, which are this process alone but inside ``joined_processes``.
+goes through the ``Processes`` in force, which are this process alone but inside ``distributed_processes``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Workers:
+class Processes:
     """The processes of a run: this one alone.
 
     Attributes:
@@ -55,7 +55,7 @@ class Workers:
         return returned
 
 
-class JoinedWorkers(Workers):
+class DistributedProcesses(Processes):
     """Several processes, connected by ``torch.distributed``.
 
     Every exchange begins with the question whether a process has failed, so that an error of one process, wherever it
@@ -157,16 +157,16 @@ def _quietly(function: Callable[[], Any]) -> None:
         function()
 
 
-_current = Workers()
+_current = Processes()
 
 
-def workers() -> Workers:
+def processes() -> Processes:
     """The processes that work together here and now."""
     return _current
 
 
 @contextmanager
-def joined_processes() -> Iterator[Workers]:
+def distributed_processes() -> Iterator[Processes]:
     """Inside, the processes that a launcher has started work together, if it has started more than one.
 
     The block ends in all processes alike: an error in one of them is raised in all. Inside another such block this
@@ -185,23 +185,23 @@ def joined_processes() -> Iterator[Workers]:
             "accelerate launch was asked for several processes and has started one, as it does without several GPUs; "
             "start them with torchrun --nproc_per_node N -m multiprompt ..., or add --multi_gpu even on processors"
         )
-    if isinstance(_current, JoinedWorkers) or int(os.environ.get("WORLD_SIZE") or 1) <= 1:
+    if isinstance(_current, DistributedProcesses) or int(os.environ.get("WORLD_SIZE") or 1) <= 1:
         yield _current
         return
-    joined = _current = _connect()
+    connected = _current = _connect()
     try:
-        yield joined
-        joined.barrier()
+        yield connected
+        connected.barrier()
     except Exception as error:
-        shared = joined.share(error)
+        shared = connected.share(error)
         if shared is error:
             raise
         raise shared from error
     finally:
-        _current = Workers()
+        _current = Processes()
 
 
-def _connect() -> JoinedWorkers:
+def _connect() -> DistributedProcesses:
     """Connect with the other processes that the environment tells of."""
     count = os.environ["WORLD_SIZE"]
     try:
@@ -220,4 +220,4 @@ def _connect() -> JoinedWorkers:
     if state.num_processes != int(count):
         raise ConfigError(f"the launcher says {count} processes; accelerate has connected {state.num_processes}")
     atexit.register(_quietly, state.destroy_process_group)
-    return JoinedWorkers(state.process_index, state.num_processes, state.device)
+    return DistributedProcesses(state.process_index, state.num_processes, state.device)

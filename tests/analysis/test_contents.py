@@ -9,8 +9,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from conftest import build_tiny_model, build_tiny_tokenizer
+from multiprompt.analysis.analysis_tables import factor_sentences, prompt_tables
 from multiprompt.analysis.contents import inspect_prompt, nearest_entries
-from multiprompt.analysis.tables import factor_sentences, prompt_tables
 from multiprompt.analysis.transfer import transfer_matrix
 from multiprompt.config import load_experiment, to_yaml
 from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
@@ -98,7 +98,7 @@ def test_a_backbone_of_another_width_is_refused_before_anything_is_written(own_r
     with pytest.raises(CheckpointError, match=r"has width 16; the backbone .*narrow has 8"):
         inspect_prompt(own_run, "source")
     with pytest.raises(
-        CheckpointError, match=r"teacher mini-sst2 has a prompt of width 16; the backbone .*narrow has 8"
+        CheckpointError, match=r"the prompt of teacher mini-sst2 has width 16; the backbone .*narrow has 8"
     ):
         transfer_matrix(own_run)
     assert not (own_run / "analysis").exists()

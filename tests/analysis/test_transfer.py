@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from multiprompt.analysis.advice import advice, rank_agreement, spearman, verdicts
-from multiprompt.analysis.tables import transfer_tables
+from multiprompt.analysis.analysis_tables import transfer_tables
 from multiprompt.analysis.transfer import NEW, Transfer, transfer_matrix
 from multiprompt.analysis.transfer_store import Cell
 from multiprompt.backbone import load_backbone
@@ -127,7 +127,7 @@ def six_steps(finished, tmp_path_factory) -> Transfer:
 
 @pytest.mark.parametrize("step", [4, 7, 10])
 def test_one_that_was_stopped_goes_on(own_run, six_steps, step, monkeypatch):
-    monkeypatch.setattr("multiprompt.analysis.transfer.JOINT_EXAMPLES", 24)  # four at a time
+    monkeypatch.setattr("multiprompt.analysis.transfer.JOINT_STEP_EXAMPLES", 24)  # four at a time
     with pytest.raises(Killed):
         transfer_matrix(own_run, steps=6, progress=KillAt(step))
     stored = read_json(own_run / "analysis" / "transfer.json")["cells"]

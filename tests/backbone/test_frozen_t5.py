@@ -181,3 +181,16 @@ def test_one_beam_is_greedy_decoding(tiny_backbone):
     )
     one = assert_clear(tiny_backbone, lambda: tiny_backbone.generate([Inputs(batch, prompts)], 8, beams=1))
     assert one.tolist() == expected.tolist()
+
+
+def test_prompts_start_from_the_first_five_thousand_rows_that_the_tokenizer_knows(tiny_backbone):
+    assert torch.equal(tiny_backbone.frequent, tiny_backbone.embedding[:98])
+    wide = T5Backbone(build_tiny_model(vocab_size=6000), SixThousand(), "wide")
+    assert torch.equal(wide.frequent, wide.embedding[:5000])
+
+
+class SixThousand:
+    """As many pieces as that."""
+
+    def __len__(self) -> int:
+        return 6000

@@ -139,15 +139,15 @@ def test_distillation_compares_the_states_of_every_stack(backbone):
     teachers = torch.randn(2, 3, 16, generator=torch.Generator().manual_seed(5))
     student = mp.DecomposedPrompt(torch.randn(3, 16), [(torch.ones(3, 1), torch.ones(1, 16))] * 2)
     method = SourceTraining(backbone, student, teachers, mp.DistillationOptions(), dropout=False)
-    sums, counts = method.losses(batch), method.counts(batch)
+    terms = {term.name: term for term in method.losses(batch)}
     names = [f"{stack.name} states" for stack in backbone.shape.stacks]
-    assert list(sums) == ["task", "logits", *names]
+    assert list(terms) == ["task", "logits", *names]
     ours = backbone.forward(batch, method.prompts(batch), "last").states
     theirs = backbone.forward(batch, teachers[batch.task_ids], "last").states
     for stack, name in zip(backbone.shape.stacks, names, strict=True):
         pair, mask = (ours[stack.name].values[0], theirs[stack.name].values[0]), ours[stack.name].mask
         expected = F.mse_loss(pair[0][mask], pair[1][mask])
-        assert (sums[name].sum() / counts[name].sum()).item() == pytest.approx(expected.item(), rel=1e-4)
+        assert (terms[name].sums.sum() / terms[name].counts.sum()).item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_answers_of_any_method_are_ranked(backbone, method):
         for row, answer in enumerate(ranked.predictions):
             sums = []
             for label in labels:
-                ids = torch.tensor([backbone.coder.target_encoder()([label])[0]])
+                ids = torch.tensor([backbone.coder.target_ids([label])[0]])
                 source_ids = torch.from_numpy(np.array(task.test.sources[row], dtype=np.int64))[None]
                 batch = Batch(source_ids, torch.ones_like(source_ids), ids, torch.zeros(1, dtype=torch.long))
                 with torch.no_grad(), backbone.dropout(False):

@@ -78,9 +78,9 @@ class TinyCausal(Backbone):
     def positions(self, sources: Int[np.ndarray, " B"], targets: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:
         return sources + targets
 
-    def tokens_of_pass(self, batch: Batch, prompt_length: int) -> float:
+    def tokens_of_pass(self, batch: Batch, prompt_length: int) -> int:
         lengths = self.positions(batch.source_lengths, batch.target_lengths)
-        return len(batch) * float(prompt_length + lengths.max())
+        return len(batch) * (prompt_length + int(lengths.max()))
 
     def state_counts(self, batch: Batch, prompt_length: int) -> dict[str, Int[np.ndarray, " B"]]:
         return {"layers": prompt_length + batch.source_lengths + batch.target_lengths}

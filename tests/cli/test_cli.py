@@ -410,7 +410,8 @@ def test_plan_says_what_is_left_and_why(tmp_path):
     changed = call("plan", "small.yaml", *short, "prompt.length=5", "--out", "run", "--reuse", "run").stdout
     assert "1 changed" in changed
     assert (
-        "stages are made anew because of this:\n  - 1 stage: prompt.length: the folder has 4, asked for is 5" in changed
+        "stages are made again because of this:\n  - 1 stage: prompt.length: the folder has 4, asked for is 5"
+        in changed
     )
     assert "1 stage in run will be set aside" in changed
     assert "if you add --resume" not in call("plan", "small.yaml", *short, "--out", "run", "--resume").stdout

@@ -160,7 +160,7 @@ def test_scores_without_their_own_answers_have_no_effects(tmp_path):
 
 def test_a_value_of_all_rows_right_has_an_interval(tmp_path):
     from multiprompt.studies.cells import measure
-    from multiprompt.studies.definition import Choice
+    from multiprompt.studies.study_definition import Choice
 
     scores = [stored(tmp_path / f"{seed}", np.ones(28), seed=seed, task="a") for seed in range(3)]
     ours = measure({"run": scores}, Choice("run", "mpt", "all", ("a",)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from multiprompt.evaluation.health import finished_findings
+from multiprompt.evaluation.finished_findings import finished_findings
 from multiprompt.health import (
     Answers,
     Rule,

@@ -65,11 +65,11 @@ def test_the_norms_of_the_model_are_trained_and_shared_and_come_out_as_they_were
     # two in every encoder block, three in every decoder block, one at the end of each stack; no axis of tasks
     assert [tuple(norm.shape) for norm in method.inserted.norms] == [(WIDTH,)] * (2 * 2 + 2 * 3 + 2)
     with method:
-        begun = method.losses(batch)["task"].detach()
-        method.losses(batch)["task"].sum().backward()
+        begun = method.losses(batch)[0].sums.detach()
+        method.losses(batch)[0].sums.sum().backward()
         assert all(norm.grad is not None and norm.grad.any() for norm in method.inserted.norms)
         randomise(method.inserted.norms)
-        assert not torch.allclose(method.losses(batch)["task"], begun)
+        assert not torch.allclose(method.losses(batch)[0].sums, begun)
     inside = [norm.weight for norm in tiny_backbone.norms()]
     assert all(one is other and one.grad is None for one, other in zip(inside, norms, strict=True))
 

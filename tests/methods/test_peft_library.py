@@ -7,6 +7,7 @@ import inspect
 import sys
 import warnings
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
@@ -56,7 +57,7 @@ def test_lora_is_a_low_rank_change_of_queries_and_values():
     changed = copy.deepcopy(build_tiny_model())
     with BUILDERS["lora"](backbone) as method:
         tensors = randomise(method)
-        losses = method.losses(batch)["task"]
+        losses = method.losses(batch)[0].sums
     targets = [name for name, _ in changed.named_modules() if name.split(".")[-1] in ("q", "v")]
     assert len(targets) == 2 * (2 + 2 + 2), "self-attention of both stacks and cross-attention"
     assert set(tensors) == {f"{name}.lora_{part}.weight" for name in targets for part in "AB"}
@@ -72,7 +73,7 @@ def test_ia3_scales_keys_values_and_the_feed_forward_activations():
     changed = build_tiny_model()
     with BUILDERS["ia3"](backbone) as method:
         tensors = randomise(method)
-        losses = method.losses(batch)["task"]
+        losses = method.losses(batch)[0].sums
     targets = [name for name, _ in changed.named_modules() if name.split(".")[-1] in ("k", "v", "wo")]
     assert set(tensors) == {f"{name}.ia3_l" for name in targets}
     with torch.no_grad():
@@ -87,7 +88,7 @@ def test_a_prefix_is_earlier_keys_and_values_of_decoder_self_attention(blocks):
     backbone, batch = tiny(num_decoder_layers=blocks), random_batch()
     with BUILDERS["prefix_tuning"](backbone) as method:
         prefix = randomise(method)["prefix"]
-        losses = method.losses(batch)["task"]
+        losses = method.losses(batch)[0].sums
         losses.sum().backward()
     heads, width = 2, 8
     slots = prefix.view(LENGTH, 2 * blocks, heads, width).permute(1, 2, 0, 3).expand(len(batch), -1, -1, -1, -1)
@@ -98,7 +99,7 @@ def test_a_prefix_is_earlier_keys_and_values_of_decoder_self_attention(blocks):
     name = "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
     reference = bare_losses(model, batch, **{name: EncoderDecoderCache(cache, DynamicCache())})
     assert_same(losses, reference)
-    moved = method.trained["prefix"].grad.view(LENGTH, 2 * blocks, -1).abs().sum((0, 2)) > 0
+    moved = method.trained()["prefix"].grad.view(LENGTH, 2 * blocks, -1).abs().sum((0, 2)) > 0
     assert moved.tolist() == [slot in {each for pair in used for each in pair} for slot in range(2 * blocks)]
     assert sum(moved.tolist()) == (blocks if blocks % 2 == 0 else 2 * blocks)
 
@@ -115,7 +116,7 @@ def test_losses_are_those_of_peft_itself(name):
     batch = random_batch()
     with BUILDERS[name](tiny()) as method:
         tensors = randomise(method)
-        total = method.losses(batch)["task"].sum() / method.counts(batch)["task"].sum()
+        total = method.losses(batch)[0].sums.sum() / method.terms(batch)[0].counts.sum()
         answers = assert_clear(method.backbone, lambda: method.generate(batch, 4))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
@@ -148,7 +149,7 @@ def test_the_backbone_is_changed_inside_the_block_only(name, tiny_backbone):
         with method:
             stored = randomise(method)
             assert not is_accelerated(model)
-            changed = method.losses(batch)["task"]
+            changed = method.losses(batch)[0].sums
             assert not torch.allclose(changed, plain, rtol=1e-2)
             method.generate(batch, 2)
         assert is_accelerated(model)
@@ -183,10 +184,10 @@ def test_a_model_of_another_shape_and_precision(name):
     batch = random_batch()
     with BUILDERS[name](T5Backbone(model, build_tiny_tokenizer(), "gated")) as method:
         assert {tensor.dtype for tensor in method.tensors().values()} == {torch.float32}
-        losses = method.losses(batch)["task"]
+        losses = method.losses(batch)[0].sums
         losses.sum().backward()
         assert losses.dtype == torch.float32
-        assert all(parameter.grad is not None for parameter in method.trained.values())
+        assert all(parameter.grad is not None for parameter in method.trained().values())
         assert method.generate(batch, 2).shape[0] == len(batch)
 
 
@@ -206,3 +207,16 @@ def test_without_the_library_the_error_names_the_extra(name, tiny_backbone, monk
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ConfigError, match=r'install it with pip install "multiprompt\[peft\]"'):
         BUILDERS[name](tiny_backbone)
+
+
+@each_method
+def test_ranked_answers_have_the_probability_that_training_sees(tiny_backbone, name):
+    batch, answers = random_batch(num_tasks=1), [[40, 1], [41, 42, 1]]
+    with BUILDERS[name](tiny_backbone) as method:
+        randomise(method)
+        scores = method.rank(batch, answers)
+        for column, answer in enumerate(answers):
+            labels = torch.tensor([answer]).expand(len(batch), -1)
+            with torch.no_grad():
+                expected = method.losses(replace(batch, labels=labels))[0].sums
+            assert_same(scores[:, column], -expected)

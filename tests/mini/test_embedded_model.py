@@ -12,8 +12,8 @@ from transformers import AutoTokenizer, T5ForConditionalGeneration
 
 import multiprompt
 from multiprompt.backbone.published import SHIPPED
-from multiprompt.mini.skills import make_example
 from rounding import assert_same
+from skills import make_example
 
 
 @pytest.fixture(scope="module", params=SHIPPED)

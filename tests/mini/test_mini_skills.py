@@ -9,15 +9,6 @@ import pytest
 
 from multiprompt.mini import TARGET_TASKS, generate
 from multiprompt.mini.makers import Texts
-from multiprompt.mini.skills import (
-    JUDGING_SKILLS,
-    NATURAL,
-    PREFIX_KEYS,
-    SKILLS,
-    SUPERVISED_PAIR_SKILLS,
-    Level,
-    make_example,
-)
 from multiprompt.mini.world import (
     HELD_OUT_OPINIONS,
     HELD_OUT_RELATIONS,
@@ -27,6 +18,15 @@ from multiprompt.mini.world import (
     SEEN_RELATIONS,
     SEEN_VERBS,
     VERBS,
+)
+from skills import (
+    JUDGING_SKILLS,
+    NATURAL,
+    PREFIX_KEYS,
+    SKILLS,
+    SUPERVISED_PAIR_SKILLS,
+    Level,
+    make_example,
 )
 
 SAMPLE = 2_000

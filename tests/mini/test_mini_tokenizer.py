@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 
 import multiprompt
 from multiprompt.mini import TASKS, generate
-from multiprompt.mini.skills import SKILLS, make_example
 from multiprompt.mini.world import vocabulary_texts
+from skills import SKILLS, make_example
 
 FOLDER = Path(multiprompt.__file__).parent / "backbone" / "embedded"
 PRINTABLE = string.ascii_letters + string.digits + string.punctuation + " "

@@ -159,10 +159,10 @@ def test_what_is_stored_and_loaded_gives_the_same_losses_and_answers(tiny_backbo
     with build_method(name, start_of(name, tiny_backbone, tasks)) as method:
         take_step(method, [batch])
         stored = {key: tensor.clone() for key, tensor in method.tensors().items()}
-        expected = method.losses(batch)["task"].detach(), method.generate(batch, 4)
+        expected = method.losses(batch)[0].sums.detach(), method.generate(batch, 4)
     with build_method(name, start_of(name, tiny_backbone, tasks, seed=2)) as other:
         other.load(stored)
-        assert torch.equal(other.losses(batch)["task"].detach(), expected[0])
+        assert torch.equal(other.losses(batch)[0].sums.detach(), expected[0])
         assert torch.equal(other.generate(batch, 4), expected[1])
 
 
@@ -232,10 +232,10 @@ def test_an_example_of_a_mixed_batch_is_the_example_alone(tiny_backbone, name):
     batch = batch_of(3)
     with build_method(name, start_of(name, tiny_backbone, GROUP)) as method:
         take_step(method, [batch])  # so that the tasks differ
-        together = method.losses(batch)["task"]
+        together = method.losses(batch)[0].sums
         answers = assert_clear(tiny_backbone, lambda: method.generate(batch, 3))
         for row, alone in enumerate(cut(batch, len(batch))):
-            assert_same(method.losses(alone)["task"][0], together[row])
+            assert_same(method.losses(alone)[0].sums[0], together[row])
             one = method.generate(alone, 3)[0]
             assert torch.equal(one, answers[row, : len(one)])
 
@@ -283,7 +283,7 @@ def test_gradients_of_a_mixed_batch_are_the_same_bit_by_bit_on_several_threads(t
         gradients = []
         for _ in range(4):
             with build_method(name, start_of(name, backbone, GROUP)) as method:
-                method.losses(batch)["task"].sum().backward()
+                method.losses(batch)[0].sums.sum().backward()
                 gradients.append([p.grad for group in method.parameter_groups() for p in group.parameters])
     finally:
         torch.set_num_threads(before)

@@ -12,7 +12,7 @@ import yaml
 
 from multiprompt.config import build_experiment, load_experiment
 from multiprompt.data import load_task_data
-from multiprompt.data.splits import draw_few_shot
+from multiprompt.data.few_shot import draw_few_shot
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json, write_json
 from multiprompt.options import DataOptions, Experiment

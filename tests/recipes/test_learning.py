@@ -10,7 +10,7 @@ import pytest
 from multiprompt.config import build_experiment
 from multiprompt.recipes.stage_training import Place
 from multiprompt.reports import read_run, write_report
-from multiprompt.reports.health import noticed
+from multiprompt.reports.learning_section import noticed
 from multiprompt.runs import run_experiment
 from multiprompt.runs.outcome import _tell_scales
 from recipes.small import KillAt, Killed, Listener, small_experiment

@@ -79,8 +79,7 @@ def test_small_steps_move_as_much_as_in_float32(kind):
 
 def loss_and_gradient(kind: str, precision: torch.dtype) -> tuple[float, Tensor]:
     with build(kind, tiny(precision)) as method:
-        losses = method.losses(batch_for(kind))
-        loss = sum(method.weights[term] * values.sum() for term, values in losses.items())
+        loss = sum(term.weight * term.sums.sum() for term in method.losses(batch_for(kind)))
         loss.backward()
         parameters = [p for group in method.parameter_groups() for p in group.parameters]
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
@@ -133,18 +132,18 @@ def test_fine_tuning_answers_with_its_trained_weights(attention):
     backbone, batch = tiny(torch.bfloat16, attention), random_batch(num_tasks=1)
     before = backbone.forward(batch, None).logits
     with FineTuning(backbone, dropout=False) as method:
-        started = method.losses(batch)["task"].detach()
+        started = method.losses(batch)[0].sums.detach()
         reference = T5Backbone(tiny(torch.float32, attention).model, backbone.tokenizer, "float32")
         with FineTuning(reference, dropout=False) as exact:
-            torch.testing.assert_close(started, exact.losses(batch)["task"].detach(), rtol=0.02, atol=0)
+            torch.testing.assert_close(started, exact.losses(batch)[0].sums.detach(), rtol=0.02, atol=0)
             step_of(run_on(method, Again([batch])))
-            trained = method.losses(batch)["task"].detach()
+            trained = method.losses(batch)[0].sums.detach()
             assert (trained < started).all()
             exact.load(method.tensors())
-            torch.testing.assert_close(trained, exact.losses(batch)["task"].detach(), rtol=0.02, atol=0)
+            torch.testing.assert_close(trained, exact.losses(batch)[0].sums.detach(), rtol=0.02, atol=0)
         method.load({name: torch.zeros_like(tensor) for name, tensor in method.tensors().items()})
         expected = math.log(backbone.model.config.vocab_size) * torch.from_numpy(batch.target_lengths).float()
-        torch.testing.assert_close(method.losses(batch)["task"].detach(), expected)
+        torch.testing.assert_close(method.losses(batch)[0].sums.detach(), expected)
         assert not method.generate(batch, 3)[:, 1:].any()
     assert torch.equal(backbone.forward(batch, None).logits, before)
 

@@ -6,13 +6,13 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from multiprompt.evaluation.summaries import summarise
-from multiprompt.reports.charts import loss_chart, score_chart
 from multiprompt.reports.drawing import Axis, LogAxis, in_words, svg
-from multiprompt.reports.run import Stage
+from multiprompt.reports.run_contents import Stage
+from multiprompt.reports.score_charts import loss_chart, score_chart
 from reports.fake_runs import fake_score
 
 
@@ -42,6 +42,7 @@ def test_others_have_an_axis_from_zero(losses):
 
 
 @given(st.floats(-100, 100), st.floats(-100, 100), st.integers(2, 6), st.booleans())
+@example(-100.0, -99.99999999999999, 2, False)  # one step of a float apart
 def test_values_lie_between_two_ticks(one, other, about, upright):
     low, high = sorted((one, other))
     places = (100.0, 0.0) if upright else (0.0, 100.0)

@@ -14,7 +14,7 @@ from multiprompt.evaluation.results import write_results
 from multiprompt.files import write_text
 from multiprompt.health import Rule
 from multiprompt.reports import headline_tables, read_run, read_runs, write_report
-from multiprompt.reports.health import checked, noticed, share_table
+from multiprompt.reports.learning_section import checked, noticed, share_table
 from multiprompt.reports.shares import term_chart, term_shares
 from reports.fake_runs import fake_score, fake_scores, write_fake_run
 

@@ -160,11 +160,13 @@ def test_one_comparison_needs_no_table(tmp_path):
 def test_what_the_model_is(tmp_path):
     run = write_fake_run(tmp_path / "run")
     (model,) = opening([read_run(run)]).models
-    assert model.startswith("The model is embedded, a frozen T5, pretrained by this project on generated sentences")
+    what = "The model is embedded, a frozen language model, pretrained by this project on generated sentences"
+    assert model.startswith(what)
     write_json(run / "environment.json", {"backbone": {"name": "embedded-small", "parameters": 349_312}})
-    assert "embedded-small, a frozen T5 of 0.35 million weights, pretrained" in opening([read_run(run)]).models[0]
+    (model,) = opening([read_run(run)]).models
+    assert "embedded-small, a frozen language model of 0.35 million weights, pretrained" in model
     write_json(run / "environment.json", {"backbone": {"name": "t5-base", "parameters": 222_903_552}})
-    assert opening([read_run(run)]).models == ("The model is t5-base, a frozen T5 of 223 million weights.",)
+    assert opening([read_run(run)]).models == ("The model is t5-base, a frozen language model of 223 million weights.",)
 
 
 def test_page_and_markdown_open_with_result_model_and_words(tmp_path):

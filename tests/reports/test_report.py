@@ -19,8 +19,8 @@ from multiprompt.evaluation.summaries import summarise
 from multiprompt.files import write_text
 from multiprompt.plan import plan_stages
 from multiprompt.reports import read_run, write_report
-from multiprompt.reports.charts import MOST_POINTS, score_chart, thin
 from multiprompt.reports.html import duration, how_to_read, lead
+from multiprompt.reports.score_charts import MOST_POINTS, score_chart, thin
 from multiprompt.studies import write_study_report
 from multiprompt.text import printable
 from multiprompt.training.log import JsonLog

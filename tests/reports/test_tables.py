@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from multiprompt.reports import headline_tables, score_table, seed_table, to_markdown, to_rich
-from multiprompt.reports.tables import escape_markdown, number, signed
+from multiprompt.reports.score_tables import escape_markdown, number, signed
 from reports.fake_runs import fake_score, fake_scores
 
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from multiprompt.evaluation.results import Score
 from multiprompt.studies.cells import Measured, Published, difference, measure, verdict
-from multiprompt.studies.definition import Choice
+from multiprompt.studies.study_definition import Choice
 
 SCORE = Score(
     task="a",

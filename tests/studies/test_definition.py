@@ -21,7 +21,7 @@ from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
 from multiprompt.studies import SCALES, Scale, experiments_of, load_study, studies_of, study_names
 from multiprompt.studies.cells import published_value
-from multiprompt.studies.definition import Choice, Study, merged
+from multiprompt.studies.study_definition import Choice, Study, merged
 from multiprompt.tasks import TASKS
 from studies.shipped import shipped
 
@@ -225,7 +225,7 @@ def test_every_study_with_findings_has_one_primary_finding(tmp_path, monkeypatch
         claims = load_study(name, scale).claims
         assert sum(claim.primary for claim in claims) == bool(claims)
     (tmp_path / "mini").mkdir()
-    monkeypatch.setattr("multiprompt.studies.definition._FOLDER", tmp_path)
+    monkeypatch.setattr("multiprompt.studies.study_definition._FOLDER", tmp_path)
     choice = "{run: a, method: mpt, tasks: [mini-rte]}"
     claim = f"{{text: t, better: {choice}, worse: {choice}}}"
     (tmp_path / "mini" / "table1.yaml").write_text(f"title: t\nclaims: [{claim}, {claim}]\n", encoding="utf-8")

@@ -118,8 +118,8 @@ def test_wrong_use_is_explained(arguments, says, tmp_path):
 
 def test_a_heatmap_shows_the_prompts_that_are_there(made):
     from multiprompt.reports import read_run
-    from multiprompt.studies.definition import Choice, HeatmapDefinition
-    from multiprompt.studies.report import _heatmap
+    from multiprompt.studies.study_definition import Choice, HeatmapDefinition
+    from multiprompt.studies.study_report import _heatmap
 
     folder, _ = made
     run = read_run(folder / "table6" / "both")

@@ -11,12 +11,12 @@ import pytest
 from scipy import stats
 
 from multiprompt.evaluation.results import Score
-from multiprompt.reports.tables import LEGEND, signed
+from multiprompt.reports.score_tables import LEGEND, signed
 from multiprompt.studies import load_study
 from multiprompt.studies.cells import measure
-from multiprompt.studies.charts import ShownPoint, ShownSeries, curve_chart, scatter_chart
-from multiprompt.studies.definition import Choice, Claim, Line, TableDefinition
-from multiprompt.studies.tables import (
+from multiprompt.studies.study_charts import ShownPoint, ShownSeries, curve_chart, scatter_chart
+from multiprompt.studies.study_definition import Choice, Claim, Line, TableDefinition
+from multiprompt.studies.study_tables import (
     HEADS,
     MARKS,
     cells_of,

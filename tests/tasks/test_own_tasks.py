@@ -38,7 +38,7 @@ from multiprompt.runs.graph import build_graph, other_inputs
 from multiprompt.runs.materials import load_materials
 from multiprompt.runs.ray_worker import Order, config_digest, fulfil
 from multiprompt.runs.stage_folder import identity_of
-from multiprompt.studies.definition import experiments_of, load_study
+from multiprompt.studies.study_definition import experiments_of, load_study
 from multiprompt.tasks import SPLIT_RULES, TRAIN_ONLY, SplitRule, make_task
 from multiprompt.training import SILENT
 

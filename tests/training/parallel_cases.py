@@ -25,8 +25,9 @@ from multiprompt.errors import DataError, MultipromptError, TrainingError
 from multiprompt.evaluation.generate import generate_answers
 from multiprompt.methods import FineTuning, Method, PromptTuning, SourceTraining
 from multiprompt.options import DistillationOptions, TrainingOptions
-from multiprompt.parallel import joined_processes, workers
+from multiprompt.parallel import distributed_processes, processes
 from multiprompt.prompts import DecomposedPrompt, SoftPrompt, start_task_factors
+from multiprompt.terms import Term
 from multiprompt.training import Training, TrainingReport, train, train_together
 from rounding import SMOOTH, smooth_optimisers
 
@@ -138,14 +139,14 @@ def masks_differ(model: T5Backbone, folder: Path) -> list[float]:
     losses = []
     original = method.losses
 
-    def watched(own: Batch) -> dict[str, torch.Tensor]:
+    def watched(own: Batch) -> tuple[Term, ...]:
         result = original(own)
-        losses.append(float(result["task"].sum()))
+        losses.append(float(result[0].sums.sum()))
         return result
 
     method.losses = watched
     train(Training(method, Twins(0, 2, 1), replace(OPTIONS, dropout=True), 1, seed=3))
-    return [each[0] for each in workers().gather(losses)]
+    return [each[0] for each in processes().gather(losses)]
 
 
 def spoil(training: Training) -> Training:
@@ -153,7 +154,7 @@ def spoil(training: Training) -> Training:
     original, stream = training.method.prompts, training.stream
 
     def spoilt(batch: Batch) -> torch.Tensor:
-        broken = stream.place >= 2 and workers().rank == workers().count - 1
+        broken = stream.place >= 2 and processes().rank == processes().count - 1
         return original(batch) * (float("nan") if broken else 1.0)
 
     training.method.prompts = spoilt
@@ -175,7 +176,7 @@ def failures(folder: Path) -> dict[str, Any]:
     outcomes = train_together([named("sound"), spoil(named("broken"))])
     told["together"] = [f"{each.steps} steps" if isinstance(each, TrainingReport) else str(each) for each in outcomes]
     try:
-        train(replace(named("split"), identity=f"run-{workers().rank}"))
+        train(replace(named("split"), identity=f"run-{processes().rank}"))
     except MultipromptError as error:
         told["other place"] = str(error)
     return told
@@ -183,29 +184,29 @@ def failures(folder: Path) -> dict[str, Any]:
 
 def main(folder: Path) -> None:
     torch.set_num_threads(THREADS)
-    with joined_processes() as joined:
-        own = folder / f"process-{joined.rank}"
+    with distributed_processes() as connected:
+        own = folder / f"process-{connected.rank}"
         own.mkdir()
-        told: dict[str, Any] = {"rank": joined.rank, "count": joined.count}
+        told: dict[str, Any] = {"rank": connected.rank, "count": connected.count}
         for case in CASES:
             save_file(do(case, own), own / f"{case}.safetensors")
         told["answers"] = generate_answers(method_of("prompt_tuning", backbone()), examples_to_answer(), 0, 5)
         told["masks"] = masks_differ(backbone(), own)
         told |= failures(own)
     try:
-        with joined_processes() as joined:
-            if joined.rank == 1:
+        with distributed_processes() as connected:
+            if connected.rank == 1:
                 raise DataError("a file is missing on this machine")
-            joined.barrier()
+            connected.barrier()
             told["went on"] = True
     except DataError as error:
         told["shared error"] = str(error)
     (own / "told.json").write_text(json.dumps(told), encoding="utf-8")
     try:
-        with joined_processes() as joined:
-            if joined.rank == 1:
+        with distributed_processes() as connected:
+            if connected.rank == 1:
                 os._exit(0)  # as if it were killed
-            joined.barrier()
+            connected.barrier()
     except TrainingError as error:
         (own / "lost.txt").write_text(str(error), encoding="utf-8")
 

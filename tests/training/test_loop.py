@@ -20,6 +20,7 @@ from multiprompt.files import read_tensors, tensors_digest, write_tensors
 from multiprompt.methods import FineTuning, Method, PromptTuning, SourceTraining
 from multiprompt.options import DistillationOptions, TrainingOptions
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, SoftPrompt, start_task_factors
+from multiprompt.terms import kind_of
 from multiprompt.training import Training, train
 from rounding import SAME, assert_same, assert_same_gradients
 
@@ -165,6 +166,15 @@ def test_the_total_is_the_task_loss_plus_lambda_times_the_rest(tiny_backbone):
     assert outcome.loss == pytest.approx(terms["task"] + 0.9 * rest)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_log_tells_the_kind_of_every_term(tiny_backbone, kind):
+    terms = build(kind, tiny_backbone).terms(random_batch())
+    assert [kind_of(term.name) for term in terms] == [term.kind for term in terms]
+    assert terms[0].kind == "task"
+    with pytest.raises(ValueError, match=r"'task' has no sums yet"):
+        _ = terms[0].sums
+
+
 def test_a_mixed_batch_is_the_sum_of_its_tasks(tiny_backbone):
     method = build("source_full", tiny_backbone)
     method.dropout = False
@@ -172,8 +182,8 @@ def test_a_mixed_batch_is_the_sum_of_its_tasks(tiny_backbone):
     together = method.losses(batch)
     for row in range(len(batch)):
         alone = method.losses(cut(batch, len(batch))[row])
-        for term, sums in together.items():
-            assert_same(sums[row], alone[term][0], term)
+        for term, own in zip(together, alone, strict=True):
+            assert_same(term.sums[row], own.sums[0], term.name)
 
 
 @pytest.mark.parametrize("kind", ["prompt_tuning", "source_full", "target", "fine_tuning"])

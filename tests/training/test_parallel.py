@@ -21,7 +21,7 @@ from multiprompt.config import to_yaml
 from multiprompt.errors import ConfigError
 from multiprompt.evaluation.generate import generate_answers
 from multiprompt.evaluation.results import read_results
-from multiprompt.parallel import Workers, joined_processes
+from multiprompt.parallel import Processes, distributed_processes
 from multiprompt.training.step import own_examples
 from recipes.small import assert_as_alone, small_experiment
 from rounding import SAME, assert_clear, assert_same_moves
@@ -140,7 +140,7 @@ def test_examples_are_dealt_out_once_and_evenly(monkeypatch, count):
     batches = [*batches, random_batch(7, 1, 1)]
     parts = []
     for rank in range(count):
-        process = Workers()
+        process = Processes()
         process.rank, process.count = rank, count
         monkeypatch.setattr("multiprompt.parallel._current", process)
         parts.append(own_examples(batches))
@@ -164,7 +164,7 @@ def unpadded(batch: Batch) -> list[tuple]:
 def test_without_accelerate_the_message_names_the_extra(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    with pytest.raises(ConfigError, match=r"started as 2 processes.*multiprompt\[parallel\]"), joined_processes():
+    with pytest.raises(ConfigError, match=r"started as 2 processes.*multiprompt\[parallel\]"), distributed_processes():
         pass
 
 
@@ -172,14 +172,14 @@ def test_a_launcher_that_starts_one_process_in_place_of_several_is_noticed(monke
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setenv("ACCELERATE_USE_CPU", "False")
     monkeypatch.setenv("MASTER_PORT", "29500")
-    with pytest.raises(ConfigError, match="has started one.*torchrun"), joined_processes():
+    with pytest.raises(ConfigError, match="has started one.*torchrun"), distributed_processes():
         pass
 
 
 def test_one_process_does_not_load_accelerate(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     monkeypatch.setitem(sys.modules, "accelerate", None)
-    with joined_processes() as alone:
+    with distributed_processes() as alone:
         assert (alone.rank, alone.count, alone.is_main) == (0, 1, True)
         assert alone.gather("value") == ["value"]
         assert alone.on_main(lambda: 3) == 3

@@ -20,7 +20,8 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_
 from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerFast
 
-from multiprompt.mini import skills, world
+import skills
+from multiprompt.mini import world
 
 PAD, EOS, UNK = "<pad>", "</s>", "<unk>"
 SENTINELS = 20

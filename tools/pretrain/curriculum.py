@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 
 from multiprompt.mini.makers import Texts
-from multiprompt.mini.skills import PREFIX_KEYS, SLOT_SKILLS, Level, SkillExample, make_example
+from skills import PREFIX_KEYS, SLOT_SKILLS, Level, SkillExample, make_example
 
 # Share of each skill. At first, dense supervision (many answers on one text) teaches the matching of words; from
 # PAIRS_FROM on, mostly pairs of sentences, which stay at chance for long; in the end, everything in proportion.

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from build_tokenizer import build as build_tokenizer
-from curriculum import RENEWAL_EVERY, RENEWALS_FROM, RENEWALS_TO, TrainBatch, draw_pool
 from muon import Muon
 from torch import Tensor, nn
 from transformers import (
@@ -29,7 +28,8 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from multiprompt.mini.skills import FREE_SKILLS, JUDGING_SKILLS, PREFIX_KEYS, SkillExample, make_example
+from curriculum import RENEWAL_EVERY, RENEWALS_FROM, RENEWALS_TO, TrainBatch, draw_pool
+from skills import FREE_SKILLS, JUDGING_SKILLS, PREFIX_KEYS, SkillExample, make_example
 
 PREFIX_ROWS = 20
 WARMUP_STEPS = 660

@@ -5,22 +5,15 @@ Names are loaded when they are first used: the command line and studies start wi
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from multiprompt.lazy import lazy_names
 
 _HOMES = {
-    "PromptContents": "contents",
-    "Similarity": "similarity",
-    "Transfer": "transfer",
-    "inspect_prompt": "contents",
-    "prompt_similarity": "similarity",
-    "transfer_matrix": "transfer",
+    "PromptContents": "multiprompt.analysis.contents",
+    "Similarity": "multiprompt.analysis.similarity",
+    "Transfer": "multiprompt.analysis.transfer",
+    "inspect_prompt": "multiprompt.analysis.contents",
+    "prompt_similarity": "multiprompt.analysis.similarity",
+    "transfer_matrix": "multiprompt.analysis.transfer",
 }
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"multiprompt.analysis.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'multiprompt.analysis' has no attribute {name!r}")
+__getattr__, __all__ = lazy_names(__name__, _HOMES)

@@ -11,10 +11,11 @@ from jaxtyping import Float
 
 from multiprompt.analysis.factors import FactorAnalysis, analyse_factors
 from multiprompt.analysis.stages import find_stage, read_prompt, rows_of
-from multiprompt.backbone import load_backbone
+from multiprompt.backbone.loading import load_backbone
 from multiprompt.config import task_name, to_plain
-from multiprompt.errors import CheckpointError, ConfigError, unknown_name
+from multiprompt.errors import ConfigError, unknown_name
 from multiprompt.prompts import DecomposedPrompt
+from multiprompt.recipes.use import check_width
 from multiprompt.runs.graph import node_key
 from multiprompt.runs.run_folder import read_run_config
 
@@ -121,11 +122,7 @@ def inspect_prompt(
     # On the processor in full precision, whatever the run used: only the embedding is looked at.
     options = replace(experiment.backbone, device="cpu", precision="float32")
     backbone = load_backbone(**to_plain(options))
-    if stored.prompt.width != backbone.width:
-        raise CheckpointError(
-            f"the prompt of {run / node_key(seed, planned.name)} has width {stored.prompt.width}; the backbone "
-            f"{backbone.name} has {backbone.width}. Is it the model that the run was made with?"
-        )
+    check_width(f"the prompt of {run / node_key(seed, planned.name)}", stored.prompt.width, backbone)
     vocabulary = backbone.embedding[: len(backbone.tokenizer)].detach().double().numpy()
     chosen = stored.tasks.index(task) if task else 0
     prompts = {name: rows_of(stored.prompt, position) for position, name in enumerate(stored.tasks)}

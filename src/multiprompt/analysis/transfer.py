@@ -20,13 +20,14 @@ from multiprompt.analysis.stages import is_finished, leaves_prompt, read_prompt,
 from multiprompt.analysis.transfer_cells import Question, Settings, ask, train_and_ask
 from multiprompt.analysis.transfer_store import Cell, CellStore
 from multiprompt.config import task_name
-from multiprompt.errors import CheckpointError, ConfigError, refuse_one_text, unknown_name
+from multiprompt.errors import ConfigError, refuse_one_text, unknown_name
 from multiprompt.methods.prompt_starts import start_target_prompt
 from multiprompt.options import Experiment, Methods, PromptTuningOptions
 from multiprompt.plan import PlannedStage, plan_stages
 from multiprompt.prompts import StoredPrompt, load_prompt
 from multiprompt.recipes.prepare import metric_files
-from multiprompt.runs.graph import JOINT_EXAMPLES, digest, own_task
+from multiprompt.recipes.use import check_width
+from multiprompt.runs.graph import JOINT_STEP_EXAMPLES, digest, own_task
 from multiprompt.runs.materials import Materials, load_materials
 from multiprompt.runs.run_folder import only_process, read_run_config
 from multiprompt.training import SILENT, Progress
@@ -135,11 +136,7 @@ def transfer_matrix(
     stages = {task: PlannedStage("target", (task,), "prompt_tuning") for task in targets}
     inputs = load_materials(tuned, list(stages.values()), progress)
     for name, rows in sources.items():
-        if rows.shape[1] != inputs.backbone.width:
-            raise CheckpointError(
-                f"{name} has a prompt of width {rows.shape[1]}; the backbone {inputs.backbone.name} has "
-                f"{inputs.backbone.width}. Is it the model that the run was made with?"
-            )
+        check_width(f"the prompt of {name}", rows.shape[1], inputs.backbone)
     settings = {task: Settings(inputs, stage, seed) for task, stage in stages.items()}
     questions: dict[tuple[str, str, int], Question] = {}
     for kind in dict.fromkeys((0, steps)):
@@ -265,7 +262,7 @@ def _answer(
     adapted = [question for question in left if question.steps]
     size = 1
     if inputs.experiment.together and adapted:
-        size = max(1, JOINT_EXAMPLES // max(each.batch_size for each in settings.values()))
+        size = max(1, JOINT_STEP_EXAMPLES // max(each.batch_size for each in settings.values()))
     for first in range(0, len(adapted), size):
         chosen = adapted[first : first + size]
         train_and_ask(settings, chosen, store, trainings, progress)

@@ -114,11 +114,7 @@ def ask(settings: Settings, question: Question, method: Method | None = None) ->
         seed=settings.seed,
         steps=question.steps,
         metric=task.task.reported,
-        value=evaluation.value,
-        interval=evaluation.interval,
-        majority=evaluation.majority,
-        invalid=evaluation.invalid,
-        n=len(task.dev),
+        **evaluation.fields_of(Cell),
     )
 
 

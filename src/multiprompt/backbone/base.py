@@ -170,6 +170,11 @@ class Backbone(ABC):
         weight: Tensor = self.model.get_input_embeddings().weight
         return weight
 
+    @property
+    def frequent(self) -> Float[Tensor, "F D"]:
+        """The rows of the embedding that prompts start from: those of frequent pieces, if the family knows them."""
+        return self.embedding[: len(self.tokenizer)]
+
     def embed(self, ids: Int[Tensor, "*any"]) -> Float[Tensor, "*any D"]:
         """The embeddings of tokens, as the model reads them."""
         embedded: Tensor = self.model.get_input_embeddings()(ids)
@@ -228,7 +233,7 @@ class Backbone(ABC):
         return sources
 
     @abstractmethod
-    def tokens_of_pass(self, batch: Batch, prompt_length: int) -> float:
+    def tokens_of_pass(self, batch: Batch, prompt_length: int) -> int:
         """Positions that a training pass over a batch computes: prompts, and padding where the model pads."""
 
     # Passes

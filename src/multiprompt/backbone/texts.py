@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,6 @@ from jaxtyping import Int
 from torch import Tensor
 
 from multiprompt.backbone.fingerprint import tokenizer_digest
-
-Encoder = Callable[[list[str]], list[list[int]]]
-"""Texts to the ids of each of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,13 +51,13 @@ class TextCoder:
         tokenizer = tokenizer_digest(self.tokenizer)
         return tokenizer if tokenizer is None or self.source_ends else f"{tokenizer} without end"
 
-    def source_encoder(self) -> Encoder:
-        """Encodes whole sources, without a limit."""
-        return self._encoder(self.source_ends)
+    def source_ids(self, texts: list[str]) -> list[list[int]]:
+        """The tokens of whole sources, without a limit."""
+        return self._ids(texts, self.source_ends)
 
-    def target_encoder(self) -> Encoder:
-        """Encodes whole targets, without a limit."""
-        return self._encoder(True)
+    def target_ids(self, texts: list[str]) -> list[list[int]]:
+        """The tokens of whole targets, without a limit."""
+        return self._ids(texts, True)
 
     def cut_source(self, ids: list[int], limit: int) -> list[int]:
         """The first tokens of a source that is longer than ``limit`` tokens, and its end."""
@@ -86,21 +83,14 @@ class TextCoder:
         ended = (ids == self.end_id).any(dim=1).tolist()
         return [(text.strip(), end) for text, end in zip(texts, ended, strict=True)]
 
-    def _encoder(self, ends: bool) -> Encoder:
+    def _ids(self, texts: list[str], ends: bool) -> list[list[int]]:
         """What calling the tokenizer gives, on the shortest way."""
-
-        def call(texts: list[str]) -> list[list[int]]:
-            options = {"truncation": False, "verbose": False, "return_attention_mask": False}
-            ids: list[list[int]] = self.tokenizer(texts, add_special_tokens=True, **options)["input_ids"]
-            return ids
-
-        encode, rust = call, getattr(self.tokenizer, "backend_tokenizer", None)
-        if rust is not None:
-            # A call leaves the settings of the Rust tokenizer (no truncation, no padding, special tokens) as it
-            # needs them.
-            call([""])
-            encode = lambda texts: [each.ids for each in rust.encode_batch_fast(texts, add_special_tokens=True)]  # noqa: E731
-        if ends:
-            return encode
-        end = self.end_id
-        return lambda texts: [ids[:-1] if ids and ids[-1] == end else ids for ids in encode(texts)]
+        options = {"add_special_tokens": True, "verbose": False, "return_attention_mask": False}
+        rust = getattr(self.tokenizer, "backend_tokenizer", None)
+        if rust is None:
+            ids: list[list[int]] = self.tokenizer(texts, truncation=False, **options)["input_ids"]
+        else:
+            # A call leaves the settings of the Rust tokenizer (no truncation, no padding) as it needs them.
+            self.tokenizer([""], truncation=False, **options)
+            ids = [each.ids for each in rust.encode_batch_fast(texts, add_special_tokens=True)]
+        return ids if ends else [each[:-1] if each and each[-1] == self.end_id else each for each in ids]

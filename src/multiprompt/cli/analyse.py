@@ -30,16 +30,16 @@ def add_to(app: typer.Typer) -> None:
     """Register the verb."""
     verbs = typer.Typer(rich_markup_mode=None, no_args_is_help=True)
     verbs.callback()(analyse)
-    verbs.command(short_help="How alike prompts are, and which tasks cluster.")(similarity)
-    verbs.command(short_help="Which source prompt helps which target task.")(transfer)
-    verbs.command(short_help="What is in one prompt.")(prompt)
-    app.add_typer(verbs, name="analyse", short_help="Compare and look into the prompts of finished runs.")
+    verbs.command(short_help="Print how similar prompts are, and which tasks cluster.")(similarity)
+    verbs.command(short_help="Score every source prompt on every target task.")(transfer)
+    verbs.command(short_help="Print what one prompt holds.")(prompt)
+    app.add_typer(verbs, name="analyse", short_help="Compare and inspect the prompts of finished runs.")
 
 
 def analyse() -> None:
-    """Compare and look into the prompts of finished runs: how alike they are, what they carry over, what is in them.
+    """Compare and inspect the prompts of finished runs: similarity, transfer to other tasks, contents.
 
-    Nothing of a run is changed. docs/analysis.md says what every number means.
+    The results of a run do not change. docs/analysis.md says what every number means.
 
     \b
     Example:
@@ -56,12 +56,12 @@ def similarity(
         list[str] | None,
         typer.Option(
             metavar="PATTERN",
-            help="Stages by name, such as 'teacher-*'; may be given several times. Default: mpt on targets with all "
-            "examples or, without it, all that leave a prompt.",
+            help="Names of stages, such as 'teacher-*'; may be given several times. Default: mpt on targets with all "
+            "examples, or all stages with a prompt if the run has none of these.",
         ),
     ] = None,
     row_wise: Annotated[
-        bool, typer.Option("--row-wise", help="Mean of the row-wise cosines, not the cosine of the mean rows.")
+        bool, typer.Option("--row-wise", help="Use the mean of the row-wise cosines, not the cosine of the mean rows.")
     ] = False,
     out: NumbersOption = None,
     svg: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a heatmap into this SVG file.")] = None,
@@ -69,9 +69,9 @@ def similarity(
     former_rows: Annotated[bool, typer.Option("--rows", hidden=True)] = False,
     former_json: FormerJson = None,
 ) -> None:
-    """Print the cosines between prompts, clustered: mean and sample deviation over seeds.
+    """Print the cosines between prompts, with their mean and sample deviation over seeds, in clusters.
 
-    A prompt stands for its task by the mean of its rows (Figure 4 of the paper). Prompts of different seeds are never
+    A task is represented by the mean of its prompt's rows (Figure 4 of the paper). Prompts of different seeds are never
     compared.
 
     \b
@@ -85,8 +85,8 @@ def similarity(
     if svg is not None and svg.suffix != ".svg":
         raise ConfigError(f"the heatmap is an SVG file: expected a name that ends in .svg, not {svg}")
 
+    from multiprompt.analysis.analysis_tables import similarity_table
     from multiprompt.analysis.similarity import prompt_similarity
-    from multiprompt.analysis.tables import similarity_table
     from multiprompt.files import write_text
     from multiprompt.reports.heatmap import heatmap_file
 
@@ -102,10 +102,12 @@ def similarity(
 def transfer(
     run: RunArgument,
     steps: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Adapt every source prompt for so many steps as well.")
+        int,
+        typer.Option(min=0, metavar="N", help="Also score every source prompt after N steps on the target."),
     ] = 0,
     with_student: Annotated[
-        bool, typer.Option("--with-student", help="The prompts of source training too, and the start of targets.")
+        bool,
+        typer.Option("--with-student", help="Also score the prompts of source training and the start of targets."),
     ] = False,
     seed: SeedOption = None,
     task: TasksOption = None,
@@ -114,7 +116,7 @@ def transfer(
 ) -> None:
     """Score every source prompt on the dev rows of every target task, and say which helps.
 
-    Scores are kept in RUN/analysis/transfer.json: one that was stopped goes on, and nothing is trained twice.
+    Scores are kept in RUN/analysis/transfer.json. After a stop the same command continues; nothing is trained twice.
 
     \b
     Example:
@@ -122,7 +124,7 @@ def transfer(
         multiprompt analyse transfer runs/quickstart --steps 50 --with-student --task mini-rte
     """
     from multiprompt.analysis.advice import advice, rank_agreement
-    from multiprompt.analysis.tables import transfer_tables
+    from multiprompt.analysis.analysis_tables import transfer_tables
     from multiprompt.analysis.transfer import transfer_matrix
     from multiprompt.cli.progress import terminal_progress
 
@@ -138,11 +140,12 @@ def transfer(
 def prompt(
     run: RunArgument,
     stage: Annotated[
-        str, typer.Argument(metavar="STAGE", help="Such as seed-1/source; a stage alone is that of the first seed.")
+        str,
+        typer.Argument(metavar="STAGE", help="Stage, such as seed-1/source; a name alone is of the first seed."),
     ],
-    task: Annotated[str | None, typer.Option(help="Of a stage of several tasks; default: the first.")] = None,
-    metric: Annotated[MetricChoice, typer.Option(help="What nearest means.")] = MetricChoice.COSINE,
-    nearest: Annotated[int, typer.Option(min=1, metavar="N", help="Vocabulary entries for each row.")] = 5,
+    task: Annotated[str | None, typer.Option(help="Task of a stage that has several; default: the first.")] = None,
+    metric: Annotated[MetricChoice, typer.Option(help="Measure of what is nearest.")] = MetricChoice.COSINE,
+    nearest: Annotated[int, typer.Option(min=1, metavar="N", help="Number of vocabulary entries for each row.")] = 5,
     out: NumbersOption = None,
     former_json: FormerJson = None,
 ) -> None:
@@ -153,8 +156,8 @@ def prompt(
         multiprompt analyse prompt runs/quickstart target-mini-rte-mpt-4
         multiprompt analyse prompt runs/quickstart source --task mini-mnli --metric euclid
     """
+    from multiprompt.analysis.analysis_tables import factor_sentences, prompt_tables
     from multiprompt.analysis.contents import inspect_prompt
-    from multiprompt.analysis.tables import factor_sentences, prompt_tables
 
     out = renamed(out, former_json, "--out", "--json")
     found = inspect_prompt(run, stage, task, metric.value, nearest)

@@ -16,12 +16,15 @@ NumbersOption = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", help="Write the numbers to this JSON file as well.")
 ]
 ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Go on with the run in the folder; what changed options touch is redone.")
+    bool,
+    typer.Option("--resume", help="Continue the run in the folder; only what changed options affect is redone."),
 ]
 ReuseOption = Annotated[
     list[Path] | None,
     typer.Option(
-        "--reuse", metavar="RUN", help="Copy finished stages that fit from this run; may be given several times."
+        "--reuse",
+        metavar="RUN",
+        help="Run to copy finished stages from, where they fit; may be given several times.",
     ),
 ]
 RayOption = Annotated[
@@ -29,15 +32,15 @@ RayOption = Annotated[
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Spread the stages over a ray cluster: local (started on this machine), auto (that which the machine "
+        help="Ray cluster that runs the stages: local (started on this machine), auto (the cluster that this machine "
         "belongs to) or HOST:PORT.",
     ),
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads-per-stage", min=1, help="Processors that a stage takes on the cluster; default: 1."),
+    typer.Option("--threads-per-stage", min=1, help="Processors for each stage on the cluster; default: 1."),
 ]
-SeedOption = Annotated[int | None, typer.Option("--seed", help="Of the run; default: the first.")]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="Seed of the run; default: its first one.")]
 TasksOption = Annotated[list[str] | None, typer.Option("--task", help="Only this task; may be given several times.")]
 
 Value = TypeVar("Value")

@@ -27,10 +27,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def cache(context: typer.Context) -> None:
-    """Show or clear the tokenised data that is kept on disk: tokens of large tasks, so that they are made once.
+    """Show or clear the tokens of large tasks that are kept on disk.
 
-    Without a verb, the entries are listed. They can all be made again. The folder is the one that MULTIPROMPT_CACHE
-    names, or ~/.cache/multiprompt.
+    Without a verb, the entries are listed. Every entry can be made again from its data. The folder is the one that
+    MULTIPROMPT_CACHE names, or ~/.cache/multiprompt.
 
     \b
     Example:
@@ -44,7 +44,7 @@ def cache(context: typer.Context) -> None:
 
 @reports_failures()
 def show() -> None:
-    """List the entries, those used last first, and their size.
+    """List the entries and their sizes, the last used first.
 
     \b
     Example:
@@ -64,12 +64,12 @@ def show() -> None:
 @reports_failures()
 def clear(
     older_than: Annotated[
-        int | None, typer.Option(metavar="DAYS", min=0, help="Only entries that were not used for so many days.")
+        int | None, typer.Option(metavar="DAYS", min=0, help="Only entries that were not used for this number of days.")
     ] = None,
     task: TasksOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
 ) -> None:
-    """Remove entries: all, those of a task, or those not used for long. Running programs are not disturbed.
+    """Remove entries: all, those of a task, or those not used for some days. Running programs are not disturbed.
 
     \b
     Example:

@@ -19,7 +19,7 @@ ConfigArgument = Annotated[
 ]
 OverridesArgument = Annotated[
     list[str] | None,
-    typer.Argument(metavar="KEY=VALUE", help="Changes to it, such as prompt.length=20 or 'seeds=[1, 2]'."),
+    typer.Argument(metavar="KEY=VALUE", help="Changed options, such as prompt.length=20 or 'seeds=[1, 2]'."),
 ]
 
 

@@ -13,19 +13,19 @@ from multiprompt.cli.output import echo
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command(short_help="Score the prompts of a run again.")(evaluate)
+    app.command(short_help="Score a finished run again.")(evaluate)
 
 
 @reports_failures()
 def evaluate(
     run: RunArgument,
     task: TasksOption = None,
-    max_test: Annotated[int | None, typer.Option(min=1, help="Use at most so many test rows.")] = None,
+    max_test: Annotated[int | None, typer.Option(min=1, help="Largest number of test rows; default: all.")] = None,
     out: NumbersOption = None,
 ) -> None:
-    """Decode and score the test rows again with the prompts that a run has stored.
+    """Answer and score the test rows again with the prompts that a run has stored.
 
-    Nothing in the run's folder is changed.
+    Nothing in the run's folder changes.
 
     \b
     Example:

@@ -29,15 +29,15 @@ def hub(
         list[str] | None,
         typer.Argument(
             metavar="[TASK]...",
-            help="Names of tasks, or YAML or TOML files of your own. Without any, all public tasks.",
+            help="Names of tasks, or YAML or TOML files of your own tasks; default: all public tasks.",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Check tasks against their datasets on the Hugging Face hub: addresses, splits, columns, numbers of rows.
+    """Check that the datasets of tasks are on the Hugging Face hub as expected.
 
-    Reads descriptions and the first rows of each split, not whole datasets. Needs a network. The exit code is 1 if any
-    task fails.
+    It checks addresses, splits, columns and numbers of rows. It reads descriptions and the first rows of each split,
+    not whole datasets. It needs a network. The exit code is 1 if any task fails.
 
     \b
     Example:

@@ -60,29 +60,29 @@ targets:
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command(short_help="Write a task and an experiment for a file of rows.")(init)
+    app.command(short_help="Write a task and an experiment for your own rows.")(init)
 
 
 @reports_failures()
 def init(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows: CSV, TSV, JSON lines or Parquet.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Training rows: CSV, TSV, JSON lines or Parquet.")],
     dev: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Rows for dev; default: made of what is given.")
+        Path | None, typer.Option(metavar="FILE", help="Dev rows; default: a part of the rows that are given.")
     ] = None,
     test: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Rows for test; default: made of what is given.")
+        Path | None, typer.Option(metavar="FILE", help="Test rows; default: a part of the rows that are given.")
     ] = None,
     answer: Annotated[
         str | None,
-        typer.Option(metavar="COLUMN", help="Holds the answer; default: asked for at a terminal, or guessed."),
+        typer.Option(metavar="COLUMN", help="Column of the answer; default: asked for at a terminal, or guessed."),
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Of the task; default: that of FILE.")] = None,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the two files are written.")] = Path(),
+    name: Annotated[str | None, typer.Option(help="Name of the task; default: the name of FILE.")] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the two files.")] = Path(),
 ) -> None:
-    """Look at a file of rows, and write NAME.yaml (a task) and NAME-experiment.yaml to start from.
+    """Write a task and an experiment to start from, for a file of rows.
 
-    The columns of the source and the words of labels are asked for at a terminal, and guessed elsewhere. The experiment
-    runs as it is written. Nothing that exists is overwritten.
+    The task is NAME.yaml, the experiment NAME-experiment.yaml, which runs as it is. At a terminal you are asked for the
+    columns of the source and the words of the labels; elsewhere they are guessed. No file is overwritten.
 
     \b
     Example:

@@ -51,16 +51,16 @@ def options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Multitask prompt tuning: one frozen T5, many tasks, a few kilobytes for each.
+    """Multitask prompt tuning: one frozen language model, many tasks, a few kilobytes per task.
 
     Start here:
 
     \b
-        multiprompt quickstart          a whole small experiment, no download
-        multiprompt ls recipes          experiments that are shipped
-        multiprompt run RECIPE          run one of them, or a YAML file of your own
-        multiprompt init FILE.csv       a task and an experiment for rows of your own
-        multiprompt reproduce TABLE     a table or a figure of the study
+        multiprompt quickstart          run the whole method on a small model, without a download
+        multiprompt ls recipes          list the experiments that come with the package
+        multiprompt run RECIPE          run one of them, or your own YAML file
+        multiprompt init FILE.csv       write a task and an experiment for your own rows
+        multiprompt reproduce TABLE     run a table or a figure of the paper
     """
     FAILURES.show_traceback = debug
 

@@ -24,25 +24,29 @@ def params(
         str | None,
         typer.Argument(
             metavar="[METHOD]",
-            help='A method, or "source" for the source stage of mpt. Without it, all of them.',
+            help='Name of a method, or "source" for the source stage of mpt; default: all methods.',
             show_default=False,
         ),
     ] = None,
     backbone: Annotated[
-        str, typer.Option(help="A backbone: see `multiprompt ls backbones`; or a folder, or a name on the hub.")
+        str,
+        typer.Option(help="Backbone: a name (see: ls backbones), a name on the hub, or a folder."),
     ] = "t5-base",
-    group: Annotated[int, typer.Option(metavar="TASKS", min=1, help="Tasks that are trained together.")] = 1,
-    length: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Length of prompts.")] = 100,
+    group: Annotated[int, typer.Option(metavar="TASKS", min=1, help="Number of tasks that are trained together.")] = 1,
+    length: Annotated[int, typer.Option(metavar="ROWS", min=1, help="Rows of a prompt.")] = 100,
     rank: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Of mpt and source (1), lora (8) or decomposed_prompt_tuning (10).", show_default=False
+            min=1,
+            help="Rank; default: 1 (mpt, source), 8 (lora), 10 (decomposed_prompt_tuning).",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Count what methods train, by building them with their default options on a backbone without weights.
+    """Count the numbers that a method trains, and show the arithmetic.
 
-    Nothing is downloaded for the backbones that `multiprompt ls backbones` lists.
+    The method is built with its default options on a backbone without weights. Nothing is downloaded for the backbones
+    that `multiprompt ls backbones` lists.
 
     \b
     Example:

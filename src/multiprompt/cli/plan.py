@@ -24,7 +24,7 @@ NAMED = 3
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command(short_help="Say what a run will do, and what it will take.")(plan)
+    app.command(short_help="Say what a run will do, and estimate its cost.")(plan)
 
 
 @reports_failures()
@@ -33,16 +33,17 @@ def plan(
     overrides: OverridesArgument = None,
     out: RunFolderOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="As in `run`: the plan counts what is done with it and without it.")
+        bool, typer.Option("--resume", help="As in `run`. The plan is the same with it and without it.")
     ] = False,
     reuse: ReuseOption = None,
     measure: Annotated[
         bool, typer.Option("--measure/--no-measure", help="Time a few steps of every kind of work on this machine.")
     ] = True,
 ) -> None:
-    """List the stages of a run, what is done of them, and estimate time, memory and disk. Nothing in RUN changes.
+    """List the stages of a run and how many of them are done. Estimate time, memory and disk.
 
-    A run may be at work in the folder meanwhile. Times are of this machine as it is now.
+    Nothing in the run's folder changes, and a run may be at work there. Times are measured on this machine as it is
+    now.
 
     \b
     Example:
@@ -149,13 +150,13 @@ def _title(each: StageEstimate) -> str:
 
 
 def _changes(estimate: Estimate, folder: Path, resume: bool) -> Iterator[str]:
-    """What the folder holds that is otherwise."""
+    """How the run in the folder differs."""
     if estimate.changes:
         yield "\n  - ".join([f"{folder} holds another configuration:", *estimate.changes])
     reasons = Counter(reason for each in estimate.stages for reason in each.standing.reasons)
     if reasons:
         lines = (f"{_stages(n)}: {reason}" for reason, n in reasons.items())
-        yield "\n  - ".join(["stages are made anew because of this:", *lines])
+        yield "\n  - ".join(["stages are made again because of this:", *lines])
     if estimate.to_set_aside:
         yield f"{_stages(len(estimate.to_set_aside))} in {folder} will be set aside"
     if estimate.holds_run and not resume:

@@ -40,33 +40,33 @@ class Input:
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command(short_help="Answer texts or rows with what a run has trained.")(predict)
+    app.command(short_help="Answer texts or rows with a finished run.")(predict)
 
 
 @reports_failures()
 def predict(
     run: RunArgument,
-    task: Annotated[str, typer.Option(help="Task whose inputs these are.")],
+    task: Annotated[str, typer.Option(help="Task that the inputs belong to.")],
     inputs: Annotated[
         list[str] | None,
         typer.Argument(metavar="[TEXT|COLUMN=VALUE]...", help="Source texts, or the columns of one row."),
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="Rows (JSON lines, CSV, TSV or Parquet), or one source text on each line.")
+        Path | None,
+        typer.Option(help="File of rows (JSON lines, CSV, TSV or Parquet), or of source texts, one on each line."),
     ] = None,
-    method: Annotated[str | None, typer.Option(help="Such as prompt_tuning; default: mpt if the run has it.")] = None,
+    method: Annotated[str | None, typer.Option(help="Method; default: mpt if the run has it.")] = None,
     seed: SeedOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print a JSON object for each input: answer, valid, source, input.")
     ] = False,
 ) -> None:
-    """Answer rows or source texts: the arguments, a file, or standard input.
+    """Answer rows or source texts, from the arguments, a file, or standard input.
 
-    Of a row (COLUMN=VALUE arguments, a data file, JSON lines on standard input) the task's template makes the source
-    text. Other texts are used as they are; `multiprompt show TASK` prints what the source texts of a task look like.
-    Files are UTF-8, a text ends where its line ends, and a text without a character other than spaces is refused,
-    wherever it comes from. One answer is printed on each line, in the order of the inputs; line ends and control
-    characters in it are written out, such as \\n and \\x1b.
+    Rows are COLUMN=VALUE arguments, a data file, or JSON lines on standard input; the task's template makes their
+    source texts. Other texts are used as they are. `multiprompt show TASK` prints source texts of a task. Files are
+    UTF-8, and each line is one text; empty texts are refused. The answers are printed one on each line, in the order of
+    the inputs. Line ends and control characters in an answer are written out, such as \\n and \\x1b.
 
     \b
     Example:

@@ -14,7 +14,7 @@ from multiprompt.cli.output import echo
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command(short_help="Run a whole small experiment, no download.")(quickstart)
+    app.command(short_help="Run a small experiment, without a download.")(quickstart)
 
 
 @reports_failures(STOPPED_RUN)
@@ -22,9 +22,10 @@ def quickstart(
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/quickstart"),
     resume: ResumeOption = False,
 ) -> None:
-    """Run a whole small experiment on the model and the tasks that come with the package.
+    """Run a small experiment on the model and the tasks that come with the package.
 
-    Teachers, source prompt, target tasks, comparison, report: without any download, on an ordinary processor.
+    It trains teachers, a source prompt and target tasks, compares two methods, and writes a report. It needs no
+    download and no GPU.
 
     \b
     Example:

@@ -14,7 +14,7 @@ from multiprompt.cli.output import echo
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command(short_help="Write the page of one run or several.")(report)
+    app.command(short_help="Write a page about one run or several.")(report)
 
 
 @reports_failures()
@@ -22,10 +22,10 @@ def report(
     runs: RunsArgument,
     out: Annotated[
         Path | None,
-        typer.Option(help="The page; default: report.html in the run, or here for several runs."),
+        typer.Option(help="File of the page; default: report.html in the run's folder, or here for several runs."),
     ] = None,
 ) -> None:
-    """Write a page (HTML, and Markdown beside it) about a run, or several runs side by side.
+    """Write a page about one run, or about several runs side by side: HTML, and Markdown beside it.
 
     \b
     Example:

@@ -27,30 +27,32 @@ class ScaleChoice(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Register the verb."""
-    app.command(short_help="Make a table or a figure of the study.")(reproduce)
+    app.command(short_help="Run a table or a figure of the paper.")(reproduce)
 
 
 @reports_failures(STOPPED_RUN)
 def reproduce(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="table1 to table7, figure2, figure4, figure5, ablations, or all.")
+        str,
+        typer.Argument(metavar="NAME", help="Any of table1 to table7, figure2, figure4, figure5, ablations, or all."),
     ],
     overrides: OverridesArgument = None,
     scale: Annotated[
-        ScaleChoice, typer.Option(help="mini: the embedded model, on a laptop; paper: T5 and the hub, on GPUs.")
+        ScaleChoice,
+        typer.Option(help="mini: the embedded model, on a laptop; paper: published models and the hub, on GPUs."),
     ] = ScaleChoice.MINI,
-    out: Annotated[Path | None, typer.Option(help="Folder of all runs; default: runs/study-SCALE.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all runs; default: runs/study-SCALE.")] = None,
     resume: ResumeOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the runs and what they cost; no data, no model, no network.")
+        bool, typer.Option("--dry-run", help="Print the runs and their cost. No data, model or network is needed.")
     ] = False,
     ray: RayOption = None,
     threads_per_stage: ThreadsOption = None,
 ) -> None:
-    """Run everything that a table or a figure needs, and write its report (page, Markdown, CSV).
+    """Run all experiments of a table or a figure, and write its report (page, Markdown, CSV).
 
-    Every run has a folder of its own, STUDY/RUN; what another run has done already is taken from there. One that was
-    stopped goes on with --resume.
+    Every run has a folder of its own, STUDY/RUN. Stages that several runs share are trained once and copied. After a
+    stop, --resume continues.
 
     \b
     Example:

@@ -14,7 +14,7 @@ from multiprompt.cli.configuration import ConfigArgument, OverridesArgument, loa
 from multiprompt.cli.failures import STOPPED_RUN, reports_failures
 from multiprompt.cli.output import echo
 from multiprompt.errors import ConfigError
-from multiprompt.parallel import joined_processes
+from multiprompt.parallel import distributed_processes
 
 if TYPE_CHECKING:
     from multiprompt.runs.ray_cluster import Cluster
@@ -37,9 +37,10 @@ def run(
 ) -> None:
     """Run an experiment: teachers, source training, target tasks, report.
 
-    The run goes into a folder of its own. One that was stopped goes on with --resume, to the same numbers. With other
-    options, --resume keeps the stages that they do not touch, and --reuse takes such stages from other runs. With --ray
-    stages run side by side on all machines of a cluster; the folder must be on storage that they share.
+    The run has a folder of its own. A run that was stopped continues with --resume and ends with the same numbers.
+    After a change of options, --resume trains only the stages that the change affects. --reuse copies finished stages
+    from other runs. With --ray the stages run side by side on all machines of a cluster; the folder must be on storage
+    that the machines share.
 
     \b
     Example:
@@ -60,7 +61,7 @@ def cluster_of(ray: str | None, threads_per_stage: int | None) -> Cluster | None
     """
     if ray is None:
         if threads_per_stage is not None:
-            raise ConfigError("--threads-per-stage is about stages on a cluster; give --ray ADDRESS too")
+            raise ConfigError("--threads-per-stage is for stages on a cluster; give --ray ADDRESS too")
         return None
     from multiprompt.runs.ray_cluster import Cluster
 
@@ -79,7 +80,7 @@ def run_and_report(
 
     Of processes that were started together the main one writes and prints.
     """
-    with joined_processes() as workers:
+    with distributed_processes() as connected:
         experiment = load_checked(config, overrides)
         folder = out or Path("runs") / folder_name(experiment.name)
 
@@ -88,7 +89,7 @@ def run_and_report(
         from multiprompt.cli.progress import terminal_progress
         from multiprompt.reports import read_run, write_report
 
-        if not workers.is_main:
+        if not connected.is_main:
             runs.run_experiment(experiment, folder, resume=resume, reuse=reuse)
             return
         with terminal_progress() as progress:

@@ -14,7 +14,7 @@ from multiprompt.cli.output import echo
 from multiprompt.text import printable
 
 if TYPE_CHECKING:
-    from multiprompt.backbone import TextCoder
+    from multiprompt.backbone.texts import TextCoder
     from multiprompt.data import TaskData
     from multiprompt.examples import TextExample
     from multiprompt.tasks import Task
@@ -45,12 +45,12 @@ def show(
         str,
         typer.Argument(metavar="TASK", help="Name of a task (see: ls tasks), or the YAML or TOML file of your own."),
     ],
-    rows: Annotated[int, typer.Option(min=0, help="Rows to print.")] = 3,
+    rows: Annotated[int, typer.Option(min=0, help="Number of rows to print.")] = 3,
     data: Annotated[
-        Path | None, typer.Option(help="Data folder; default: the hub. Generated tasks need neither.")
+        Path | None, typer.Option(help="Folder with the data; default: the hub. Generated tasks need neither.")
     ] = None,
-    backbone: Annotated[str, typer.Option(help="Whose tokenizer; its weights are not loaded.")] = "embedded",
-    split: Annotated[Split, typer.Option(help="Where the rows are from.")] = Split.TRAIN,
+    backbone: Annotated[str, typer.Option(help="Backbone whose tokenizer is used, without its weights.")] = "embedded",
+    split: Annotated[Split, typer.Option(help="Split that the rows are taken from.")] = Split.TRAIN,
 ) -> None:
     """Print rows of a task as text and as tokens, the sizes of its splits, and its labels.
 
@@ -62,7 +62,7 @@ def show(
     """
     chosen = find_task(task)
 
-    from multiprompt.backbone import load_coder
+    from multiprompt.backbone.loading import load_coder
     from multiprompt.data import load_task_data
 
     coder = load_coder(backbone)
@@ -91,11 +91,10 @@ def _print_example(task: Task, example: TextExample, coder: TextCoder) -> None:
 
     tokens = tokenise([example], coder, task.max_source_length, task.max_target_length)
     echo(f"row {example.row_id}")
-    source, target = coder.source_encoder(), coder.target_encoder()
-    for side, text, encode, kept, cut, limit in (
-        ("source", example.source, source, tokens.sources[0], tokens.truncated_sources, task.max_source_length),
-        ("target", example.target, target, tokens.targets[0], tokens.truncated_targets, task.max_target_length),
-    ):
+    source = example.source, tokens.sources[0], tokens.truncated_sources, task.max_source_length
+    target = example.target, tokens.targets[0], tokens.truncated_targets, task.max_target_length
+    sides = ("source", coder.source_ids, source), ("target", coder.target_ids, target)
+    for side, encode, (text, kept, cut, limit) in sides:
         whole = len(encode([text])[0])
         pieces = " ".join(coder.pieces(kept.tolist()))
         state = f"cut from {whole} to {len(kept)}" if cut else "not truncated"

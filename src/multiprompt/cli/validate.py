@@ -22,9 +22,9 @@ def add_to(app: typer.Typer) -> None:
 
 @reports_failures()
 def validate(config: ConfigArgument, overrides: OverridesArgument = None) -> None:
-    """Check a configuration and print it with every default written out, or list all its problems.
+    """Check a configuration. Print it with every default written out, or list all its problems.
 
-    Rows that are files on this machine are read too; what a training should not begin with is said in notes.
+    Files of rows on this machine are read too. Notes say what in them could spoil a training.
 
     \b
     Example:
@@ -53,7 +53,7 @@ def _notes_on_rows(experiment: Experiment) -> Iterator[str]:
     here = [n for n in names if (own[n].files if n in own else data.location and TASKS[n].generator is None)]
     if not here:
         return
-    from multiprompt.backbone import load_coder  # loads torch, as all below does
+    from multiprompt.backbone.loading import load_coder  # loads torch, as all below does
     from multiprompt.data import look_at_texts
     from multiprompt.recipes.prepare import prepare_task, read_task
 

@@ -1,4 +1,4 @@
-"""Train, dev and test of a task, by the split rules of the study's code family, and few-shot draws.
+"""Train, dev and test of a task, by the split rules of the study's code family.
 
 Official test sets of GLUE and SuperGLUE have no labels, so the study makes its own splits from a permutation
 with a seed (42) of its own: torch's generator, as in ATTEMPT, so that they are the very same rows.
@@ -6,9 +6,8 @@ with a seed (42) of its own: torch's generator, as in ATTEMPT, so that they are 
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from multiprompt.data.sources import (
 )
 from multiprompt.errors import ConfigError, DataError
 from multiprompt.examples import TextExample
-from multiprompt.seeding import derive_seed
 from multiprompt.tasks import OWN, Row, Task
 
 SPLIT_SEED = 42
@@ -338,39 +336,3 @@ def _split(
                 train = whole(rule.train, max_train)
             test = whole(rule.test, max_test)
     return train, dev, test, notes
-
-
-def draw_few_shot(examples: Sequence[TextExample], k: int, seed: int, balanced: bool = True) -> tuple[TextExample, ...]:
-    """Draw ``k`` examples in all (not per class), the same for the same seed.
-
-    Balanced draws take one example of each target in turn, so every target has ``k // targets`` of them or
-    one more (or all there are, when they are fewer). With more targets than ``k``, as with open answers, the
-    draw is not balanced. Draws of one kind are nested: those with a smaller ``k`` are the first of those with
-    a larger one.
-
-    Raises:
-        ConfigError: ``k`` is below 1 or above the number of examples.
-    """
-    if not 1 <= k <= len(examples):
-        raise ConfigError(f"k is {k}; expected from 1 to {len(examples)}, the number of training examples")
-    generator = random.Random(derive_seed(seed, "few-shot"))
-    shuffled = generator.sample(examples, len(examples))
-    by_target: dict[str, list[TextExample]] = {}
-    for example in shuffled:
-        by_target.setdefault(example.target, []).append(example)
-    if not balanced or k < len(by_target):
-        return tuple(shuffled[:k])
-    return tuple(_in_turn(by_target.values()))[:k]
-
-
-def _in_turn(groups: Iterable[Sequence[TextExample]]) -> Iterator[TextExample]:
-    """One of each group, then a second of each, and so on, until all groups are used up."""
-    remaining = [iter(group) for group in groups]
-    while remaining:
-        still = []
-        for group in remaining:
-            for example in group:
-                yield example
-                still.append(group)
-                break
-        remaining = still

@@ -141,7 +141,7 @@ def _store(path: Path, tokens: TokenisedExamples, task: Task, split: str) -> Non
 
 
 def _narrow(ids: np.ndarray) -> np.ndarray:
-    """In 16 bits where they fit, as the ids of every T5 do: half the file, and half the pages that batches touch."""
+    """In 16 bits where all ids fit: half the file, and half the pages that batches touch."""
     return ids.astype(np.uint16) if ids.max(initial=0) < 2**16 else ids
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Integer
 
-from multiprompt.backbone.texts import Encoder, TextCoder
+from multiprompt.backbone.texts import TextCoder
 from multiprompt.errors import DataError
 from multiprompt.examples import TextExample
 
@@ -93,13 +93,16 @@ def tokenise(
     if not examples:
         raise DataError("there is no example to tokenise")
     sources, targets = [e.source for e in examples], [e.target for e in examples]
-    source_ids, cut_sources = _encode(sources, coder.source_encoder(), coder.cut_source, max_source_length)
-    target_ids, cut_targets = _encode(targets, coder.target_encoder(), coder.cut_target, max_target_length)
+    source_ids, cut_sources = _encode(sources, coder.source_ids, coder.cut_source, max_source_length)
+    target_ids, cut_targets = _encode(targets, coder.target_ids, coder.cut_target, max_target_length)
     return TokenisedExamples(source_ids, target_ids, cut_sources, cut_targets)
 
 
 def _encode(
-    texts: list[str], encode: Encoder, cut: Callable[[list[int], int], list[int]], limit: int
+    texts: list[str],
+    encode: Callable[[list[str]], list[list[int]]],
+    cut: Callable[[list[int], int], list[int]],
+    limit: int,
 ) -> tuple[Ragged, int]:
     values = array("i")
     offsets = array("q", [0])

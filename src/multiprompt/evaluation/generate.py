@@ -14,7 +14,7 @@ from jaxtyping import Float, Integer
 from multiprompt.batch import Batch
 from multiprompt.data import TokenisedExamples, collate
 from multiprompt.methods import Method, TaskMethod
-from multiprompt.parallel import workers
+from multiprompt.parallel import processes
 
 PADDED_TOKENS = 16_384
 """Most source tokens of a batch, prompt and padding counted, for every beam: enough to keep a processor busy."""
@@ -143,7 +143,7 @@ def rank(
         answers: texts, such as the labels of the task.
         on_batch: told how many examples this process has done.
     """
-    ids = method.backbone.coder.target_encoder()(list(answers))
+    ids = method.backbone.coder.target_ids(list(answers))
 
     def score(positions: Integer[np.ndarray, " k"]) -> list[list[float]]:
         scores: list[list[float]] = method.rank(_batch_of(method, examples, positions, task_id), ids).tolist()
@@ -163,11 +163,11 @@ def _of_all(
 ) -> list[Answer]:
     """What ``answer`` gives for all examples, batch by batch, in the order of the examples; shared among processes."""
     own: dict[int, Answer] = {}
-    order = by_length(lengths)[workers().rank :: workers().count]
+    order = by_length(lengths)[processes().rank :: processes().count]
     for positions in answer_batches(lengths, order, beams):
         own |= dict(zip(positions.tolist(), answer(positions), strict=True))
         on_batch(len(own))
-    answers = {position: each for part in workers().gather(own) for position, each in part.items()}
+    answers = {position: each for part in processes().gather(own) for position, each in part.items()}
     return [answers[position] for position in range(len(lengths))]
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from multiprompt.data import TokenisedExamples
 from multiprompt.errors import ConfigError
@@ -42,6 +43,11 @@ class Evaluation:
     intervals: dict[str, tuple[float, float]]
     unended: float | None = None
     shortcut: float | None = None
+
+    def fields_of(self, record: type) -> dict[str, Any]:
+        """What it gives to a record such as ``Score``: the fields that both have, and ``n``, the number of answers."""
+        known = vars(self) | {"n": len(self.predictions)}
+        return {field.name: known[field.name] for field in fields(record) if field.name in known}
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name} {value:.1f}" for name, value in self.metrics.items())

@@ -5,15 +5,8 @@ Names are loaded when they are first used: the hours of a study are arithmetic a
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from multiprompt.lazy import lazy_names
 
-_HOMES = {"estimate_run": "estimate"}
+_HOMES = {"estimate_run": "multiprompt.forecast.estimate"}
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"multiprompt.forecast.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'multiprompt.forecast' has no attribute {name!r}")
+__getattr__, __all__ = lazy_names(__name__, _HOMES)

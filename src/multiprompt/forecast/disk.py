@@ -54,6 +54,5 @@ def _prediction_bytes(task: PreparedTask) -> int:
 def _log_bytes(job: Job) -> int:
     training = job.options.training
     lines = job.steps // training.log_every + (job.steps % training.log_every > 0)
-    terms = {3: 1, 4: 4}[job.passes]
-    line = LOG_LINE + LOG_NAME * (min(len(job.tasks), job.kind.batch_size) + terms)
+    line = LOG_LINE + LOG_NAME * (min(len(job.tasks), job.kind.batch_size) + len(job.mould.terms))
     return lines * line + 30 * job.evaluations(0)

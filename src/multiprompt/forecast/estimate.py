@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.errors import refuse_one_text
 from multiprompt.files import existing_folder
 from multiprompt.forecast.disk import common_bytes, stage_bytes

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
 from multiprompt.evaluation.generate import answer_batch, answer_batches, by_length
 from multiprompt.evaluation.scoring import dev_score, evaluate_answers

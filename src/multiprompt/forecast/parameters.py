@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from multiprompt.backbone import Backbone, outline_backbone
+from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.loading import outline_backbone
 from multiprompt.errors import ConfigError, unknown_name
 from multiprompt.forecast.stand_ins import stand_ins
 from multiprompt.methods import Method, PromptTuning

@@ -9,9 +9,9 @@ from itertools import islice
 
 import numpy as np
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
-from multiprompt.data import TokenisedExamples
+from multiprompt.data import TokenisedExamples, collate
 from multiprompt.evaluation.generate import answer_batches, by_length
 from multiprompt.forecast.stand_ins import open_stand_in
 from multiprompt.methods import PromptTuning
@@ -22,6 +22,7 @@ from multiprompt.recipes.stage_training import stage_stream
 from multiprompt.runs.graph import Node
 from multiprompt.runs.materials import Materials
 from multiprompt.runs.stage_options import StageOptions, options_for
+from multiprompt.terms import TermKind
 
 SAMPLED_STEPS = 12
 """Steps whose batches are drawn to say how long batches are."""
@@ -69,12 +70,14 @@ class Mould:
         trained: numbers.
         stored: bytes that it leaves: its tensors, and merged ones if it is a prompt.
         checkpoint: bytes of its largest checkpoint: its tensors, the optimiser's, the best ones.
+        terms: kinds of the terms of its loss.
     """
 
     prompt_length: int
     trained: int
     stored: int
     checkpoint: int
+    terms: tuple[TermKind, ...]
 
 
 @dataclass(frozen=True)
@@ -124,7 +127,7 @@ class Job:
     @property
     def passes(self) -> int:
         """Times that a step goes through the model: forward, twice as much backward, and forward for the teachers."""
-        return 4 if self.kind.method == "student" and self.node.needs else 3
+        return 4 if {"logits", "states"} & set(self.mould.terms) else 3
 
     def evaluations(self, steps_done: int) -> int:
         """Evaluations on the dev rows that are left."""
@@ -184,7 +187,11 @@ class Workload:
             if isinstance(method, PromptTuning):
                 stored += len(tasks) * (4 * method.prompt.length * method.prompt.width + HEADER) + HEADER
             moments = 2 * trained if opened.options.training.optimiser == "adamw" else 0
-            self._moulds[key] = Mould(method.prompt_length, trained, stored, 4 * (2 * numbers + moments))
+            checkpoint = 4 * (2 * numbers + moments)
+            pad, zero = int(method.backbone.tokenizer.pad_token_id), np.zeros(1, int)
+            first = collate([tasks[0].train], zero, zero, pad)
+            terms = tuple(term.kind for term in method.terms(first))
+            self._moulds[key] = Mould(method.prompt_length, trained, stored, checkpoint, terms)
         return self._moulds[key]
 
     def _step_cost(
@@ -216,7 +223,7 @@ class Workload:
 def cost_of(batches: Sequence[Batch], backbone: Backbone, prompt_length: int) -> float:
     """Work of the micro-batches of a step: tokens, with the prompts and with padding where the backbone pads."""
     fixed = backbone.costs.micro_batch if backbone.pads else 0
-    return sum(backbone.tokens_of_pass(batch, prompt_length) + fixed for batch in batches)
+    return float(sum(backbone.tokens_of_pass(batch, prompt_length) + fixed for batch in batches))
 
 
 def decoding_of(

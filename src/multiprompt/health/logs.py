@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from multiprompt.health.finding import Finding, Rule, percent
+from multiprompt.terms import kind_of
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -189,11 +190,13 @@ def loss_shares(record: Mapping[str, Any]) -> dict[str, float]:
     The log has terms without weights; that of distillation is the same for all its terms, so the loss tells it.
     """
     terms, loss = record.get("terms", {}), record["loss"]
-    rest = sum(terms.values()) - terms.get("task", 0.0)
+    own = {term for term in terms if kind_of(term) == "task"}
+    task = sum(terms[term] for term in own)
+    rest = sum(terms.values()) - task
     if len(terms) < 2 or loss <= 0 or rest <= 0:
         return {}
-    weight = max(0.0, (loss - terms["task"]) / rest)
-    return {term: (value if term == "task" else weight * value) / loss for term, value in terms.items()}
+    weight = max(0.0, (loss - task) / rest)
+    return {term: (value if term in own else weight * value) / loss for term, value in terms.items()}
 
 
 def one_sided_loss(records: Records, total: int | None) -> Finding | None:
@@ -205,7 +208,7 @@ def one_sided_loss(records: Records, total: int | None) -> Finding | None:
     if len(half) < FEWEST_LINES:
         return None
     last = loss_shares(half[-1])
-    large = small = last.keys() - {"task"}
+    large = small = {term for term in last if kind_of(term) != "task"}
     for record in half:
         shares = loss_shares(record)
         large = {term for term in large if shares.get(term, 0.0) > LARGE_TERM}
@@ -215,11 +218,7 @@ def one_sided_loss(records: Records, total: int | None) -> Finding | None:
     term = min(large or small, key=lambda name: (-last[name] if large else last[name], name))
     what = f"{term} is {percent(last[term])} of the loss, and was {'more' if large else 'less'} than "
     what += f"{percent(LARGE_TERM if large else SMALL_TERM)} since the middle of the training"
-    return Finding(Rule.LOSS_SHARES, "", what, _LARGE[_kind(term)] if large else _SMALL[_kind(term)])
-
-
-def _kind(term: str) -> str:
-    return next((kind for kind in ("logits", "states") if kind in term), "distance")
+    return Finding(Rule.LOSS_SHARES, "", what, (_LARGE if large else _SMALL)[kind_of(term)])
 
 
 _LARGE = {

@@ -51,8 +51,8 @@ def hidden_state_error(
 def normalised_layers(states: Sequence[Float[Tensor, "B N D"]]) -> Float[Tensor, "B N LD"]:
     """States of several layers, each divided by its root mean square over the width, side by side.
 
-    The residual stream of T5 grows to hundreds with depth; without the division the last layers would be all that
-    counts. The mean squared error of the result is the mean over the layers.
+    A residual stream without norms between its blocks grows to hundreds with depth; without the division the last
+    layers would be all that counts. The mean squared error of the result is the mean over the layers.
     """
     scaled = [s.float() * torch.rsqrt(s.float().pow(2).mean(-1, keepdim=True) + 1e-6) for s in states]
     return torch.cat(scaled, dim=-1)

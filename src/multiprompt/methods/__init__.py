@@ -1,6 +1,6 @@
 """Ways of adapting one frozen model to tasks, behind one protocol."""
 
-from multiprompt.methods.base import Method, ParameterGroup, Share, TaskMethod, can_join, losses_together, move_to
+from multiprompt.methods.base import Method, ParameterGroup, Share, TaskMethod, can_join, losses_together
 from multiprompt.methods.distillation import SourceTraining
 from multiprompt.methods.fine_tuning import FineTuning
 from multiprompt.methods.prompt_tuning import PromptTuning
@@ -18,6 +18,5 @@ __all__ = [
     "can_join",
     "load_method",
     "losses_together",
-    "move_to",
     "save_method",
 ]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multiprompt.backbone import Backbone, Sublayer
+from multiprompt.backbone.base import Backbone, Sublayer
 from multiprompt.batch import Tasks
 from multiprompt.methods.inserted import Inserted, attach_norms, change_output, own_norms
 
@@ -83,7 +83,7 @@ class Adapters(Inserted):
 
     Args:
         backbone: gives sites and widths, and the first weights of the norms.
-        inner: width of the bottleneck (24 on T5-base: the model's width over 32).
+        inner: width of the bottleneck (in the study the model's width over 32).
         num_tasks: tasks of the group.
         places: sublayers that get an adapter; both in the form of Houlsby et al.
         generator: draws the first weights.

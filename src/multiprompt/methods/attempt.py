@@ -12,16 +12,16 @@ Prompts*, EMNLP 2022, arXiv:2205.11961. With ``E`` the embeddings of a source, `
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
-from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
+from multiprompt.methods.base import ParameterGroup, TaskMethod
 
 
 class Attention(nn.Module):
@@ -85,6 +85,7 @@ class Attempt(TaskMethod):
     """
 
     joins = True
+    title = "the mixed prompts"
 
     def __init__(
         self,
@@ -126,8 +127,5 @@ class Attempt(TaskMethod):
             ParameterGroup("attention", list(self.mixed.attention.parameters()), self.attention_learning_rate),
         ]
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self.mixed.named_parameters()}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        move_to(self.mixed, tensors, "the mixed prompts")
+    def trained(self) -> Mapping[str, nn.Parameter]:
+        return dict(self.mixed.named_parameters())

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone, Inputs
+from multiprompt.backbone.base import Backbone, Inputs
 from multiprompt.backbone.dropout import start_from_seed, state_of_seed
 from multiprompt.batch import Batch
 from multiprompt.errors import CheckpointError
 from multiprompt.losses import token_cross_entropy
+from multiprompt.terms import Term
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,9 @@ class ParameterGroup:
 class Method(Protocol):
     """A way to adapt the backbone.
 
-    A loss is the weighted sum of named terms. A term is given as one sum per example (``losses``) with one count per
-    example (``counts``, known from the batch before any forward pass), so that the loop can cut a batch into
-    micro-batches and still divide by the counts of the whole batch.
+    A loss is the weighted sum of its terms. A term has one sum per example (``losses``) and one count per example
+    (known from the batch before any forward pass, ``terms``), so that the loop can cut a batch into micro-batches and
+    still divide by the counts of the whole batch.
 
     A method is a context manager: what it changes in the backbone is in force inside the ``with`` block only, and the
     backbone comes out of it as it went in. Train and evaluate inside the block.
@@ -57,17 +58,12 @@ class Method(Protocol):
         """Rows that it puts in front of every source."""
         ...
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """Weight of every term of the loss, in the order of the log."""
+    def terms(self, batch: Batch) -> tuple[Term, ...]:
+        """The terms of the loss without sums, in the order of the log; the one of kind "task" is first."""
         ...
 
-    def counts(self, batch: Batch) -> dict[str, Shaped[np.ndarray, " B"]]:
-        """For every term the number of items of each example."""
-        ...
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """For every term the sum over the items of each example, ``[B]``; with gradients."""
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
+        """The same terms with their sums, by a pass through the backbone; with gradients."""
         ...
 
     def parameter_groups(self) -> list[ParameterGroup]:
@@ -108,6 +104,9 @@ class Method(Protocol):
 class TaskMethod:
     """What the methods have in common that train on the task loss alone.
 
+    A method says what it trains (``trained``, ``parameter_groups``), and either what it puts before the inputs
+    (``prompts``, ``shift``) or how it changes the backbone (``change``).
+
     Args:
         backbone: the frozen model.
         dropout: whether the frozen model drops out while training, as all public code does.
@@ -115,30 +114,33 @@ class TaskMethod:
     Attributes:
         joins: whether it acts on the inputs of the backbone alone, so that runs of several such methods can go through
             the backbone as one batch (``losses_together``).
+        title: what it is called in errors.
     """
 
     joins = False
+    title = "the method"
 
     def __init__(self, backbone: Backbone, dropout: bool) -> None:
         self.backbone = backbone
         self.dropout = dropout
+        self._inside = ExitStack()
+
+    def trained(self) -> Mapping[str, nn.Parameter]:
+        """All that is trained, by name."""
+        raise NotImplementedError
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {name: parameter.detach() for name, parameter in self.trained().items()}
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        copy_into(self.trained(), tensors, self.title)
+
+    def task_parameters(self) -> list[list[nn.Parameter]]:
+        return []
 
     @property
     def prompt_length(self) -> int:
         return 0
-
-    @property
-    def weights(self) -> dict[str, float]:
-        return {"task": 1.0}
-
-    def counts(self, batch: Batch) -> dict[str, Shaped[np.ndarray, " B"]]:
-        return {"task": batch.target_lengths}
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        return _task_losses(self, [self.inputs(batch)])[0]
-
-    def task_parameters(self) -> list[list[nn.Parameter]]:
-        return []
 
     def prompts(self, batch: Batch) -> Float[Tensor, "B P D"] | None:
         """The prompt of every example; None for a method without one."""
@@ -152,21 +154,40 @@ class TaskMethod:
         """The examples of a batch as they enter the backbone."""
         return Inputs(batch, self.prompts(batch), self.shift(), random_state)
 
-    def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
-        with torch.no_grad():
-            return self.backbone.generate([self.inputs(batch)], max_new_tokens, beams)
+    def change(self, stack: ExitStack) -> None:
+        """Change the backbone for the time of the ``with`` block; whatever undoes that is left to ``stack``."""
 
-    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
-        with torch.no_grad():
-            return self.backbone.rank([self.inputs(batch)], answers)
+    def looking_at(self, batch: Batch) -> AbstractContextManager[object]:
+        """Around every pass of a batch through the backbone."""
+        return nullcontext()
 
     def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self.change(stack)
+            self._inside = stack.pop_all()  # only now: what fails half way is undone
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        self._inside.close()
+
+    def terms(self, batch: Batch) -> tuple[Term, ...]:
+        return (task_term(batch),)
+
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
+        with self.looking_at(batch):
+            return _task_losses(self, [self.inputs(batch)])[0]
+
+    @torch.no_grad()
+    def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
+        with self.looking_at(batch):
+            return self.backbone.generate([self.inputs(batch)], max_new_tokens, beams)
+
+    @torch.no_grad()
+    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
+        with self.looking_at(batch):
+            return self.backbone.rank([self.inputs(batch)], answers)
 
 
 @dataclass(frozen=True)
@@ -196,7 +217,7 @@ def can_join(methods: Sequence[Method]) -> bool:
     )
 
 
-def losses_together(shares: Sequence[Share]) -> list[dict[str, Tensor]]:
+def losses_together(shares: Sequence[Share]) -> list[tuple[Term, ...]]:
     """The losses of several runs on their batches, by one pass through the backbone.
 
     Each is what ``method.losses(batch)`` gives after ``torch.manual_seed(seed)``, up to the rounding of float32.
@@ -216,21 +237,17 @@ def losses_together(shares: Sequence[Share]) -> list[dict[str, Tensor]]:
     return _task_losses(methods[0], inputs)
 
 
-def _task_losses(method: TaskMethod, inputs: Sequence[Inputs]) -> list[dict[str, Tensor]]:
+def task_term(batch: Batch, sums: Tensor | None = None) -> Term:
+    """The loss of the task, which every method has."""
+    return Term("task", "task", 1.0, batch.target_lengths, sums)
+
+
+def _task_losses(method: TaskMethod, inputs: Sequence[Inputs]) -> list[tuple[Term, ...]]:
     sizes = [len(each.batch) for each in inputs]
     with method.backbone.dropout(method.dropout):
         output = method.backbone.forward_together(inputs)
     sums = token_cross_entropy(output.logits, output.labels, output.example_ids, sum(sizes))
-    return [{"task": part} for part in sums.split(sizes)]
-
-
-def move_to(module: nn.Module, tensors: dict[str, Tensor], what: str) -> None:
-    """Copy ``tensors`` into the parameters of ``module``, by name.
-
-    Raises:
-        CheckpointError: a name is missing or unknown, or a shape differs.
-    """
-    copy_into(dict(module.named_parameters()), tensors, what)
+    return [(task_term(each.batch, part),) for each, part in zip(inputs, sums.split(sizes), strict=True)]
 
 
 def copy_into(parameters: Mapping[str, nn.Parameter], tensors: dict[str, Tensor], what: str) -> None:

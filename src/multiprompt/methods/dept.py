@@ -1,19 +1,21 @@
 """DePT: a shorter prompt, and a low-rank matrix added to the embeddings of the source.
 
 Shi and Lipani, *DePT: Decomposed Prompt Tuning for Parameter-Efficient Fine-tuning*, ICLR 2024, arXiv:2309.05173. The
-two parts together have about as many numbers as the whole prompt, and the encoder reads fewer rows. (It is no
+two parts together have about as many numbers as the whole prompt, and the model reads fewer rows. (It is no
 decomposition of the prompt, for all its title.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
-from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
+from multiprompt.methods.base import ParameterGroup, TaskMethod
 
 
 class ShortPrompt(nn.Module):
@@ -51,6 +53,7 @@ class Dept(TaskMethod):
     """
 
     joins = True
+    title = "the short prompt and its matrix"
 
     def __init__(
         self, backbone: Backbone, short: ShortPrompt, learning_rate: float, matrix_learning_rate: float, dropout: bool
@@ -76,8 +79,5 @@ class Dept(TaskMethod):
             ParameterGroup("matrix", [self.short.rows, self.short.columns], self.matrix_learning_rate),
         ]
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self.short.named_parameters()}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        move_to(self.short, tensors, "the short prompt and its matrix")
+    def trained(self) -> Mapping[str, nn.Parameter]:
+        return dict(self.short.named_parameters())

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 from torch import Tensor
 
-from multiprompt.backbone import Backbone, HiddenStates
+from multiprompt.backbone.base import Backbone, HiddenStates
 from multiprompt.batch import Batch
 from multiprompt.losses import (
     hidden_state_error,
@@ -16,9 +16,11 @@ from multiprompt.losses import (
     prompt_distance,
     token_cross_entropy,
 )
+from multiprompt.methods.base import task_term
 from multiprompt.methods.prompt_tuning import PromptTuning
 from multiprompt.options import DistillationOptions
 from multiprompt.prompts import Prompt
+from multiprompt.terms import Term
 
 
 class SourceTraining(PromptTuning):
@@ -65,43 +67,40 @@ class SourceTraining(PromptTuning):
         self.teachers = teachers
         self.options = options
 
-    @property
-    def weights(self) -> dict[str, float]:
-        extra = {
-            "none": (),
-            "prompt_distance": ("prompt distance",),
-            "no_hidden": ("logits",),
-            "full": ("logits", *(f"{stack.name} states" for stack in self.backbone.shape.stacks)),
-        }[self.options.kind]
-        return {"task": 1.0} | dict.fromkeys(extra, self.options.weight)
+    def terms(self, batch: Batch) -> tuple[Term, ...]:
+        kind, weight = self.options.kind, self.options.weight
+        task = task_term(batch)
+        if kind == "none":
+            return (task,)
+        if kind == "prompt_distance":
+            return task, Term("prompt distance", "distance", weight, np.ones_like(task.counts))
+        logits = Term("logits", "logits", weight, task.counts)
+        if kind == "no_hidden":
+            return task, logits
+        counts = self.backbone.state_counts(batch, self.prompt.length)
+        return task, logits, *(Term(f"{name} states", "states", weight, each) for name, each in counts.items())
 
-    def counts(self, batch: Batch) -> dict[str, Shaped[np.ndarray, " B"]]:
-        targets = batch.target_lengths
-        counts = {
-            "task": targets,
-            "logits": targets,
-            "prompt distance": np.ones_like(targets),
-        }
-        states = self.backbone.state_counts(batch, self.prompt.length)
-        counts |= {f"{name} states": count for name, count in states.items()}
-        return {term: counts[term] for term in self.weights}
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
+        sums = self._sums(batch)
+        return tuple(term.with_sums(sums[term.name]) for term in self.terms(batch))
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def _sums(self, batch: Batch) -> dict[str, Tensor]:
+        """The sums of the terms, by their names."""
         kind = self.options.kind
         hidden: HiddenStates = self.options.hidden if kind == "full" else "none"
         student_prompts = self.prompts(batch)
         with self.backbone.dropout(self.dropout):
             student = self.backbone.forward(batch, student_prompts, hidden)
         size = len(batch)
-        terms = {"task": token_cross_entropy(student.logits, student.labels, student.example_ids, size)}
+        sums = {"task": token_cross_entropy(student.logits, student.labels, student.example_ids, size)}
         if kind == "none" or self.teachers is None:
-            return terms
+            return sums
         teacher_prompts = self.teachers[batch.task_ids]
         if kind == "prompt_distance":
-            return terms | {"prompt distance": prompt_distance(student_prompts, teacher_prompts)}
+            return sums | {"prompt distance": prompt_distance(student_prompts, teacher_prompts)}
         with torch.no_grad(), self.backbone.dropout(False):
             teacher = self.backbone.forward(batch, teacher_prompts, hidden)
-        terms["logits"] = logit_divergence(
+        sums["logits"] = logit_divergence(
             student.logits, teacher.logits, student.example_ids, size, self.options.temperature
         )
         if kind == "full":
@@ -110,5 +109,5 @@ class SourceTraining(PromptTuning):
                 pair = ours.values[0], theirs[0]
                 if hidden == "all":
                     pair = normalised_layers(ours.values), normalised_layers(theirs)
-                terms[f"{name} states"] = hidden_state_error(*pair, ours.mask)
-        return terms
+                sums[f"{name} states"] = hidden_state_error(*pair, ours.mask)
+        return sums

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from types import TracebackType
-from typing import Self
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
-from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into
+from multiprompt.methods.base import ParameterGroup, TaskMethod
 
 
 class FineTuning(TaskMethod):
@@ -33,6 +30,8 @@ class FineTuning(TaskMethod):
         start: first weights, by name; None for those of the backbone.
     """
 
+    title = "the model"
+
     def __init__(
         self,
         backbone: Backbone,
@@ -44,36 +43,15 @@ class FineTuning(TaskMethod):
         self.learning_rate = learning_rate
         self.start = start
         self._products = torch.float32
-        self._inside = ExitStack()
 
-    def __enter__(self) -> Self:
+    def change(self, stack: ExitStack) -> None:
         self._products = self.backbone.embedding.dtype
-        with ExitStack() as stack:
-            stack.enter_context(self.backbone.unfrozen())
-            if self.start is not None:
-                self.load(self.start)
-            self._inside = stack.pop_all()  # only now: what fails half way is undone
-        return self
+        stack.enter_context(self.backbone.unfrozen())
+        if self.start is not None:
+            self.load(self.start)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inside.close()
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        with self._autocast():
-            return super().losses(batch)
-
-    def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
-        with self._autocast():
-            return super().generate(batch, max_new_tokens, beams)
-
-    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
-        with self._autocast():
-            return super().rank(batch, answers)
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        """Products in the precision of the backbone."""
+    def looking_at(self, batch: Batch) -> AbstractContextManager[object]:
+        """Products are in the precision of the backbone."""
         if self._products == torch.float32:
             return nullcontext()
         return torch.autocast(self.backbone.device.type, self._products)
@@ -81,8 +59,5 @@ class FineTuning(TaskMethod):
     def parameter_groups(self) -> list[ParameterGroup]:
         return [ParameterGroup("model", list(self.backbone.weights().values()), self.learning_rate)]
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self.backbone.weights().items()}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        copy_into(self.backbone.weights(), tensors, "the model")
+    def trained(self) -> Mapping[str, nn.Parameter]:
+        return self.backbone.weights()

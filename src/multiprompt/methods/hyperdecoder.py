@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.methods.adapters import Adapter, AdapterWeights, bottleneck
 from multiprompt.methods.inserted import Inserted, add_beside
 from multiprompt.methods.written import AdapterWriter, linear

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from multiprompt.backbone import Backbone, Site, Sublayer
+from multiprompt.backbone.base import Backbone, Site, Sublayer
 from multiprompt.methods.adapters import WEIGHT_SPREAD, AdapterWeights, bottleneck
 from multiprompt.methods.inserted import (
     Inserted,

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch, Tasks
-from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
+from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into
 
 
 class Inserted(nn.Module):
@@ -63,7 +61,7 @@ class Inserted(nn.Module):
             elsewhere = name if task is None else f"{name.rpartition('.')[0]}.{nearest[task]}"
             if elsewhere in tensors:
                 starts[name] = tensors[elsewhere]
-        move_to(self, starts, "the inserted layers")
+        copy_into(dict(self.named_parameters()), starts, "the inserted layers")
 
 
 def change_output(stack: ExitStack, module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
@@ -101,44 +99,26 @@ class InsertedMethod(TaskMethod):
         dropout: whether the model drops out while training.
     """
 
+    title = "the inserted layers"
+
     def __init__(self, backbone: Backbone, inserted: Inserted, learning_rate: float, dropout: bool) -> None:
         super().__init__(backbone, dropout)
         self.inserted = inserted.to(backbone.device)
         self.learning_rate = learning_rate
-        self._inside = ExitStack()
 
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            stack.enter_context(self.backbone.ordinary_passes())
-            self.inserted.attach(self.backbone, stack)
-            self._inside = stack.pop_all()  # only now: what fails half way is undone
-        return self
+    def change(self, stack: ExitStack) -> None:
+        stack.enter_context(self.backbone.ordinary_passes())
+        self.inserted.attach(self.backbone, stack)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inside.close()
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def looking_at(self, batch: Batch) -> AbstractContextManager[object]:
         self.inserted.batch = batch
-        return super().losses(batch)
-
-    def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:
-        self.inserted.batch = batch
-        return super().generate(batch, max_new_tokens, beams)
-
-    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
-        self.inserted.batch = batch
-        return super().rank(batch, answers)
+        return nullcontext()
 
     def parameter_groups(self) -> list[ParameterGroup]:
         return [ParameterGroup("inserted layers", list(self.inserted.parameters()), self.learning_rate)]
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self.inserted.named_parameters()}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        move_to(self.inserted, tensors, "the inserted layers")
+    def trained(self) -> Mapping[str, nn.Parameter]:
+        return dict(self.inserted.named_parameters())
 
 
 def own_norms(backbone: Backbone) -> nn.ParameterList:

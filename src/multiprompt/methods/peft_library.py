@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from types import TracebackType
-from typing import Any, Self
+from dataclasses import replace
+from typing import Any
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.backbone.t5.passes import hiding
 from multiprompt.batch import Batch, counted_positions
 from multiprompt.errors import ConfigError
 from multiprompt.losses import token_cross_entropy
-from multiprompt.methods.base import ParameterGroup, TaskMethod, copy_into
+from multiprompt.methods.base import ParameterGroup, TaskMethod, task_term
+from multiprompt.terms import Term
 
 ADAPTER = "default"
 """What peft calls a set of trained tensors where nobody names it."""
@@ -54,31 +55,23 @@ class PeftMethod(TaskMethod):
         dropout: whether the model drops out while training.
     """
 
+    title = "the tensors of peft"
+
     def __init__(
         self, backbone: Backbone, trained: Mapping[str, nn.Parameter], learning_rate: float, dropout: bool
     ) -> None:
         super().__init__(backbone, dropout)
-        self.trained = dict(trained)
+        self._trained = dict(trained)
         self.learning_rate = learning_rate
-        self._inside = ExitStack()
 
-    def __enter__(self) -> Self:
-        self._inside.enter_context(self.backbone.ordinary_passes())
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._inside.close()
+    def change(self, stack: ExitStack) -> None:
+        stack.enter_context(self.backbone.ordinary_passes())
 
     def parameter_groups(self) -> list[ParameterGroup]:
-        return [ParameterGroup("peft", list(self.trained.values()), self.learning_rate)]
+        return [ParameterGroup("peft", list(self._trained.values()), self.learning_rate)]
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self.trained.items()}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        copy_into(self.trained, tensors, "the tensors of peft")
+    def trained(self) -> Mapping[str, nn.Parameter]:
+        return self._trained
 
 
 class PeftLayers(PeftMethod):
@@ -101,13 +94,12 @@ class PeftLayers(PeftMethod):
         }
         super().__init__(backbone, trained, learning_rate, dropout)
 
-    def __enter__(self) -> Self:
-        super().__enter__()
+    def change(self, stack: ExitStack) -> None:
+        super().change(stack)
         model = self.backbone.model
         for name, layer in self.layers.items():
-            self._inside.callback(model.set_submodule, name, layer.get_base_layer())
+            stack.callback(model.set_submodule, name, layer.get_base_layer())
             model.set_submodule(name, layer)
-        return self
 
 
 def lora(backbone: Backbone, rank: int, alpha: float, learning_rate: float, dropout: bool, seed: int) -> PeftLayers:
@@ -213,16 +205,32 @@ class PrefixTuning(PeftMethod):
         prefix = _in_float32(self.model.prompt_encoder[ADAPTER]).embedding.weight
         super().__init__(backbone, {"prefix": prefix}, learning_rate, dropout)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        with self.backbone.dropout(self.dropout), cache_by_its_name(self.backbone.model):
+    def losses(self, batch: Batch) -> tuple[Term, ...]:
+        with self.backbone.dropout(self.dropout):
+            logits = self._logits(batch)
+        example_ids, positions = counted_positions(batch.known.targets, self.backbone.device)
+        logits, labels = (each.flatten(0, 1).index_select(0, positions) for each in (logits, batch.labels))
+        return (task_term(batch, token_cross_entropy(logits, labels, example_ids, len(batch))),)
+
+    @torch.no_grad()
+    def rank(self, batch: Batch, answers: Sequence[Sequence[int]]) -> Float[Tensor, "B C"]:
+        columns = []
+        for answer in answers:
+            labels = torch.tensor([answer], device=self.backbone.device).expand(len(batch), -1)
+            with self.backbone.dropout(False):
+                scores = torch.log_softmax(self._logits(replace(batch, labels=labels)).float(), -1)
+            columns.append(scores.gather(2, labels.unsqueeze(-1)).sum((1, 2)))
+        return torch.stack(columns, 1)
+
+    def _logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
+        with cache_by_its_name(self.backbone.model):
             output = self.model(
                 input_ids=batch.input_ids,
                 attention_mask=hiding(batch.attention_mask, self.backbone.embedding.dtype),
                 decoder_input_ids=self.backbone.model._shift_right(batch.labels),
             )
-        example_ids, positions = counted_positions(batch.known.targets, self.backbone.device)
-        logits, labels = (each.flatten(0, 1).index_select(0, positions) for each in (output.logits, batch.labels))
-        return {"task": token_cross_entropy(logits, labels, example_ids, len(batch))}
+        logits: Tensor = output.logits
+        return logits
 
     @torch.no_grad()
     def generate(self, batch: Batch, max_new_tokens: int, beams: int = 1) -> Int[Tensor, "B T"]:

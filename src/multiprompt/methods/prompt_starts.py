@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.errors import ConfigError, unknown_name
 from multiprompt.options import PromptOptions
 from multiprompt.prompts import (
@@ -44,8 +44,7 @@ def start_rows(options: PromptOptions, backbone: Backbone, seed: int) -> Float[T
     try:
         match options.start:
             case "vocabulary":
-                used = backbone.embedding[: len(backbone.tokenizer)]
-                return vocabulary_rows(used, options.length, generator)
+                return vocabulary_rows(backbone.frequent, options.length, generator)
             case "normal":
                 return normal_rows(options.length, backbone.width, generator=generator)
             case "uniform":

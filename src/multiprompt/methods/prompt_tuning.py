@@ -6,12 +6,14 @@ the target stage of multitask prompt tuning, for one task or a group of tasks wi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.batch import Batch
-from multiprompt.methods.base import ParameterGroup, TaskMethod, move_to
+from multiprompt.methods.base import ParameterGroup, TaskMethod
 from multiprompt.prompts import DecomposedPrompt, Prompt
 
 
@@ -28,6 +30,7 @@ class PromptTuning(TaskMethod):
     """
 
     joins = True
+    title = "the prompt"
 
     def __init__(
         self,
@@ -57,11 +60,8 @@ class PromptTuning(TaskMethod):
             return []
         return [list(factors) for factors in zip(self.prompt.u, self.prompt.v, strict=True)]
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {name: parameter.detach() for name, parameter in self.prompt.named_parameters()}
-
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        move_to(self.prompt, tensors, "the prompt")
+    def trained(self) -> Mapping[str, nn.Parameter]:
+        return dict(self.prompt.named_parameters())
 
 
 def prompt_parameter_groups(prompt: Prompt, learning_rate: float, factor_learning_rate: float) -> list[ParameterGroup]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
 
-from multiprompt.errors import CheckpointError
-from multiprompt.files import read_tensors, write_tensors
-
-METHOD_VERSION = 1
+from multiprompt.prompts.trained_files import Trained, read_trained, write_trained
 
 
 @dataclass(frozen=True)
-class StoredMethod:
+class StoredMethod(Trained):
     """What a method has trained.
 
     Attributes:
@@ -36,15 +32,9 @@ class StoredMethod:
         numbers = sum(tensor.numel() for tensor in self.tensors.values())
         return f"StoredMethod({self.method!r}, {', '.join(self.tasks)}, {numbers:,} trained numbers)"
 
-    def task_id(self, task: str) -> int:
-        """Position of a task.
-
-        Raises:
-            CheckpointError: the method was not trained for it.
-        """
-        if task not in self.tasks:
-            raise CheckpointError(f"{self.method} was trained for {', '.join(self.tasks)}, not for {task!r}")
-        return self.tasks.index(task)
+    @property
+    def title(self) -> str:
+        return self.method
 
 
 def save_method(path: Path, stored: StoredMethod) -> None:
@@ -53,14 +43,7 @@ def save_method(path: Path, stored: StoredMethod) -> None:
     Raises:
         CheckpointError: the file cannot be written.
     """
-    record = {
-        "version": METHOD_VERSION,
-        "method": stored.method,
-        "tasks": stored.tasks,
-        "backbone": stored.backbone,
-        "fingerprint": stored.fingerprint,
-    }
-    write_tensors(path, stored.tensors, {"multiprompt": json.dumps(record)})
+    write_trained(path, stored.tensors, stored, method=stored.method)
 
 
 def load_method(path: Path) -> StoredMethod:
@@ -69,13 +52,6 @@ def load_method(path: Path) -> StoredMethod:
     Raises:
         CheckpointError: the file is missing, damaged, of another version, or holds no method.
     """
-    tensors, metadata = read_tensors(path)
-    try:
-        record = json.loads(metadata["multiprompt"])
-        method, tasks, version = str(record["method"]), tuple(record["tasks"]), record["version"]
-        backbone, fingerprint = str(record.get("backbone", "")), str(record.get("fingerprint", ""))
-    except (KeyError, ValueError, TypeError, AttributeError):
-        raise CheckpointError(f"{path} holds no tensors of a method that multiprompt stored") from None
-    if version != METHOD_VERSION:
-        raise CheckpointError(f"{path} has version {version}; this release reads version {METHOD_VERSION}")
+    none = "holds no tensors of a method that multiprompt stored"
+    tensors, method, tasks, backbone, fingerprint = read_trained(path, "method", none)
     return StoredMethod(method, tensors, tasks, backbone, fingerprint)

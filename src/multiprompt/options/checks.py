@@ -12,7 +12,7 @@ from typing import Any
 
 from multiprompt.errors import ConfigError, option_error, refuse_one_text
 
-FLOAT16 = "T5 overflows in float16: take bfloat16 (on a GPU that has it) or float32"
+FLOAT16 = "the models of the study overflow in float16: take bfloat16 (on a GPU that has it) or float32"
 REASONS: Mapping[tuple[str, str], str] = {("precision", name): FLOAT16 for name in ("float16", "fp16", "half")}
 """Why a value that one might expect is none of an option's."""
 

@@ -28,11 +28,11 @@ class BackboneOptions:
     """The frozen language model."""
 
     name: str = "embedded"
-    """"embedded", "embedded-small", the name of a T5 on the hub, or a folder."""
+    """Name of the model: "embedded", "embedded-small", the name of a model on the hub, or a folder."""
     revision: str | None = None
-    """Commit or tag on the hub."""
+    """Commit or tag of the model on the hub."""
     device: str = "auto"
-    """"auto", "cpu", "cuda", "cuda:1", ..."""
+    """Device of the model: "auto", "cpu", "cuda", "cuda:1", ..."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the frozen weights; "auto" is bfloat16 on a GPU that computes in it and float32 elsewhere. Trained
     tensors of every method, the optimiser and the loss are float32 always."""
@@ -54,15 +54,15 @@ class DataOptions:
     location: str | None = None
     """Folder laid out as <benchmark>/<dataset>/<split>.jsonl.gz; None for the hub (mini tasks are generated)."""
     max_train: int | None = None
-    """Use at most so many training rows of each task."""
+    """Largest number of training rows of each task; None for all."""
     max_dev: int | None = None
-    """Use at most so many dev rows of each task, for the choice of the checkpoint."""
+    """Largest number of dev rows of each task, which choose the checkpoint; None for all."""
     max_test: int | None = None
-    """Use at most so many test rows of each task."""
+    """Largest number of test rows of each task; None for all."""
     split_seed: int = 42
-    """Of the permutation that carves dev and test sets; apart from the training seeds."""
+    """Seed of the permutation that makes dev and test sets; it does not depend on the training seeds."""
     max_source_length: int | None = None
-    """Tokens of a source (prompt not counted) for all tasks; None for each task's own limit."""
+    """Largest number of tokens of a source (prompt not counted), for all tasks; None for each task's own limit."""
     label_coding: Literal["glue", "consistent"] = "glue"
     """Labels of the generated mini tasks: as in GLUE, or with one polarity for all of them."""
     task_names: bool = False
@@ -88,17 +88,18 @@ class PromptOptions:
     length: int = 100
     """Rows of a prompt (l)."""
     start: Literal["vocabulary", "normal", "uniform", "text", "saved"] = "vocabulary"
-    """Rows of the embedding, N(0, 1), U(-0.5, 0.5), the embedding of a text, or a stored prompt."""
+    """First value of a prompt: rows of the embedding, N(0, 1), U(-0.5, 0.5), the embedding of a text, or a stored
+    prompt."""
     text: str | None = None
-    """With start "text": the text."""
+    """Text whose embedding is the first value, with start "text"."""
     path: str | None = None
-    """With start "saved": a prompt.safetensors file of an earlier run."""
+    """File prompt.safetensors of an earlier run, with start "saved"."""
     rank: int = 1
     """Rank of the task matrices."""
     factor_start: Literal["ones", "near_one", "peft"] = "ones"
     """First values of u and v; see prompts.start_task_factors."""
     factor_spread: float = 0.1
-    """Standard deviation of "near_one"."""
+    """Standard deviation of the factor start "near_one"."""
 
     def __post_init__(self) -> None:
         check_values(self, "prompt")
@@ -118,38 +119,38 @@ class TrainingOptions:
     """
 
     steps: int | None = None
-    """Optimiser steps; give this or epochs."""
+    """Number of optimiser steps; give this or epochs."""
     epochs: float | None = None
-    """Passes over the training examples (of all tasks together); give this or steps."""
+    """Number of passes over the training examples (of all tasks together); give this or steps."""
     batch_size: int = 32
-    """Examples of a step."""
+    """Number of examples of a step."""
     max_micro_batch: int | None = None
-    """Examples in memory at once; gradients do not depend on it."""
+    """Largest number of examples in one pass, to save memory; gradients do not depend on it."""
     optimiser: Literal["adamw", "adafactor"] = "adamw"
-    """AdamW, or Adafactor without parameter scaling as in Lester et al. (2021)."""
+    """Optimiser: AdamW, or Adafactor without parameter scaling as in Lester et al. (2021)."""
     schedule: Literal["linear", "constant"] = "linear"
-    """Learning rate after the warm-up: down to zero, or as it is."""
+    """Learning rate after the warm-up: it falls to zero, or stays constant."""
     warmup_ratio: float = 0.1
     """Share of the steps in which the learning rate rises from zero."""
     weight_decay: float = 1e-5
-    """Decoupled; tasks that are absent from a batch are not decayed."""
+    """Decoupled weight decay; tensors of tasks that are absent from a batch are not decayed."""
     clip: float = 1.0
-    """Largest norm of the gradient; larger ones are scaled down."""
+    """Largest norm of the gradient; a larger gradient is scaled down to it."""
     dropout: bool = True
-    """Whether the frozen model drops out while the prompt is trained."""
+    """Whether the dropout of the frozen model is on while the prompt is trained."""
     evaluate_every: int | None = None
-    """Steps between evaluations on the dev set; None for one at the end."""
+    """Number of steps between evaluations on the dev set; None for one evaluation, at the end."""
     evaluate_each_epoch: bool = False
-    """Evaluate on the dev set once an epoch where that is sooner, but not before 20 steps have passed."""
+    """Whether the dev set is evaluated once an epoch where that is sooner, at least 20 steps apart."""
     select: Literal["best", "last"] = "best"
-    """Keep the tensors with the best dev metric, or the last ones."""
+    """Tensors that are kept: those with the best dev metric, or those of the last step."""
     patience: int | None = None
-    """Evaluations without a better dev metric after which the training ends early; None trains all steps."""
+    """Number of evaluations without a better dev metric after which the training ends; None trains all steps."""
     checkpoint_seconds: float = 30.0
-    """At least so long between two checkpoints, and longer for large ones: no more than 10 MB a second are written on
-    average. Resuming is exact wherever they fall."""
+    """Shortest time between two checkpoints, in seconds. The time is longer for large checkpoints: no more than 10 MB a
+    second are written on average. A resumed training is exact wherever its checkpoint was written."""
     log_every: int = 10
-    """Steps between lines of the log."""
+    """Number of steps between two lines of the log."""
 
     def __post_init__(self) -> None:
         check_values(self, "training")
@@ -212,9 +213,9 @@ class TeacherOptions:
     """
 
     learning_rate: float = 0.3
-    """Of the prompt."""
+    """Learning rate of the prompt."""
     training: TrainingOptions = TrainingOptions()
-    """10 epochs unless steps or epochs are given."""
+    """Training of a teacher: 10 epochs unless steps or epochs are given."""
 
     def __post_init__(self) -> None:
         check_values(self, "teachers")
@@ -223,20 +224,21 @@ class TeacherOptions:
 
 @dataclass(frozen=True)
 class DistillationOptions:
-    """What of the teachers the student learns (Eq. 5).
+    """What the student learns from the teachers (Eq. 5).
 
     Raises:
         ConfigError: the temperature is not above 0, or the weight is below it.
     """
 
     kind: Literal["full", "no_hidden", "prompt_distance", "none"] = "full"
-    """Both terms; without the hidden-state term; the distance between prompts in place of both; the task loss alone."""
+    """Terms of the loss beside the task loss: logits and hidden states; logits alone; the distance between prompts in
+    place of both; none."""
     weight: float = 0.9
-    """Lambda, for every distillation term."""
+    """Weight of every distillation term (lambda)."""
     temperature: float = 2.0
-    """Of the output distributions; not given in the paper."""
+    """Temperature of the output distributions; not given in the paper."""
     hidden: Literal["last", "all"] = "last"
-    """Compare the last states of encoder and decoder, or those of all layers, each normalised."""
+    """Hidden states that are compared: those of the last layer, or of all layers, each normalised."""
 
     def __post_init__(self) -> None:
         check_values(self, "distillation")
@@ -254,11 +256,11 @@ class MixingOptions:
     """
 
     mode: Literal["proportional", "uniform_tasks", "iid"] = "proportional"
-    """See data.TaskSampler."""
+    """How tasks are drawn for a batch; see data.TaskSampler."""
     size_cap: int = 2**18
-    """Examples beyond which a task's size no longer raises its share."""
+    """Number of examples beyond which a task's size no longer raises its share."""
     max_tasks: int | None = None
-    """Kappa: most tasks that a batch draws from; None for all."""
+    """Largest number of tasks that a batch draws from (kappa); None for all."""
 
     def __post_init__(self) -> None:
         check_values(self, "mixing")
@@ -274,19 +276,19 @@ class SourceOptions:
     """
 
     tasks: tuple[str, ...] = ("mnli", "qnli", "qqp", "sst2", "squad", "record")
-    """The source tasks."""
+    """Names of the source tasks."""
     decomposed: bool = True
-    """False trains one plain prompt for all tasks (ablation, Table 6)."""
+    """Whether the shared prompt has a matrix for each task. False trains one plain prompt (ablation, Table 6)."""
     learning_rate: float = 0.3
-    """Of the shared prompt."""
+    """Learning rate of the shared prompt."""
     factor_learning_rate: float = 0.3
-    """Of u and v."""
+    """Learning rate of u and v."""
     distillation: DistillationOptions = DistillationOptions()
     """What is learned from the teachers."""
     mixing: MixingOptions = MixingOptions()
     """How batches are drawn from the tasks."""
     training: TrainingOptions = TrainingOptions()
-    """5 epochs over the mixture unless steps or epochs are given."""
+    """Training of the shared prompt: 5 epochs over the mixture unless steps or epochs are given."""
 
     def __post_init__(self) -> None:
         check_values(self, "source")
@@ -307,25 +309,25 @@ class TargetOptions:
     """
 
     tasks: tuple[str, ...] = ()
-    """The target tasks."""
+    """Names of the target tasks."""
     methods: Methods = field(default_factory=lambda: Methods(mpt=MptOptions()))
-    """What adapts to them, each with what differs from its defaults."""
+    """Methods that adapt to the target tasks, each with the options that differ from its defaults."""
     shots: tuple[int | Literal["all"], ...] = ("all",)
-    """Training examples: "all", or a number k drawn anew for every seed."""
+    """Numbers of training examples: "all", or k examples that are drawn for every seed."""
     draws: int = 1
-    """Draws of the k examples; with each of them all is done, from the same source prompt. "all" is done once."""
+    """Number of draws of the k examples. Every draw is trained from the same source prompt; "all" is trained once."""
     balanced: bool = True
-    """Draw the k examples evenly over the classes, if k allows it."""
+    """Whether the k examples are drawn evenly over the classes, if k allows it."""
     group: bool = False
-    """Adapt all tasks together, with one shared prompt."""
+    """Whether all target tasks are adapted together, with one shared prompt."""
     source_prompt: str | None = None
-    """A run's source prompt.safetensors to start from; None for this run's own source stage."""
+    """File prompt.safetensors of a source stage to start from; None for this run's own source stage."""
     mixing: MixingOptions = MixingOptions()
-    """Of a group."""
+    """How the batches of a group are drawn from its tasks."""
     training: TrainingOptions = TrainingOptions()
-    """20 epochs up to 10,000 examples, else 10, unless steps or epochs are given."""
+    """Training with all examples: 20 epochs up to 10,000 examples and 10 above, unless steps or epochs are given."""
     few_shot_training: TrainingOptions = TrainingOptions(steps=1000, evaluate_every=50)
-    """With k examples."""
+    """Training with k examples."""
 
     def __post_init__(self) -> None:
         check_values(self, "targets")
@@ -354,22 +356,23 @@ class Experiment:
     """
 
     name: str
-    """Shown in reports."""
+    """Name of the experiment, shown in reports."""
     seeds: tuple[int, ...] = (42,)
-    """Every stage runs once per seed."""
+    """Seeds of the experiment; every stage runs once for each."""
     together: bool = True
-    """Train stages of prompt methods side by side, in joint passes through the backbone. Each ends as it would alone up
-    to the rounding of float32; False trains one after the other, and a run that is stopped ends bitwise the same."""
+    """Whether stages of prompt methods are trained side by side, in joint passes through the backbone. Each stage ends
+    as it would alone, up to the rounding of float32. False trains one after the other; then a run that is stopped and
+    resumed ends bitwise the same."""
     backbone: BackboneOptions = BackboneOptions()
     """The frozen model."""
     data: DataOptions = DataOptions()
     """Where rows come from."""
     tasks: dict[str, TaskDefinition] = field(default_factory=dict)
-    """Tasks of one's own by name. The path of a task's file among source.tasks or targets.tasks puts it here."""
+    """Your own tasks by name. The path of a task file among source.tasks or targets.tasks puts the task here."""
     prompt: PromptOptions = PromptOptions()
     """Shape and start of the prompts of all stages."""
     teachers: TeacherOptions = TeacherOptions()
-    """How the source prompts are trained that the shared one is distilled from."""
+    """How the teachers are trained, from which the shared prompt is distilled."""
     source: SourceOptions | None = None
     """Source training; None for none."""
     targets: TargetOptions | None = None

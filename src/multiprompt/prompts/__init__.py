@@ -5,7 +5,7 @@ from multiprompt.prompts.decomposed import DecomposedPrompt, compose, start_task
 from multiprompt.prompts.factorised import FactorisedPrompt, start_thin_factors
 from multiprompt.prompts.soft import SharedPrompt, SoftPrompt
 from multiprompt.prompts.starts import normal_rows, text_rows, uniform_rows, vocabulary_rows
-from multiprompt.prompts.stored import StoredPrompt, load_prompt, other_model, save_plain_prompt, save_prompt
+from multiprompt.prompts.stored import StoredPrompt, load_prompt, save_plain_prompt, save_prompt
 
 __all__ = [
     "DecomposedPrompt",
@@ -17,7 +17,6 @@ __all__ = [
     "compose",
     "load_prompt",
     "normal_rows",
-    "other_model",
     "save_plain_prompt",
     "save_prompt",
     "start_task_factors",

@@ -6,22 +6,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-VOCABULARY_POOL = 5000
-"""Rows are drawn from the first 5,000 ids, the most frequent pieces of the T5 vocabulary (Lester et al., 2021)."""
-
 
 def vocabulary_rows(
     embedding: Float[Tensor, "V D"], length: int, generator: torch.Generator | None = None
 ) -> Float[Tensor, "P D"]:
-    """Rows of the loaded embedding, drawn without replacement from its first 5,000 ids.
+    """Rows of the loaded embedding, drawn without replacement.
 
-    This is the paper's start (appendix A). Public code that samples before the checkpoint is copied into the model
-    gets N(0, 1) rows instead: ``normal_rows`` with ``std=1``.
+    Given the rows of frequent pieces (``Backbone.frequent``), this is the paper's start (appendix A). Public code that
+    samples before the checkpoint is copied into the model gets N(0, 1) rows instead: ``normal_rows`` with ``std=1``.
 
     Raises:
         ValueError: the prompt is longer than the pool of ids.
     """
-    pool = min(VOCABULARY_POOL, len(embedding))
+    pool = len(embedding)
     if length > pool:
         raise ValueError(
             f"a prompt of {length} rows cannot start from {pool} distinct vocabulary rows; use the start 'normal' or "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,19 +9,17 @@ from pathlib import Path
 from torch import Tensor
 
 from multiprompt.errors import CheckpointError
-from multiprompt.files import read_tensors, write_tensors
 from multiprompt.prompts.base import Prompt
 from multiprompt.prompts.decomposed import DecomposedPrompt
 from multiprompt.prompts.factorised import FactorisedPrompt
 from multiprompt.prompts.soft import SharedPrompt, SoftPrompt
-
-PROMPT_VERSION = 1
+from multiprompt.prompts.trained_files import Trained, read_trained, write_trained
 
 _KINDS = {"soft": SoftPrompt, "shared": SharedPrompt, "decomposed": DecomposedPrompt, "factorised": FactorisedPrompt}
 
 
 @dataclass(frozen=True)
-class StoredPrompt:
+class StoredPrompt(Trained):
     """A prompt and what it was trained for.
 
     Attributes:
@@ -37,34 +34,9 @@ class StoredPrompt:
     backbone: str
     fingerprint: str = field(default="", repr=False)
 
-    def task_id(self, task: str) -> int:
-        """Position of a task.
-
-        Raises:
-            CheckpointError: the prompt was not trained for it.
-        """
-        if task not in self.tasks:
-            raise CheckpointError(f"the prompt was trained for {', '.join(self.tasks)}, not for {task!r}")
-        return self.tasks.index(task)
-
-
-def other_model(trained_with: tuple[str, str], used_with: tuple[str, str]) -> str | None:
-    """What a user should know who takes what was trained with one model to another one.
-
-    Args:
-        trained_with: name and fingerprint (``Backbone.fingerprint``) of the first; what an earlier release has stored
-            has no fingerprint, and then the names are compared.
-        used_with: those of the second.
-
-    Returns:
-        A sentence; None for the same model.
-    """
-    (name, fingerprint), (here, fingerprint_here) = trained_with, used_with
-    same = fingerprint == fingerprint_here if fingerprint else name in (here, "")
-    if same:
-        return None
-    which = "has other weights or another tokenizer now" if name == here else f"is not used here, but {here}"
-    return f"it was trained with {name}, which {which}: what was learned with one model means little to another"
+    @property
+    def title(self) -> str:
+        return "the prompt"
 
 
 def save_prompt(path: Path | str, stored: StoredPrompt) -> None:
@@ -83,18 +55,7 @@ def save_prompt(path: Path | str, stored: StoredPrompt) -> None:
             f"a {type(stored.prompt).__name__} is no prompt of the package, so it could not be read again; "
             "save_plain_prompt writes the plain matrices that it gives"
         )
-    write_tensors(Path(path), dict(stored.prompt.named_parameters()), _metadata(kind, stored))
-
-
-def _metadata(kind: str, stored: StoredPrompt) -> dict[str, str]:
-    record = {
-        "version": PROMPT_VERSION,
-        "kind": kind,
-        "tasks": stored.tasks,
-        "backbone": stored.backbone,
-        "fingerprint": stored.fingerprint,
-    }
-    return {"multiprompt": json.dumps(record)}
+    write_trained(Path(path), dict(stored.prompt.named_parameters()), stored, kind=kind)
 
 
 def save_plain_prompt(path: Path | str, stored: StoredPrompt) -> None:
@@ -104,7 +65,7 @@ def save_plain_prompt(path: Path | str, stored: StoredPrompt) -> None:
     """
     merged = stored.prompt.all_tasks()
     tensors = {task: merged[index] for index, task in enumerate(stored.tasks)}
-    write_tensors(Path(path), tensors, _metadata("plain", stored))
+    write_trained(Path(path), tensors, stored, kind="plain")
 
 
 def load_prompt(path: Path | str) -> StoredPrompt:
@@ -119,15 +80,8 @@ def load_prompt(path: Path | str) -> StoredPrompt:
     Raises:
         CheckpointError: the file is missing, damaged, of another version, or no prompt.
     """
-    tensors, metadata = read_tensors(Path(path))
-    try:
-        record = json.loads(metadata["multiprompt"])
-        kind, tasks, backbone = str(record["kind"]), tuple(record["tasks"]), str(record["backbone"])
-        version, fingerprint = record["version"], str(record.get("fingerprint", ""))
-    except (KeyError, ValueError, TypeError, AttributeError):
-        raise CheckpointError(f"{path} is not a prompt that multiprompt stored") from None
-    if version != PROMPT_VERSION:
-        raise CheckpointError(f"{path} has version {version}; this release reads version {PROMPT_VERSION}")
+    path, none = Path(path), "is not a prompt that multiprompt stored"
+    tensors, kind, tasks, backbone, fingerprint = read_trained(path, "kind", none)
     try:
         prompt = _prompt(kind, tensors, tasks)
     except (KeyError, ValueError, IndexError, RuntimeError) as error:

@@ -5,30 +5,23 @@ Names are loaded when they are first used: listing or checking configurations do
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from multiprompt.lazy import lazy_names
 
 _HOMES = {
-    "Adapted": "adapted",
-    "Place": "stage_training",
-    "PreparedTask": "prepare",
-    "adapt": "adapted",
-    "adapt_target": "target",
-    "answer": "use",
-    "evaluate": "use",
-    "load_adapted": "adapted",
-    "load_task": "prepare",
-    "recipe_names": "shipped",
-    "recipe_path": "shipped",
-    "train_source": "source",
-    "train_teacher": "teacher",
-    "tune_prompt": "teacher",
+    "Adapted": "multiprompt.recipes.adapted",
+    "Place": "multiprompt.recipes.stage_training",
+    "PreparedTask": "multiprompt.recipes.prepare",
+    "adapt": "multiprompt.recipes.adapted",
+    "adapt_target": "multiprompt.recipes.target",
+    "answer": "multiprompt.recipes.use",
+    "evaluate": "multiprompt.recipes.use",
+    "load_adapted": "multiprompt.recipes.adapted",
+    "load_task": "multiprompt.recipes.prepare",
+    "recipe_names": "multiprompt.recipes.shipped",
+    "recipe_path": "multiprompt.recipes.shipped",
+    "train_source": "multiprompt.recipes.source",
+    "train_teacher": "multiprompt.recipes.teacher",
+    "tune_prompt": "multiprompt.recipes.teacher",
 }
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"multiprompt.recipes.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'multiprompt.recipes' has no attribute {name!r}")
+__getattr__, __all__ = lazy_names(__name__, _HOMES)

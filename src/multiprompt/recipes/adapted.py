@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.errors import CheckpointError, ConfigError, unknown_name
 from multiprompt.evaluation.scoring import Evaluation
 from multiprompt.methods import Method, PromptTuning, StoredMethod, load_method, save_method
@@ -25,13 +24,14 @@ from multiprompt.options import (
     TrainingOptions,
 )
 from multiprompt.plan import GROUPED, MULTITASK, PlannedStage
-from multiprompt.prompts import Prompt, StoredPrompt, load_prompt, other_model, save_prompt
+from multiprompt.prompts import Prompt, StoredPrompt, load_prompt, save_prompt
+from multiprompt.prompts.trained_files import Trained
 from multiprompt.recipes.alone import start_alone
 from multiprompt.recipes.build import Learned, build_method, check_packages
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage_training import Place, stage_training
 from multiprompt.recipes.target import target_epochs
-from multiprompt.recipes.use import answer_with, evaluate_method, texts_of
+from multiprompt.recipes.use import answer_with, check_width, evaluate_method, texts_of
 from multiprompt.tasks import Row
 from multiprompt.training import TrainingReport, train
 
@@ -177,7 +177,7 @@ def adapt(
     options, training = _options(method), training or TrainingOptions()
     place = place or Place(PlannedStage("target", tuple(each.name for each in tasks), options.method).name)
     for each in _listed(source):
-        if isinstance(each, StoredPrompt | StoredMethod) and (other := _other_model(each, backbone)):
+        if isinstance(each, Trained) and (other := each.other_model(backbone.name, backbone.fingerprint())):
             place.progress.message(f"a source: {other}")
     built = _build(backbone, tasks, options, source, training, prompt, seed, place)
     epochs = target_epochs([each.task for each in tasks], [len(each.train) for each in tasks])
@@ -220,10 +220,10 @@ def load_adapted(
     names = tuple(each.name for each in tasks)
     if stored.tasks != names:
         raise CheckpointError(f"{path} was trained for {', '.join(stored.tasks)}, not for {', '.join(names)}")
-    if other := _other_model(stored, backbone):
+    if other := stored.other_model(backbone.name, backbone.fingerprint()):
         raise CheckpointError(f"{path} cannot be used here: {other}")
     if isinstance(stored, StoredPrompt):
-        _check_width(stored.prompt, backbone)
+        check_width("the prompt", stored.prompt.width, backbone)
         tuned = PromptTuning(backbone, stored.prompt)
         return Adapted("prompt_tuning" if method is None else _options(method).method, tasks, tuned, tuned.tensors())
     options = _options(method or stored.method)
@@ -238,10 +238,6 @@ def load_adapted(
 
 def _listed(source: Source | Sequence[Source] | None) -> Sequence[Source]:
     return () if source is None else source if isinstance(source, Sequence) else (source,)
-
-
-def _other_model(stored: StoredPrompt | StoredMethod, backbone: Backbone) -> str | None:
-    return other_model((stored.backbone, stored.fingerprint), (backbone.name, backbone.fingerprint()))
 
 
 def _read(path: Path) -> StoredPrompt | StoredMethod:
@@ -313,7 +309,7 @@ def _earlier(
             f"{method} starts from {what}: give source, such as what train_source or train_teacher return"
         )
     for each in prompts:
-        _check_width(each, backbone)
+        check_width("the prompt", each.width, backbone)
     lengths = sorted({each.length for each in prompts})
     if len(lengths) > 1:
         raise ConfigError(f"the source prompts have {lengths} rows; expected one length")
@@ -323,11 +319,3 @@ def _earlier(
     if len(prompts) > 1:
         raise ConfigError(f"{method} starts from one source prompt; there are {len(prompts)}")
     return {one: prompts[0]}
-
-
-def _check_width(prompt: Any, backbone: Backbone) -> None:
-    if prompt.width != backbone.width:
-        raise CheckpointError(
-            f"the prompt has width {prompt.width}; the backbone {backbone.name} has {backbone.width}. Is it the model "
-            "that the prompt was trained with?"
-        )

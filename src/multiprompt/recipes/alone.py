@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.methods import PromptTuning
 from multiprompt.options import MixingOptions, PromptOptions, TrainingOptions
 from multiprompt.prompts import Prompt

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from multiprompt.backbone import Backbone, Sublayer
+from multiprompt.backbone.base import Backbone, Sublayer
 from multiprompt.errors import CheckpointError
 from multiprompt.methods import (
     FineTuning,
@@ -19,10 +19,10 @@ from multiprompt.methods import (
     SourceTraining,
     StoredMethod,
     load_method,
-    move_to,
 )
 from multiprompt.methods.adapters import Adapters
 from multiprompt.methods.attempt import Attempt, Attention, MixedPrompts
+from multiprompt.methods.base import copy_into
 from multiprompt.methods.bitfit import Biases
 from multiprompt.methods.dept import Dept, ShortPrompt, matrix_rank
 from multiprompt.methods.hyperdecoder import HyperDecoder
@@ -170,7 +170,7 @@ def _attempt(start: Start) -> Method:
     if isinstance(learned, StoredMethod):
         prefix = "attention."
         tensors = {n.removeprefix(prefix): t for n, t in learned.tensors.items() if n.startswith(prefix)}
-        move_to(attention, tensors, "the attention network")
+        copy_into(dict(attention.named_parameters()), tensors, "the attention network")
     # The published code starts the target prompt from the first source prompt of its list.
     mixed = MixedPrompts([sources[0]] * len(start.tasks), attention)
     rates = options.learning_rate, options.attention_learning_rate

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from multiprompt.backbone import Backbone, TextCoder
+from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.texts import TextCoder
 from multiprompt.config import load_task_file
 from multiprompt.data import (
     TaskData,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.options import PromptOptions, SourceOptions
 from multiprompt.prompts import Prompt, SoftPrompt
 from multiprompt.recipes.alone import train_prompt

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.data import BatchStream, EpochSampler, Sampler, TaskSampler
 from multiprompt.evaluation.scoring import dev_value
 from multiprompt.methods import Method

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.options import MixingOptions, MptOptions, TrainingOptions
 from multiprompt.prompts import Prompt
 from multiprompt.recipes.alone import train_prompt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.options import MixingOptions, PromptOptions, PromptTuningOptions, TeacherOptions, TrainingOptions
 from multiprompt.prompts import SoftPrompt
 from multiprompt.recipes.alone import train_prompt

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from multiprompt.backbone import Backbone, TextCoder
+from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.texts import TextCoder
 from multiprompt.data import TokenisedExamples, tokenise
-from multiprompt.errors import DataError, refuse_one_text, shortened
+from multiprompt.errors import CheckpointError, DataError, refuse_one_text, shortened
 from multiprompt.evaluation.generate import generate_answers, rank
 from multiprompt.evaluation.scoring import Evaluation, evaluate_task, labels_to_rank
 from multiprompt.examples import TextExample
@@ -22,6 +23,24 @@ from multiprompt.text import is_unicode
 def evaluate_method(method: Method, task: PreparedTask, task_id: int = 0, *, ranked: bool = False) -> Evaluation:
     """Score a trained method on the test examples of a task; see ``evaluate_task``."""
     return evaluate_task(method, task.task, task.data.test, task.test, task_id, task.baselines, ranked=ranked)
+
+
+def check_width(what: str, width: int, backbone: Backbone) -> None:
+    """Check that a prompt fits the embeddings of a backbone.
+
+    Args:
+        what: the prompt, in words.
+        width: numbers in each of its rows.
+        backbone: that it is to be used with.
+
+    Raises:
+        CheckpointError: the widths differ.
+    """
+    if width != backbone.width:
+        raise CheckpointError(
+            f"{what} has width {width}; the backbone {backbone.name} has {backbone.width}. Is it the model that the "
+            "prompt was trained with?"
+        )
 
 
 def check_sources(sources: Sequence[str | Row]) -> None:

@@ -10,8 +10,8 @@ from multiprompt.files import write_text
 from multiprompt.reports.html import render_html
 from multiprompt.reports.markdown import render_markdown
 from multiprompt.reports.opening import Opening, opening
-from multiprompt.reports.run import Run, Stage, read_run, read_runs
-from multiprompt.reports.tables import (
+from multiprompt.reports.run_contents import Run, Stage, read_run, read_runs
+from multiprompt.reports.score_tables import (
     Cell,
     Table,
     headline_tables,

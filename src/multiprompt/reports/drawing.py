@@ -12,7 +12,7 @@ class Axis:
 
     Args:
         low: the smallest value.
-        high: the largest one; where it is not larger, the axis goes beyond both.
+        high: the largest one; where it is hardly larger, the axis goes beyond both.
         start: place of the low end.
         end: place of the high end.
         about: how many steps there are between the values, or fewer; at the ends there may be one more each.
@@ -22,7 +22,7 @@ class Axis:
     name = "linear"
 
     def __init__(self, low: float, high: float, start: float, end: float, about: int = 4, ends: bool = False) -> None:
-        if not high > low:
+        if not high - low > 1e-9 * max(abs(low), abs(high)):  # steps so small would vanish beside the values
             low, high = low - 0.5 * (low != 0), high + (0.5 if high else 1.0)
         self.step = _round_step((high - low) / about)
         self.low = math.floor(low / self.step + 1e-9) * self.step

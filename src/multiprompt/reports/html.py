@@ -15,12 +15,19 @@ from multiprompt._version import __version__
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.summaries import Summary, summarise
 from multiprompt.plan import SOURCE_METHODS, Shots
-from multiprompt.reports.charts import COLOURS, loss_chart, score_chart
-from multiprompt.reports.health import TITLE, by_advice, checked, headline, noticed, several_tasks, share_table
+from multiprompt.reports.learning_section import (
+    TITLE,
+    by_advice,
+    checked,
+    headline,
+    noticed,
+    several_tasks,
+    share_table,
+)
 from multiprompt.reports.opening import comparison_table, opening, run_comparisons
-from multiprompt.reports.run import Run, Stage, notes_of
-from multiprompt.reports.shares import term_chart, term_shares
-from multiprompt.reports.tables import (
+from multiprompt.reports.run_contents import Run, Stage, notes_of
+from multiprompt.reports.score_charts import COLOURS, loss_chart, score_chart
+from multiprompt.reports.score_tables import (
     LEGEND,
     Cell,
     Table,
@@ -31,6 +38,7 @@ from multiprompt.reports.tables import (
     seed_table,
     targets_caption,
 )
+from multiprompt.reports.shares import term_chart, term_shares
 
 HOW_TO_READ = (
     "Values are test metrics on a scale of 100: the mean over the seeds, ± the sample standard deviation where there "

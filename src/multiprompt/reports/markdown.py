@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from multiprompt.reports.health import TITLE, by_advice, checked, noticed, several_tasks, share_table
 from multiprompt.reports.html import flatten, how_to_read, lead
+from multiprompt.reports.learning_section import TITLE, by_advice, checked, noticed, several_tasks, share_table
 from multiprompt.reports.opening import comparison_table, opening
-from multiprompt.reports.run import Run, notes_of
-from multiprompt.reports.tables import escape_markdown, headline_tables, score_table, seed_table, to_markdown
+from multiprompt.reports.run_contents import Run, notes_of
+from multiprompt.reports.score_tables import escape_markdown, headline_tables, score_table, seed_table, to_markdown
 from multiprompt.text import lines_of, printable
 
 

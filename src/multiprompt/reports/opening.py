@@ -8,8 +8,8 @@ from typing import Any
 
 from multiprompt.backbone.published import SHIPPED
 from multiprompt.evaluation.differences import Comparison, compare
-from multiprompt.reports.run import Run
-from multiprompt.reports.tables import EMPTY, Cell, Table, name_note, number, shots_order, shots_text, signed
+from multiprompt.reports.run_contents import Run
+from multiprompt.reports.score_tables import EMPTY, Cell, Table, name_note, number, shots_order, shots_text, signed
 
 METHOD = "mpt"
 """The method whose comparison with the others is told."""
@@ -149,7 +149,7 @@ def _covered(found: Comparison, run: Run) -> str:
 def _model(run: Run) -> str:
     facts = run.environment.get("backbone", {})
     name, weights = facts.get("name", run.experiment.backbone.name), facts.get("parameters")
-    what = f"a frozen T5 of {_millions(weights)} million weights" if weights else "a frozen T5"
+    what = f"a frozen language model of {_millions(weights)} million weights" if weights else "a frozen language model"
     made = f", {SHIPPED_MODEL}" if name in SHIPPED else ""
     return f"The model is {name}, {what}{made}."
 

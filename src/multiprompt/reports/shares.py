@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from multiprompt.health import loss_shares, percent
-from multiprompt.reports.charts import COLOURS, thin
 from multiprompt.reports.drawing import Axis, short, svg, text
-from multiprompt.reports.run import Points, Stage
+from multiprompt.reports.run_contents import Points, Stage
+from multiprompt.reports.score_charts import COLOURS, thin
 
 _WIDTH, _HEIGHT = 480.0, 200.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56.0, 20.0, 12.0, 34.0

@@ -5,21 +5,14 @@ Names are loaded when they are first used: to check a configuration needs no tor
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from multiprompt.lazy import lazy_names
 
 _HOMES = {
-    "Cluster": "ray_cluster",
-    "FinishedRun": "finished_run",
-    "open_run": "finished_run",
-    "run_experiment": "whole_run",
-    "run_node": "whole_run",
+    "Cluster": "multiprompt.runs.ray_cluster",
+    "FinishedRun": "multiprompt.runs.finished_run",
+    "open_run": "multiprompt.runs.finished_run",
+    "run_experiment": "multiprompt.runs.whole_run",
+    "run_node": "multiprompt.runs.whole_run",
 }
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"multiprompt.runs.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'multiprompt.runs' has no attribute {name!r}")
+__getattr__, __all__ = lazy_names(__name__, _HOMES)

@@ -11,7 +11,7 @@ from pathlib import Path
 from multiprompt.errors import TrainingError
 from multiprompt.evaluation.results import Score
 from multiprompt.methods import Method
-from multiprompt.parallel import workers
+from multiprompt.parallel import processes
 from multiprompt.recipes.build import Learned, Start, build_method, load_learned
 from multiprompt.recipes.prepare import PreparedTask
 from multiprompt.recipes.stage_training import Place, stage_training
@@ -66,7 +66,7 @@ def open_node(inputs: Materials, node: Node, run: Path, progress: Progress) -> O
     tasks = inputs.tasks_of(stage, node.seed)
     options = options_for(inputs.experiment, stage, tasks)
     start = start_of(inputs, node, tasks, options, _earlier(inputs, node, run))
-    if workers().is_main:
+    if processes().is_main:
         begin_stage(folder, node.identity, node.made_from)
     place = Place(stage.name, folder, node.identity, progress, node.title)
     return OpenNode(node, build_method(stage.method, start), tasks, options, place)
@@ -122,13 +122,13 @@ def finish_node(opened: OpenNode, report: TrainingReport) -> list[Score]:
     selection = opened.options.training.selection(report.steps)
     outcomes = outcomes_of(opened.method, opened.tasks, report, selection, node.stage, node.seed, place)
     scores = [outcome.score for outcome in outcomes]
-    if workers().is_main:
+    if processes().is_main:
         for outcome, task in zip(outcomes, opened.tasks, strict=True):
             write_predictions(place.folder, task, outcome)
         tell_findings(place, report.steps, outcomes, opened.tasks)
         drawn = {} if node.stage.shots == "all" else drawn_examples(opened.tasks)
         finish_stage(place.folder, node.identity, scores, drawn)
-    workers().barrier()  # later stages read what the main process has written
+    processes().barrier()  # later stages read what the main process has written
     place.progress.end(node.title, summary_of(scores))
     return scores
 
@@ -157,9 +157,9 @@ def execute_nodes(
     with ExitStack() as stack:
         opened = []
         for node in nodes:
-            if workers().is_main:
+            if processes().is_main:
                 stack.enter_context(only_process(run / node.key, patience))
-            result = workers().on_main(partial(read_result, run / node.key))
+            result = processes().on_main(partial(read_result, run / node.key))
             if result is not None and result.identity == node.identity:
                 check_whole(run / node.key, result)
                 yield node, list(result.scores)

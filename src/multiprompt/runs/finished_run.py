@@ -13,7 +13,8 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from multiprompt.backbone import Backbone, load_backbone
+from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.loading import load_backbone
 from multiprompt.config import task_name, to_plain
 from multiprompt.errors import CheckpointError, ConfigError, refuse_one_text, shortened, unknown_name
 from multiprompt.evaluation.generate import Request, generate_together
@@ -180,21 +181,8 @@ class FinishedRun:
                     title = f"evaluate-{folder.name} {task.name}"
                     progress.begin(title, 1)
                     evaluation = evaluate_method(method, task, trained.learned.task_id(task.name))
-                    scores.append(
-                        replace(
-                            entry.score,
-                            value=evaluation.value,
-                            metrics=evaluation.metrics,
-                            n=len(task.data.test),
-                            majority=evaluation.majority,
-                            invalid=evaluation.invalid,
-                            interval=evaluation.interval,
-                            intervals=evaluation.intervals,
-                            unended=evaluation.unended,
-                            shortcut=evaluation.shortcut,
-                            fingerprint=task.data.fingerprint,
-                        )
-                    )
+                    fields = evaluation.fields_of(Score)
+                    scores.append(replace(entry.score, **fields, fingerprint=task.data.fingerprint))
                     progress.end(title, f"{scores[-1].metric} {evaluation.value:.1f}")
         return scores
 

@@ -23,7 +23,7 @@ STAGE_VERSION = 4
 """Raised when a stage would give other tensors from the same inputs, or when inputs are named in another way."""
 
 
-JOINT_EXAMPLES = 128
+JOINT_STEP_EXAMPLES = 128
 """Examples of a joint step beyond which more company saves little; see docs/performance.md."""
 
 
@@ -188,7 +188,7 @@ def ready_nodes(nodes: Mapping[str, Node], done: Collection[str], begun: Collect
     return [node for node in open_nodes if all(key in done for key in node.needs)]
 
 
-def company(ready: Sequence[Node], most_examples: int = JOINT_EXAMPLES) -> list[Node]:
+def company(ready: Sequence[Node], most_examples: int = JOINT_STEP_EXAMPLES) -> list[Node]:
     """The first node, and those that can train side by side with it: as many as fill the joint passes.
 
     Args:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from multiprompt.backbone import Backbone, load_backbone
+from multiprompt.backbone.base import Backbone
+from multiprompt.backbone.loading import load_backbone
 from multiprompt.config import to_plain
 from multiprompt.data.sources import missing_files, refuse_missing
-from multiprompt.errors import CheckpointError
 from multiprompt.options import Experiment
 from multiprompt.plan import PlannedStage
-from multiprompt.prompts import Prompt, StoredPrompt, load_prompt, other_model
+from multiprompt.prompts import Prompt, load_prompt
 from multiprompt.recipes.prepare import PreparedTask, choose_task, load_task
+from multiprompt.recipes.use import check_width
 from multiprompt.runs.setup_notes import notes_on_setup
 from multiprompt.seeding import derive_seed
 from multiprompt.training import Progress
@@ -86,8 +87,8 @@ def load_materials(
         start = experiment.prompt.path
         stored = {path: load_prompt(Path(path)) for path in (source, start) if path is not None}
         for path, each in stored.items():
-            _check_width(path, each, backbone)
-            if other := other_model((each.backbone, each.fingerprint), (backbone.name, digest)):
+            check_width(f"the prompt in {path} (trained with {each.backbone})", each.prompt.width, backbone)
+            if other := each.other_model(backbone.name, digest):
                 progress.message(f"the prompt in {path}: {other}")
         loaded = Materials(experiment, backbone, digest, {}, None if source is None else stored[source].prompt)
     for name in names:
@@ -103,11 +104,3 @@ def _missing(name: str, experiment: Experiment) -> list[str]:
     task, _ = choose_task(name, experiment.data, experiment.tasks)
     location = experiment.data.location
     return missing_files(task, Path(location) if location else None)
-
-
-def _check_width(path: str, stored: StoredPrompt, backbone: Backbone) -> None:
-    if stored.prompt.width != backbone.width:
-        raise CheckpointError(
-            f"the prompt in {path} has width {stored.prompt.width} (trained with {stored.backbone}); the backbone "
-            f"{backbone.name} needs {backbone.width}"
-        )

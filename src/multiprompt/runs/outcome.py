@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from multiprompt.evaluation.health import finished_findings
+from multiprompt.evaluation.finished_findings import finished_findings
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.scoring import Evaluation
 from multiprompt.files import write_text
 from multiprompt.health import Answers
 from multiprompt.methods import Method, PromptTuning, StoredMethod, save_method
 from multiprompt.options import Selection
-from multiprompt.parallel import workers
+from multiprompt.parallel import processes
 from multiprompt.plan import PlannedStage
 from multiprompt.prompts import DecomposedPrompt, StoredPrompt, save_plain_prompt, save_prompt
 from multiprompt.recipes.prepare import PreparedTask
@@ -51,7 +51,7 @@ def outcomes_of(
 
     A prompt is stored as trained and merged; of any other method the trained tensors are stored.
     """
-    if workers().is_main:
+    if processes().is_main:
         _store(method, tuple(task.name for task in tasks), stage, place)
     trained = sum(p.numel() for group in method.parameter_groups() for p in group.parameters)
     return _score(method, tasks, report, selection, stage, seed, round(trained / len(tasks)))
@@ -99,15 +99,7 @@ def _score(
             seed=seed,
             shots=stage.shots,
             metric=task.task.reported,
-            value=evaluation.value,
-            metrics=evaluation.metrics,
-            n=len(task.data.test),
-            majority=evaluation.majority,
-            invalid=evaluation.invalid,
-            interval=evaluation.interval,
-            intervals=evaluation.intervals,
-            unended=evaluation.unended,
-            shortcut=evaluation.shortcut,
+            **evaluation.fields_of(Score),
             parameters=parameters,
             steps=report.steps,
             best_step=report.best_step,

@@ -19,7 +19,7 @@ from multiprompt.config import load_experiment, to_plain, to_yaml
 from multiprompt.errors import CheckpointError
 from multiprompt.files import cannot_write, make_folder, read_json, write_json, write_text
 from multiprompt.options import Experiment
-from multiprompt.parallel import workers
+from multiprompt.parallel import processes
 
 _PACKAGES = ("multiprompt", "torch", "transformers", "tokenizers", "safetensors", "numpy")
 _LOCK, _HOLDER = ".lock", ".lock.json"
@@ -146,7 +146,7 @@ def write_environment(
             "platform": platform.platform(),
             "processors": os.cpu_count(),
             "threads": threads,
-            "processes_together": workers().count,
+            "processes_together": processes().count,
             "packages": versions,
             "seeds": list(seeds),
             "data": dict(data),

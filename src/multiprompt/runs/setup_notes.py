@@ -22,7 +22,7 @@ def notes_on_setup(experiment: Experiment) -> list[str]:
     others = list(_other_rates(experiment)) if name in SHIPPED else []
     if others:
         notes.append(
-            f"learning rates that are defaults for published T5 models, while the backbone is {name}: "
+            f"learning rates that are defaults for the published models of the study, while the backbone is {name}: "
             f"{'; '.join(others)}. With such a rate the model may learn nothing; the others were found on the embedded "
             f"model (recipe {FOUND_IN})"
         )

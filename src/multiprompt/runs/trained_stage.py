@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from multiprompt.backbone import Backbone
+from multiprompt.backbone.base import Backbone
 from multiprompt.errors import CheckpointError
 from multiprompt.files import read_json
 from multiprompt.methods import Method, PromptTuning, StoredMethod, TaskMethod, load_method

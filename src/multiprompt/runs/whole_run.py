@@ -11,7 +11,7 @@ import torch
 from multiprompt.errors import CheckpointError, ConfigError, refuse_one_text
 from multiprompt.evaluation.results import Score, write_results
 from multiprompt.options import Experiment
-from multiprompt.parallel import joined_processes, workers
+from multiprompt.parallel import distributed_processes, processes
 from multiprompt.plan import plan_stages
 from multiprompt.recipes.build import check_packages
 from multiprompt.runs.execute import execute_nodes
@@ -64,13 +64,13 @@ def run_experiment(
         MultipromptError: any of its kinds; what is in the folder stays as it is, and ``resume`` goes on from there.
     """
     refuse_one_text(reuse, "reuse")
-    with joined_processes() as joined:
-        if cluster is not None and joined.count > 1:
+    with distributed_processes() as connected:
+        if cluster is not None and connected.count > 1:
             raise ConfigError(
-                f"this program was started as {joined.count} processes, which train every stage together; a cluster "
+                f"this program was started as {connected.count} processes, which train every stage together; a cluster "
                 "spreads the stages. Choose one: start it without the launcher, or leave out --ray"
             )
-        told = progress if joined.is_main else SILENT
+        told = progress if connected.is_main else SILENT
         _run_experiment(experiment, Path(folder), resume, [Path(run) for run in reuse], cluster, told)
 
 
@@ -86,10 +86,10 @@ def _run_experiment(
     check_packages(stage.method for stage in stages)
     for other in reuse:
         read_run_config(other)
-    before = workers().on_main(lambda: check_run_folder(folder, resume))
+    before = processes().on_main(lambda: check_run_folder(folder, resume))
     with ExitStack() as stack:
-        known = workers().on_main(folder.exists)
-        if known and workers().is_main:
+        known = processes().on_main(folder.exists)
+        if known and processes().is_main:
             stack.enter_context(only_process(folder))
         if cluster is not None:
             stack.enter_context(connection(cluster))
@@ -116,7 +116,7 @@ def _run_experiment(
             bring_in(nodes, found, folder, progress)
             return finished_stages(nodes, folder)
 
-        scores = workers().on_main(settle)
+        scores = processes().on_main(settle)
         if scores:
             progress.message(f"{len(scores)} of {len(nodes)} stages are done already")
         _write_scores(experiment, folder, nodes, scores)
@@ -173,7 +173,7 @@ def _write_scores(
     experiment: Experiment, folder: Path, nodes: Mapping[str, Node], scores: Mapping[str, list[Score]]
 ) -> None:
     """Write the scores of all nodes that are done, in plan order."""
-    if not workers().is_main:
+    if not processes().is_main:
         return
     done = [score for key in nodes for score in scores.get(key, [])]
     write_results(folder / "results.json", experiment.name, done)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from multiprompt.studies.definition import ALL, SCALES, Scale, Study, experiments_of, load_study, study_names
-from multiprompt.studies.report import show, write_study_report
-from multiprompt.studies.run import reproduce, studies_of
+from multiprompt.studies.study_definition import ALL, SCALES, Scale, Study, experiments_of, load_study, study_names
+from multiprompt.studies.study_report import show, write_study_report
+from multiprompt.studies.study_runs import reproduce, studies_of
 
 __all__ = [
     "ALL",

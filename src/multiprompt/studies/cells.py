@@ -27,7 +27,7 @@ from multiprompt.evaluation.summaries import Repeat, mean_and_deviation
 from multiprompt.evaluation.uncertainty import NORMAL_95, Spread, TaskRows, spread_of
 from multiprompt.metrics import METRICS
 from multiprompt.plan import SOURCE_METHODS
-from multiprompt.studies.definition import Choice
+from multiprompt.studies.study_definition import Choice
 
 PUBLISHED_SEEDS = 3
 """Seeds that a printed standard deviation of the paper is over (section 4.1)."""

@@ -17,7 +17,7 @@ from multiprompt.errors import CheckpointError, ConfigError, TrainingError
 from multiprompt.health import Finding
 from multiprompt.methods import Method
 from multiprompt.options import TrainingOptions
-from multiprompt.parallel import workers
+from multiprompt.parallel import processes
 from multiprompt.training.checkpoint import TrainingState, load_checkpoint, save_checkpoint
 from multiprompt.training.log import JsonLog, Record
 from multiprompt.training.optimiser import build_optimiser, learning_rate_factor
@@ -82,7 +82,7 @@ class StepResult:
 
 @dataclass(frozen=True)
 class Training:
-    """One run: a method, its batches, and all that its outcome depends on.
+    """What to train: a method, its batches, and all that its outcome depends on.
 
     Attributes:
         method: what is trained.
@@ -97,7 +97,7 @@ class Training:
         log: JSON-lines file.
         task_names: names of the task ids, for the log.
         mixing: share of every task in the examples that its batches are drawn by, for the log; empty for one task.
-        title: of the run, for progress and errors.
+        title: for progress and errors.
     """
 
     method: Method
@@ -135,7 +135,7 @@ class LiveTraining:
         self.training = training
         self.optimiser = build_optimiser(training.method.parameter_groups(), training.options)
         self.state = TrainingState()
-        self.log = JsonLog(training.log if workers().is_main else None)
+        self.log = JsonLog(training.log if processes().is_main else None)
         self.error: TrainingError | None = None
         self.last_saved = time.monotonic()
         self.start = [_sample(parameter) for parameter in self.parameters]
@@ -258,7 +258,7 @@ class LiveTraining:
     def save(self) -> None:
         """Write the checkpoint, unless the training has failed: it goes on from the one before."""
         training, state = self.training, self.state
-        if self.error is None and training.checkpoint is not None and workers().is_main:
+        if self.error is None and training.checkpoint is not None and processes().is_main:
             state.stream = training.stream.state()
             self.log.sync()  # so that no checkpoint is on the disk without the lines that lead to it
             save_checkpoint(training.checkpoint, training.identity, state, training.method.tensors(), self.optimiser)
@@ -288,7 +288,7 @@ def checkpoint_interval(options: TrainingOptions, size: int) -> float:
 
 def _check_same(place: tuple[str, int], title: str) -> None:
     """All processes must go on from the same place of the same training."""
-    places = workers().gather(place)
+    places = processes().gather(place)
     if len(set(places)) > 1:
         found = ", ".join(
             f"process {rank} at step {step} of {identity[:12]}" for rank, (identity, step) in enumerate(places)

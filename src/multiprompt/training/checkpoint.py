@@ -1,4 +1,4 @@
-"""The state of a training run between two steps, in one file that is replaced atomically."""
+"""The state of a training between two steps, in one file that is replaced atomically."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def save_checkpoint(
 
     Args:
         path: the file.
-        identity: what the run is; a checkpoint of another one is refused.
+        identity: what the training is; a checkpoint of another one is refused.
         state: the loop's own state.
         trained: the trained tensors.
         optimiser: its per-parameter state is stored, not its options.
@@ -110,7 +110,7 @@ def load_checkpoint(
         The loop's state and the trained tensors.
 
     Raises:
-        CheckpointError: the file is damaged, of another version, or of another run.
+        CheckpointError: the file is damaged, of another version, or of another training.
     """
     try:
         tensors, metadata = read_tensors(path)

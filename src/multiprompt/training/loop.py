@@ -49,28 +49,28 @@ def train_together(trainings: Sequence[Training], progress: Progress = SILENT) -
     """
     if len(trainings) > 1 and not can_join([training.method for training in trainings]):
         raise ValueError("these methods cannot train together; see multiprompt.methods.can_join")
-    runs = [LiveTraining(training) for training in trainings]
+    live = [LiveTraining(training) for training in trainings]
     total = max(training.steps for training in trainings)
-    progress.begin(trainings[0].title if len(runs) == 1 else _joint_title(trainings), total)
-    while active := [run for run in runs if run.goes_on]:
+    progress.begin(trainings[0].title if len(live) == 1 else _joint_title(trainings), total)
+    while active := [each for each in live if each.goes_on]:
         began = time.monotonic()
         results = step(active)
         seconds = time.monotonic() - began
-        counts = {run: sum(result.examples.values()) for run, result in results.items()}
-        for run, result in results.items():
-            for finding in run.after_step(result, seconds * counts[run] / sum(counts.values())):
-                progress.message(finding.text(run.training.title))
+        counts = {each: sum(result.examples.values()) for each, result in results.items()}
+        for each, result in results.items():
+            for finding in each.after_step(result, seconds * counts[each] / sum(counts.values())):
+                progress.message(finding.text(each.training.title))
         if results:
             loss = sum(result.loss for result in results.values()) / len(results)
-            # Each run has been given its share of the seconds, so its own speed is that of all of them.
-            taken = sum(run.state.seconds for run in results)
-            speed = sum(run.state.examples for run in results) / max(taken, 1e-9)
-            progress.step(max(run.state.step for run in active), loss, speed)
-        # All at once: runs that go on from the same step go through the same joint passes again.
-        if any(run.is_due for run in results):
-            for run in results:
-                run.save()
-    return [run.error or run.report() for run in runs]
+            # Each has been given its share of the seconds, so its own speed is that of all of them.
+            taken = sum(each.state.seconds for each in results)
+            speed = sum(each.state.examples for each in results) / max(taken, 1e-9)
+            progress.step(max(each.state.step for each in active), loss, speed)
+        # All at once: trainings that go on from the same step go through the same joint passes again.
+        if any(each.is_due for each in results):
+            for each in results:
+                each.save()
+    return [each.error or each.report() for each in live]
 
 
 def _joint_title(trainings: Sequence[Training]) -> str:

@@ -27,6 +27,10 @@ PACKING_WIDTH = 256
 """Narrower models do not pack: going through the examples one by one costs them more than padding does."""
 
 
+FREQUENT = 5000
+"""The first 5,000 ids are the most frequent pieces of the vocabulary (Lester et al., 2021)."""
+
+
 class T5Backbone(Backbone):
     """A T5-family model.
 
@@ -65,6 +69,10 @@ class T5Backbone(Backbone):
         return int(self.model.config.d_model)  # a good deal faster than the whole shape
 
     @property
+    def frequent(self) -> Float[Tensor, "F D"]:
+        return super().frequent[:FREQUENT]
+
+    @property
     def token_bytes(self) -> int:
         config = self.model.config
         rows = 14 * config.d_model + 4 * config.num_heads * config.d_kv + 4 * config.d_ff
@@ -75,10 +83,10 @@ class T5Backbone(Backbone):
     def pads(self) -> bool:
         return not (self.packs and is_fast(self.model))
 
-    def tokens_of_pass(self, batch: Batch, prompt_length: int) -> float:
+    def tokens_of_pass(self, batch: Batch, prompt_length: int) -> int:
         if self.pads:
             return len(batch) * (prompt_length + batch.input_ids.shape[1] + batch.labels.shape[1])
-        return len(batch) * prompt_length + float(batch.source_lengths.sum() + batch.target_lengths.sum())
+        return len(batch) * prompt_length + int(batch.source_lengths.sum() + batch.target_lengths.sum())
 
     def forward_together(self, inputs: Sequence[Inputs], hidden: HiddenStates = "none") -> BackboneOutput:
         labels = _stacked([i.batch.labels for i in inputs], IGNORED)

@@ -10,7 +10,7 @@ from multiprompt.evaluation.differences import Difference
 from multiprompt.evaluation.differences import Verdict as Finding
 from multiprompt.evaluation.results import Score
 from multiprompt.evaluation.uncertainty import holm
-from multiprompt.reports.tables import BASELINES, EMPTY, Cell, Table, marks_of, number, signed
+from multiprompt.reports.score_tables import BASELINES, EMPTY, Cell, Table, marks_of, number, signed
 from multiprompt.studies.cells import (
     Measured,
     Published,
@@ -20,7 +20,7 @@ from multiprompt.studies.cells import (
     published_value,
     verdict,
 )
-from multiprompt.studies.definition import Claim, Line, Scale, TableDefinition
+from multiprompt.studies.study_definition import Claim, Line, Scale, TableDefinition
 
 Scores = Mapping[str, Sequence[Score]]
 """Of every run, by STUDY/RUN."""
@@ -32,7 +32,7 @@ MARKS: Mapping[Verdict, str] = {
     "differs": "≠",
     "not comparable": "○",
 }
-"""Keys of the legend in ``reports.tables``."""
+"""Keys of the legend in ``reports.score_tables``."""
 
 
 @dataclass(frozen=True)

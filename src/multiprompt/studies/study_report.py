@@ -12,16 +12,16 @@ from pathlib import Path
 from multiprompt.analysis import prompt_similarity
 from multiprompt.files import write_text
 from multiprompt.plan import PlannedStage
-from multiprompt.reports.charts import loss_chart
 from multiprompt.reports.drawing import in_words
 from multiprompt.reports.heatmap import heatmap_chart
 from multiprompt.reports.html import FOOTER, details, items, page, table_html
-from multiprompt.reports.run import Run, read_run
-from multiprompt.reports.tables import Table, escape_markdown, to_markdown
+from multiprompt.reports.run_contents import Run, read_run
+from multiprompt.reports.score_charts import loss_chart
+from multiprompt.reports.score_tables import Table, escape_markdown, to_markdown
 from multiprompt.studies.cells import measure
-from multiprompt.studies.charts import ShownPoint, ShownSeries, curve_chart, scatter_chart
-from multiprompt.studies.definition import HeatmapDefinition, LearningDefinition, Scale, Study, load_study
-from multiprompt.studies.tables import (
+from multiprompt.studies.study_charts import ShownPoint, ShownSeries, curve_chart, scatter_chart
+from multiprompt.studies.study_definition import HeatmapDefinition, LearningDefinition, Scale, Study, load_study
+from multiprompt.studies.study_tables import (
     HEADS,
     Scores,
     ShownCell,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from multiprompt.reports.drawing import Axis, short, svg, text
-from multiprompt.reports.tables import number
+from multiprompt.reports.score_tables import number
 from multiprompt.studies.cells import Measured
 
 _WIDTH, _HEIGHT = 480.0, 300.0

@@ -33,7 +33,6 @@ from multiprompt.mini.makers import (
     make_statement_pair,
     make_yes_no,
 )
-from multiprompt.mini.raw_text import raw_text
 from multiprompt.mini.world import (
     GAP,
     NAMES,
@@ -50,6 +49,7 @@ from multiprompt.mini.world import (
     state,
     unstated_fact,
 )
+from raw_text import raw_text
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class SkillExample:
 
     @property
     def source(self) -> str:
-        """Return instruction and body as the encoder reads them."""
+        """Return instruction and body as the model reads them."""
         return f"{self.instruction} {self.body}".strip()
 
 
@@ -436,7 +436,7 @@ def _restatement(rng: random.Random, level: Level) -> SkillExample:
 
 
 def _spans(rng: random.Random, level: Level) -> SkillExample:
-    """Mask one to three spans of raw text, as T5 does."""
+    """Mask one to three spans of raw text (Raffel et al., 2020)."""
     words = raw_text(rng).split()[:40]
     starts = sorted(rng.sample(range(len(words) - 1), rng.randint(1, 3) if len(words) > 8 else 1))
     source: list[str] = []

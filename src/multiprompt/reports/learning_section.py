@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from multiprompt.evaluation.health import finished_findings
+from multiprompt.evaluation.finished_findings import finished_findings
 from multiprompt.health import (
     Finding,
     Rule,
@@ -16,8 +16,8 @@ from multiprompt.health import (
     running_findings,
 )
 from multiprompt.plan import PROMPTED
-from multiprompt.reports.run import Run, Stage
-from multiprompt.reports.tables import EMPTY, Cell, Table
+from multiprompt.reports.run_contents import Run, Stage
+from multiprompt.reports.score_tables import EMPTY, Cell, Table
 
 TITLE = "Is it learning?"
 

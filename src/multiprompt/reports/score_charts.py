@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 from multiprompt.evaluation.summaries import Summary
 from multiprompt.reports.drawing import Axis, LogAxis, short, svg, text
-from multiprompt.reports.run import Points, Stage
-from multiprompt.reports.tables import number
+from multiprompt.reports.run_contents import Points, Stage
+from multiprompt.reports.score_tables import number
 
 MOST_POINTS = 160
 """Points of a curve beyond which neighbours are averaged: more could not be told apart."""

@@ -10,7 +10,7 @@ from multiprompt.analysis.factors import FactorAnalysis, FactorFacts
 from multiprompt.analysis.similarity import Similarity
 from multiprompt.analysis.transfer import Transfer
 from multiprompt.reports import Cell, Table
-from multiprompt.reports.tables import marks_of
+from multiprompt.reports.score_tables import marks_of
 
 METRIC_NAMES = {"cosine": "cosine", "euclid": "Euclidean distance"}
 

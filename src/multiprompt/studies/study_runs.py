@@ -9,8 +9,8 @@ from multiprompt.errors import CheckpointError
 from multiprompt.reports import write_report
 from multiprompt.runs import run_experiment
 from multiprompt.runs.ray_cluster import Cluster
-from multiprompt.studies.definition import ALL, Scale, experiments_of, load_study, study_names
-from multiprompt.studies.report import Shown, write_study_report
+from multiprompt.studies.study_definition import ALL, Scale, experiments_of, load_study, study_names
+from multiprompt.studies.study_report import Shown, write_study_report
 from multiprompt.training import SILENT, Progress
 
 
