@@ -56,7 +56,6 @@ INSIDE = {
     "recipes": [
         ["prepare", "shipped"],
         ["stage_training", "use"],
-        ["build"],
         ["alone"],
         ["source", "target", "teacher"],
         ["adapted"],
@@ -65,8 +64,8 @@ INSIDE = {
         ["outcome", "run_folder", "setup_notes", "stage_folder", "stage_options"],
         ["materials"],
         ["graph"],
-        ["execute", "finished_run", "settle"],
-        ["ray_worker", "survey"],
+        ["execute", "settle", "trained_stage"],
+        ["finished_run", "ray_worker", "survey"],
         ["ray_cluster"],
         ["whole_run"],
     ],

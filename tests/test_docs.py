@@ -24,6 +24,7 @@ from multiprompt.config import build_experiment, load_experiment
 from multiprompt.definition import TaskDefinition
 from multiprompt.evaluation.results import read_results
 from multiprompt.recipes import recipe_path
+from recipes.small import small_experiment
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -228,6 +229,21 @@ def test_the_page_on_a_method_of_ones_own_runs(tmp_path, monkeypatch, capsys, ti
     assert "Adapted('scaled_rows', mini-rte, " in said
     config = (tmp_path / "runs" / "scaled-rows" / "config.yaml").read_text(encoding="utf-8")
     assert "own_methods:\n  scaled_rows: ../../scaled_rows.py\n" in config
+
+
+def test_a_finished_run_is_used_as_the_page_on_experiments_says(tiny_folder, tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "experiments.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    methods = {"mpt": {}, "prompt_tuning": {}}
+    short = {"training": {"steps": 1, "batch_size": 4}}
+    experiment = small_experiment(tiny_folder, teachers=short, source=short, targets={"methods": methods} | short)
+    multiprompt.run_experiment(experiment, "runs/mine")
+    (text,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(text, page, "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("FinishedRun('runs/mine', seed 1: ")
+    assert said[-1] == "torch.Size([4, 16])"
+    assert len(said) == text.count("print(")
 
 
 def test_every_public_function_and_class_says_what_it_takes_gives_and_raises():

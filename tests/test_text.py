@@ -75,8 +75,16 @@ def test_only_one_module_of_the_command_line_prints():
 
 
 def test_answers_and_texts_are_shown_on_one_line_each(monkeypatch):
-    monkeypatch.setattr(runs, "predict", lambda run, task, sources, **_: [f"{text}\n{NASTY}" for text in sources])
-    monkeypatch.setattr(runs, "task_of_run", lambda run, task: TASKS[task])
+    class Opened:
+        def __init__(self, folder): ...
+
+        def task(self, name):
+            return TASKS[name]
+
+        def answer(self, task, texts, **_):
+            return [f"{text}\n{NASTY}" for text in texts]
+
+    monkeypatch.setattr(runs, "open_run", Opened)
     result = CliRunner().invoke(app, ["predict", "run", "--task", "rte"], input="x\u2028y\r\nz\n")
     assert result.stdout == f"x\\u2028y\\n{SHOWN}\nz\\n{SHOWN}\n"
 

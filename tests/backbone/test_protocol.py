@@ -20,7 +20,7 @@ from multiprompt.evaluation.results import read_results
 from multiprompt.forecast import estimate_run
 from multiprompt.methods import SourceTraining, TaskMethod
 from multiprompt.reports import write_report
-from multiprompt.runs import evaluate_run, predict, run_experiment
+from multiprompt.runs import open_run, run_experiment
 from multiprompt.training.log import JsonLog
 from recipes.small import small_experiment
 from rounding import assert_same
@@ -183,9 +183,9 @@ def test_a_whole_experiment_runs_on_the_second_family(causal_folder, tmp_path):
     kept, _ = JsonLog(folder / "seed-1/source/log.jsonl").cut(10**6)
     assert list(kept[0]["terms"]) == ["task", "logits", "layers states"]
     assert all(value > 0 for value in kept[0]["terms"].values())
-    again = evaluate_run(folder)
+    again = open_run(folder).evaluate()
     assert [score.value for score in again] == [score.value for score in scores]
-    assert len(predict(folder, "mini-qqp", ["a text", "another one"], method="mpt")) == 2
+    assert len(open_run(folder).answer("mini-qqp", ["a text", "another one"], method="mpt")) == 2
     write_report([folder], folder / "report.html")
     assert "mini-qqp" in (folder / "report.html").read_text(encoding="utf-8")
 

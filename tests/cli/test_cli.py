@@ -487,15 +487,19 @@ def test_report_of_a_run_without_scores(tmp_path):
 def test_evaluate_prints_and_writes_scores(monkeypatch, tmp_path):
     seen = {}
 
-    def evaluate_run(folder, **options):
-        seen.update(options, folder=folder)
-        return fake_scores()
+    class Opened:
+        def __init__(self, folder):
+            seen["folder"] = str(folder)
 
-    monkeypatch.setattr(runs, "evaluate_run", evaluate_run)
+        def evaluate(self, tasks, **options):
+            seen.update(options, tasks=tasks)
+            return fake_scores()
+
+    monkeypatch.setattr(runs, "open_run", Opened)
     result = call("evaluate", "some-run", "--task", "rte", "--task", "cb", "--max-test", "5", "--out", "again.json")
     assert result.exit_code == 0, result.stderr
     assert seen["tasks"] == ["rte", "cb"]
-    assert seen["max_test"] == 5
+    assert (seen["folder"], seen["max_test"]) == ("some-run", 5)
     assert "mini-rte" in result.stdout
     assert read_results(tmp_path / "again.json")[1] == fake_scores()
 
@@ -505,12 +509,17 @@ def echo(monkeypatch):
     """Answers each text in capitals; the run knows all registered tasks."""
     seen = {}
 
-    def predict(folder, task, sources, **options):
-        seen.update(options, task=task)
-        return [source.upper() for source in sources]
+    class Opened:
+        def __init__(self, folder): ...
 
-    monkeypatch.setattr(runs, "predict", predict)
-    monkeypatch.setattr(runs, "task_of_run", lambda run, task: multiprompt.TASKS[task])
+        def task(self, name):
+            return multiprompt.TASKS[name]
+
+        def answer(self, task, texts, **options):
+            seen.update(options, task=task)
+            return [text.upper() for text in texts]
+
+    monkeypatch.setattr(runs, "open_run", Opened)
     return seen
 
 
@@ -572,7 +581,7 @@ def test_predict_makes_the_text_of_a_row(echo, tmp_path, way):
 
 
 def test_predict_says_whether_an_answer_is_one_of_the_task(echo, monkeypatch):
-    monkeypatch.setattr(runs, "predict", lambda *_, **__: ["1", "2"])
+    monkeypatch.setattr(runs.open_run, "answer", lambda *_, **__: ["1", "2"])
     result = call("predict", "run", "--task", "rte", "--json", "rte sentence1: a sentence2: b", "x")
     said = [json.loads(line) for line in result.stdout.splitlines()]
     assert [(each["answer"], each["valid"], each["input"]) for each in said] == [("1", True, {}), ("2", False, {})]
@@ -696,7 +705,7 @@ def test_a_real_run_from_start_to_answers(tiny_folder, tmp_path):
     row = {"sentence1": "one.", "sentence2": "two."}
     told = call("predict", folder, "--task", "mini-rte", "--json", *(f"{name}={text}" for name, text in row.items()))
     assert json.loads(told.stdout)["source"] == "sentence1: one. sentence2: two."
-    assert runs.predict(tmp_path / folder, "mini-rte", [row]) == [json.loads(told.stdout)["answer"]]
+    assert runs.open_run(tmp_path / folder).answer("mini-rte", [row]) == [json.loads(told.stdout)["answer"]]
     with pytest.raises(DataError, match="input 1: column 'sentence2' is missing"):
-        runs.predict(tmp_path / folder, "mini-rte", [{"sentence1": "one."}])
+        runs.open_run(tmp_path / folder).answer("mini-rte", [{"sentence1": "one."}])
     assert call("report", folder).exit_code == 0

@@ -10,7 +10,6 @@ import torch
 
 import multiprompt as mp
 from conftest import save_tiny
-from multiprompt import runs
 from multiprompt.errors import CheckpointError, ConfigError, UnknownNameError
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import tensors_digest
@@ -157,8 +156,8 @@ def test_a_path_may_be_a_text(run, tmp_path):
         mp.run_experiment(experiment, str(run), reuse=[str(run)])
     stored = mp.load_prompt(str(run / "seed-1" / "source" / "prompt.safetensors"))
     mp.save_prompt(str(tmp_path / "prompt.safetensors"), stored)
-    assert len(runs.predict(str(run), TARGET, ["a text"], method="mpt")) == 1
-    assert len(runs.stored_scores(str(run))) == len(runs.evaluate_run(str(run), tasks=SOURCES)) + len(METHODS)
+    assert len(mp.open_run(str(run)).answer(TARGET, ["a text"], method="mpt")) == 1
+    assert len(mp.open_run(str(run)).scores()) == len(mp.open_run(str(run)).evaluate(tasks=SOURCES)) + len(METHODS)
     assert write_report(str(run), str(tmp_path / "page.html")) == tmp_path / "page.html"
 
 

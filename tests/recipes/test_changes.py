@@ -17,7 +17,7 @@ from multiprompt.evaluation.results import read_results
 from multiprompt.files import describe_file, read_json, write_json
 from multiprompt.options import Experiment
 from multiprompt.reports import read_run, write_report
-from multiprompt.runs import evaluate_run, predict, run_experiment, stored_scores
+from multiprompt.runs import open_run, run_experiment
 from multiprompt.runs.materials import load_materials
 from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
 
@@ -86,9 +86,9 @@ def test_a_change_redoes_what_it_touches_and_back_again_redoes_nothing(backbone,
 
     # what reads a run sees the new one
     now = read_results(folder / "results.json")[1]
-    assert [entry.score for entry in stored_scores(folder)] == now
-    assert [score.value for score in evaluate_run(folder)] == [score.value for score in now]
-    assert len(predict(folder, "mini-rte", ["a text"])) == 1
+    assert open_run(folder).scores() == now
+    assert [score.value for score in open_run(folder).evaluate()] == [score.value for score in now]
+    assert len(open_run(folder).answer("mini-rte", ["a text"])) == 1
     write_report(folder)
     read = read_run(folder)
     assert (read.label, read.missing, list(read.scores)) == ("second", (), now)
@@ -242,7 +242,7 @@ def test_a_backbone_that_has_changed_is_noticed_by_whoever_uses_it(backbone, fin
     changed, folder = shutil.copytree(backbone, tmp_path / "backbone"), shutil.copytree(finished, tmp_path / "run")
     config = (folder / "config.yaml").read_text(encoding="utf-8")
     (folder / "config.yaml").write_text(config.replace(str(backbone), str(changed)), encoding="utf-8")
-    assert len(predict(folder, "mini-rte", ["a text"])) == 1  # the same files in another folder
+    assert len(open_run(folder).answer("mini-rte", ["a text"])) == 1  # the same files in another folder
     if what == "weights":
         tensors = load_file(changed / "model.safetensors")
         tensors["decoder.final_layer_norm.weight"][-1] = 2.0
@@ -253,9 +253,9 @@ def test_a_backbone_that_has_changed_is_noticed_by_whoever_uses_it(backbone, fin
         words["a"], words["b"] = words["b"], words["a"]
         write_json(changed / "tokenizer.json", content)
     with pytest.raises(CheckpointError, match="its weights or its tokenizer have changed since"):
-        predict(folder, "mini-rte", ["a text"])
+        open_run(folder).answer("mini-rte", ["a text"])
     with pytest.raises(CheckpointError, match="its weights or its tokenizer have changed since"):
-        evaluate_run(folder)
+        open_run(folder).evaluate()
     again = run(load_experiment(folder / "config.yaml"), folder, resume=True)
     assert set(again.trained) == {*SOURCES, MPT, TUNING}
 

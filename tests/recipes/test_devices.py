@@ -20,7 +20,7 @@ from multiprompt.options import MixingOptions, PromptOptions, SourceOptions, Tea
 from multiprompt.prompts import SoftPrompt, StoredPrompt, load_prompt, save_prompt
 from multiprompt.recipes import adapt_target, answer, evaluate, train_source, train_teacher
 from multiprompt.recipes.stage_training import Place, stage_training
-from multiprompt.runs import evaluate_run, predict, run_experiment
+from multiprompt.runs import open_run, run_experiment
 from multiprompt.training import TrainingReport, train, train_together
 from pretended_device import pretended_cuda
 from recipes.every_kind import JOINED, KINDS, LENGTH, TASKS, data_of, prepared, start_of
@@ -152,6 +152,7 @@ def test_a_whole_experiment_is_interrupted_gone_on_with_and_used(tmp_path):
         run_experiment(experiment, run, resume=True)
         scores = [score for score in read_results(run / "results.json")[1] if score.task == "mini-rte"]
         assert {score.method for score in scores} >= methods.keys()
-        assert [score.value for score in evaluate_run(run, tasks=["mini-rte"])] == [score.value for score in scores]
-        assert len(predict(run, "mini-rte", ["a question"], method="spot")) == 1
+        opened = open_run(run)
+        assert [score.value for score in opened.evaluate(["mini-rte"])] == [score.value for score in scores]
+        assert len(opened.answer("mini-rte", ["a question"], method="spot")) == 1
     assert {tensor.dtype for tensor in stored_tensors(run).values()} == {torch.float32}

@@ -19,7 +19,7 @@ from multiprompt.files import read_json
 from multiprompt.methods.prompt_starts import start_target_prompt
 from multiprompt.prompts import DecomposedPrompt, SharedPrompt, compose, load_prompt
 from multiprompt.recipes.target import target_epochs
-from multiprompt.runs import evaluate_run, predict, run_experiment
+from multiprompt.runs import open_run, run_experiment
 from multiprompt.tasks import TASKS
 from recipes.small import KillAt, Killed, small_experiment, stored_tensors
 
@@ -280,7 +280,7 @@ def test_fine_tuning_of_a_group_with_all_and_with_few_examples(tiny_folder, tmp_
             tensors[mode, shots] = load_file(place / "method.safetensors")
         drawn = read_json(folder / "seed-1/target-group-fine_tuning-4/result.json")["few_shot_rows"]
         assert {task: len(rows) for task, rows in drawn.items()} == dict.fromkeys(both, 4)
-        again = {(s.task, s.shots): s.value for s in evaluate_run(folder)}
+        again = {(s.task, s.shots): s.value for s in open_run(folder).evaluate()}
         assert again == {(s.task, s.shots): s.value for s in scores}
     for one, other in (
         (("uniform_tasks", "all"), ("uniform_tasks", 4)),
@@ -305,25 +305,25 @@ def test_the_start_of_a_target():
 def test_using_a_run(finished, tmp_path):
     folder = finished
     stored = {(s.task, s.method): s.value for s in read_results(folder / "results.json")[1]}
-    again = {(s.task, s.method): s.value for s in evaluate_run(folder)}
+    again = {(s.task, s.method): s.value for s in open_run(folder).evaluate()}
     assert again == stored
-    assert {s.task for s in evaluate_run(folder, tasks=["mini-rte"])} == {"mini-rte"}
+    assert {s.task for s in open_run(folder).evaluate(tasks=["mini-rte"])} == {"mini-rte"}
     lines = (
         (folder / "seed-1/target-mini-rte-mpt-all/predictions-mini-rte.jsonl").read_text(encoding="utf-8").splitlines()
     )
     from multiprompt.data import load_task_data
 
     texts = [example.source for example in load_task_data(TASKS["mini-rte"], max_test=8).test]
-    assert predict(folder, "mini-rte", texts) == [json.loads(line)["prediction"] for line in lines]
-    assert len(predict(folder, "mini-rte", texts[:2], method="fine_tuning", seed=1)) == 2
+    assert open_run(folder).answer("mini-rte", texts) == [json.loads(line)["prediction"] for line in lines]
+    assert len(open_run(folder).answer("mini-rte", texts[:2], method="fine_tuning", seed=1)) == 2
     with pytest.raises(UnknownNameError, match="'mini-rtee'; did you mean 'mini-rte'"):
-        predict(folder, "mini-rtee", texts)
+        open_run(folder).answer("mini-rtee", texts)
     with pytest.raises(UnknownNameError, match="unknown method for 'mini-rte' in this run 'spot'"):
-        predict(folder, "mini-rte", texts, method="spot")
+        open_run(folder).answer("mini-rte", texts, method="spot")
     with pytest.raises(CheckpointError, match="seed 9"):
-        predict(folder, "mini-rte", texts, seed=9)
+        open_run(folder).answer("mini-rte", texts, seed=9)
     with pytest.raises(CheckpointError, match="not a run folder"):
-        evaluate_run(tmp_path)
+        open_run(tmp_path).evaluate()
 
 
 def test_what_goes_wrong_is_said_and_what_was_done_stays(tiny_folder, tmp_path):
@@ -390,4 +390,4 @@ def test_questions_are_judged_as_a_whole(tiny_folder, tmp_path):
         assert answer["group"] == question
         right[question] = right.get(question, True) and answer["prediction"] == answer["references"][0]
     assert target.metrics["question_exact_match"] == pytest.approx(100 * sum(right.values()) / len(right))
-    assert [score.metrics for score in evaluate_run(tmp_path / "run")] == [score.metrics for score in scores]
+    assert [score.metrics for score in open_run(tmp_path / "run").evaluate()] == [score.metrics for score in scores]

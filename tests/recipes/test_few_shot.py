@@ -20,7 +20,7 @@ from multiprompt.plan import plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes import load_task, recipe_path
 from multiprompt.reports import headline_tables, read_run
-from multiprompt.runs import evaluate_run, predict, run_experiment
+from multiprompt.runs import open_run, run_experiment
 from multiprompt.runs.graph import build_graph
 from multiprompt.runs.materials import Materials, load_materials
 from multiprompt.studies import experiments_of, load_study
@@ -145,9 +145,9 @@ def test_draws_are_trained_scored_kept_and_added_to(tiny_folder, tmp_path):
     ]
     assert not torch.equal(*starts)
 
-    again = [s for s in evaluate_run(folder, tasks=["mini-rte"]) if s.method == "mpt"]
+    again = [s for s in open_run(folder).evaluate(tasks=["mini-rte"]) if s.method == "mpt"]
     assert [(s.draw, s.value) for s in again] == [(s.draw, s.value) for s in scores if s.method == "mpt"]
-    assert len(predict(folder, "mini-rte", ["a text"], method="mpt")) == 1
+    assert len(open_run(folder).answer("mini-rte", ["a text"], method="mpt")) == 1
     caption = "Target tasks, 4 training examples, 2 draws, full-dev"
     assert caption in [table.caption for table in headline_tables({"x": read_run(folder).scores})]
 
@@ -169,7 +169,7 @@ def test_results_from_before_there_were_draws_go_on(tiny_folder, tmp_path):
     assert listener.trained == [f"{TUNING}-draw1"]
     scores = [s for s in read_run(folder).scores if s.task == "mini-rte"]
     assert [(s.draw, s.selection) for s in scores] == [(0, "full-dev"), (1, "full-dev")]
-    assert {s.selection for s in evaluate_run(folder, tasks=["mini-rte"])} == {"full-dev"}
+    assert {s.selection for s in open_run(folder).evaluate(tasks=["mini-rte"])} == {"full-dev"}
 
 
 def test_the_tensors_of_the_last_step_are_reported_as_such_and_evaluations_do_not_change_them(tiny_folder, tmp_path):

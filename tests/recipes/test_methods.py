@@ -17,7 +17,7 @@ from multiprompt.files import read_json
 from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
 from multiprompt.prompts import load_prompt
-from multiprompt.runs import evaluate_run, predict, run_experiment
+from multiprompt.runs import open_run, run_experiment
 from multiprompt.tasks import TASKS
 from recipes.every_kind import GROUPED
 from recipes.small import KillAt, Killed, Listener, small_experiment, stored_tensors
@@ -80,7 +80,7 @@ def test_every_method_is_trained_scored_and_used_again(run):
     scores = read_results(run / "results.json")[1]
     targets = [score for score in scores if score.task in TARGETS]
     assert {(s.task, s.method) for s in targets} == {(t, m) for t in SETTINGS[run.name]["tasks"] for m in METHODS}
-    assert {(s.task, s.method): (s.value, s.metrics) for s in evaluate_run(run)} == {
+    assert {(s.task, s.method): (s.value, s.metrics) for s in open_run(run).evaluate()} == {
         (s.task, s.method): (s.value, s.metrics) for s in scores
     }
     for score in targets:
@@ -93,7 +93,7 @@ def test_every_method_is_trained_scored_and_used_again(run):
             for line in (stage / f"predictions-{score.task}.jsonl").read_text(encoding="utf-8").splitlines()
         ]
         texts = [example.source for example in load_task_data(TASKS[score.task], max_test=4).test]
-        assert predict(run, score.task, texts, method=score.method) == [each["prediction"] for each in stored]
+        assert open_run(run).answer(score.task, texts, method=score.method) == [each["prediction"] for each in stored]
 
 
 def test_a_stage_stores_what_it_trained_and_nothing_else(run):

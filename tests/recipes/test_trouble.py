@@ -31,7 +31,7 @@ from multiprompt.metrics import invalid_share
 from multiprompt.prompts import SharedPrompt, SoftPrompt
 from multiprompt.recipes.use import answer_with
 from multiprompt.reports import read_run, write_report
-from multiprompt.runs import evaluate_run, predict, run_experiment, run_node, stored_scores
+from multiprompt.runs import open_run, run_experiment, run_node
 from multiprompt.runs.run_folder import only_process
 from multiprompt.studies import reproduce
 from multiprompt.tasks import TASKS, compat_variant
@@ -87,8 +87,6 @@ def test_all_missing_data_files_are_listed_before_anything_is_loaded(tmp_path):
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: predict(Path("run"), "rte", "a text"),
-        lambda: evaluate_run(Path("run"), tasks="rte"),
         lambda: run_experiment(one_stage(Path("tiny")), Path("run"), reuse="other"),
         lambda: run_experiment(one_stage(Path("tiny")), Path("run"), reuse=Path("other")),
         lambda: estimate_run(one_stage(Path("tiny")), Path("run"), reuse="other"),
@@ -148,7 +146,7 @@ def test_a_second_process_is_told_who_is_at_work(backbone, tmp_path):
                 with pytest.raises(CheckpointError) as caught:
                     run_experiment(experiment, folder, resume=True)
                 seen.append(str(caught.value))
-                assert stored_scores(folder) == [], "reading needs no lock"
+                assert open_run(folder).scores() == [], "reading needs no lock"
                 assert read_run(folder).missing
 
     run_experiment(experiment, folder, progress=Second())
@@ -182,7 +180,7 @@ def test_two_processes_that_begin_at_once(backbone, tmp_path, monkeypatch):
     assert {path.name for path in folder.iterdir()} <= {".lock"}
     monkeypatch.undo()
     run_experiment(one_stage(backbone), folder)  # the folder that holds only a lock is no run
-    assert len(stored_scores(folder)) == 1
+    assert len(open_run(folder).scores()) == 1
 
 
 def test_a_process_that_is_killed_leaves_no_lock(tmp_path):
@@ -232,7 +230,7 @@ def test_a_node_that_another_process_executes_is_left_to_it(backbone, tmp_path):
             run_node(experiment, folder, STAGE)
     assert all(path.read_bytes() == content for path, content in before.items())
     run_experiment(experiment, folder, resume=True)
-    assert len(stored_scores(folder)) == 1
+    assert len(open_run(folder).scores()) == 1
 
 
 # files edited by hand
@@ -266,19 +264,19 @@ def test_a_finished_stage_that_was_edited_is_named_and_made_again_once_it_is_awa
     folder, experiment = shutil.copytree(finished, tmp_path / "run"), one_stage(backbone)
     expected = stored_tensors(finished)
     edit(folder / STAGE / name)
-    for use in (lambda: run_experiment(experiment, folder, resume=True), lambda: evaluate_run(folder)):
+    for use in (lambda: run_experiment(experiment, folder, resume=True), lambda: open_run(folder).evaluate()):
         with pytest.raises(CheckpointError) as caught:
             use()
         assert f"{folder / STAGE}/{says}" in str(caught.value)
         assert f"Delete the folder {folder / STAGE}, or move it elsewhere" in str(caught.value)
     with pytest.raises(CheckpointError, match="with --resume"):
-        predict(folder, "mini-rte", ["text"])
+        open_run(folder).answer("mini-rte", ["text"])
     (folder / STAGE).rename(tmp_path / "elsewhere")
     listener = Listener()
     run_experiment(experiment, folder, resume=True, progress=listener)
     assert len(listener.trained) == 1
     assert all(torch.equal(tensor, expected[key]) for key, tensor in stored_tensors(folder).items())
-    assert evaluate_run(folder)
+    assert open_run(folder).evaluate()
 
 
 def test_a_stage_that_is_made_again_leaves_those_that_hang_on_it(backbone, tmp_path):
@@ -311,7 +309,7 @@ def test_a_half_trained_stage_that_was_edited(backbone, tmp_path, name, content,
         run_experiment(experiment, folder, resume=True)
     (folder / STAGE / name).unlink()
     run_experiment(experiment, folder, resume=True)
-    assert len(stored_scores(folder)) == 1
+    assert len(open_run(folder).scores()) == 1
 
 
 # a full disk

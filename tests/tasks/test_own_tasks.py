@@ -32,7 +32,7 @@ from multiprompt.options import DataOptions, method_records
 from multiprompt.plan import plan_stages
 from multiprompt.recipes import load_task
 from multiprompt.reports import write_report
-from multiprompt.runs import evaluate_run, predict, run_experiment
+from multiprompt.runs import open_run, run_experiment
 from multiprompt.runs.graph import build_graph, other_inputs
 from multiprompt.runs.materials import load_materials
 from multiprompt.runs.ray_worker import Order, config_digest, fulfil
@@ -376,11 +376,11 @@ def test_a_run_holds_all_that_it_needs(tiny_folder: Path, tmp_path: Path) -> Non
     task.write_text(
         task.read_text(encoding="utf-8").replace("bad", "worse").replace("sentence: ", ""), encoding="utf-8"
     )
-    (again,) = evaluate_run(folder)
+    (again,) = open_run(folder).evaluate()
     assert (again.metrics, again.fingerprint) == (score.metrics, score.fingerprint)
     task.unlink()
-    assert evaluate_run(folder, tasks=["reviews"])[0].metrics == score.metrics
-    assert len(predict(folder, "reviews", ["reviews sentence: x"])) == 1
+    assert open_run(folder).evaluate(tasks=["reviews"])[0].metrics == score.metrics
+    assert len(open_run(folder).answer("reviews", ["reviews sentence: x"])) == 1
 
 
 def test_every_method_is_trained_scored_and_used_again_on_tasks_of_ones_own(tiny_folder: Path, tmp_path: Path) -> None:
@@ -412,17 +412,17 @@ def test_every_method_is_trained_scored_and_used_again_on_tasks_of_ones_own(tiny
     run_experiment(experiment, run)
     scores = read_results(run / "results.json")[1]
     assert {s.method for s in scores if s.task == "other"} >= set(methods)
-    assert [s.metrics for s in evaluate_run(run)] == [s.metrics for s in scores]
+    assert [s.metrics for s in open_run(run).evaluate()] == [s.metrics for s in scores]
     texts = [example.source for example in load_task_data(make_task(experiment.tasks["other"]), max_test=2).test]
     for method in methods:
         stored = (run / "seed-42" / f"target-other-{method}-all" / "predictions-other.jsonl").read_text(
             encoding="utf-8"
         )
         expected = [json.loads(line)["prediction"] for line in stored.splitlines()]
-        assert predict(run, "other", texts, method=method) == expected, method
+        assert open_run(run).answer("other", texts, method=method) == expected, method
     # The path of the file stands for the name here too.
     other = str(tmp_path / "tasks" / "other.yaml")
-    assert predict(run, other, texts) == predict(run, "other", texts)
+    assert open_run(run).answer(other, texts) == open_run(run).answer("other", texts)
     assert inspect_prompt(run, "source", other).task == "other"
 
 
@@ -540,15 +540,15 @@ def test_a_metric_of_ones_own_chooses_checkpoints_and_is_stored(tiny_folder: Pat
     assert [each.value for each in report.scores["seed-42/target-reviews-prompt_tuning-all"]] == [42.5]
     assert [other_inputs(inputs, each) for each in node.values()] == [[]]
     file.write_text("def constant(predictions, references):\n    return 43.5\n", encoding="utf-8")
-    assert evaluate_run(run)[0].value == 43.5
+    assert open_run(run).evaluate()[0].value == 43.5
     assert [other_inputs(inputs, each) for each in node.values()] == [["the metrics of your own"]]
     run_experiment(experiment, run, resume=True)
     assert read_results(run / "results.json")[1][0].dev_value == 43.5
     assert identity_of(stage) != before
     file.unlink()
-    assert len(predict(run, "reviews", ["x"])) == 1, "answers need no metric"
+    assert len(open_run(run).answer("reviews", ["x"])) == 1, "answers need no metric"
     with pytest.raises(ConfigError, match=r"the file of the metric 'constant', .*mine\.py, does not exist"):
-        evaluate_run(run)
+        open_run(run).evaluate()
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def evaluate(
     from multiprompt.evaluation.results import write_results
 
     with terminal_progress() as progress:
-        scores = runs.evaluate_run(run, tasks=task or None, max_test=max_test, progress=progress)
+        scores = runs.open_run(run).evaluate(task or None, max_test=max_test, progress=progress)
     print_tables({run.name: scores})
     if out is not None:
         write_results(out, run.name, scores)

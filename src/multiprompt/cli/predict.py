@@ -83,7 +83,8 @@ def predict(
     table = file is not None and file.name.endswith(ENDINGS)
     lines = [] if arguments or table else _lines(file)
     _check_texts(arguments, [f"text {number}" for number in range(1, len(arguments) + 1)])
-    chosen = runs.task_of_run(run, task)
+    opened = runs.open_run(run)
+    chosen = opened.task(task)
     if file is not None and table:
         given = _of_table(file, chosen)
     elif lines:
@@ -91,7 +92,7 @@ def predict(
     else:
         given = _of_arguments(arguments, chosen)
     _note_texts([each.source for each in given if not each.fields], chosen)
-    answers = runs.predict(run, chosen.name, [each.source for each in given], method=method, seed=seed)
+    answers = opened.answer(chosen.name, [each.source for each in given], method=method, seed=seed)
     for each, answer in zip(given, answers, strict=True):
         echo(_as_json(each, answer, chosen) if as_json else printable(answer, one_line=True))
 

@@ -94,13 +94,23 @@ def evaluate_task(
         ConfigError: the answers are to be ranked, and the task has no labels.
     """
     if ranked:
-        if task.labels is None:
-            raise ConfigError(f"{task.name} has no labels, so its answers cannot be ranked; let the model write them")
-        best = rank(method, tokens, task_id, task.labels, on_batch=on_batch).argmax(1)
-        return evaluate_answers(task, examples, [task.labels[each] for each in best.tolist()], baselines)
+        labels = labels_to_rank(task)
+        best = rank(method, tokens, task_id, labels, on_batch=on_batch).argmax(1)
+        return evaluate_answers(task, examples, [labels[each] for each in best.tolist()], baselines)
     decoded = generate(method, tokens, task_id, task.generation_length, task.beams, on_batch=on_batch)
     evaluation = evaluate_answers(task, examples, decoded.texts, baselines)
     return replace(evaluation, unended=decoded.unended / len(decoded.texts))
+
+
+def labels_to_rank(task: Task) -> tuple[str, ...]:
+    """The labels of a task.
+
+    Raises:
+        ConfigError: it has none.
+    """
+    if task.labels is None:
+        raise ConfigError(f"{task.name} has no labels, so its answers cannot be ranked; let the model write them")
+    return task.labels
 
 
 def evaluate_answers(

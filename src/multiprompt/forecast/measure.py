@@ -179,7 +179,8 @@ def _step_rate(runs: Sequence[LiveTraining], streams: Sequence[_Counted], ends: 
 
 def _answer_speed(method: Method, task: PreparedTask, ends: float, clock: Clock) -> tuple[float, float]:
     """Seconds of a round of decoding, and of a token, from a batch as large as they will be and from a small one."""
-    batches = list(answer_batches(task.test, by_length(task.test), method.prompt_length, task.task.beams))
+    lengths = task.test.sources.lengths + method.prompt_length
+    batches = list(answer_batches(lengths, by_length(lengths), task.task.beams))
     rows = batches[len(batches) // 2]
     few = rows[-FEW_ROWS:]
     _answer_seconds(method, task, few, clock)

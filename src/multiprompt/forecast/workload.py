@@ -211,7 +211,8 @@ class Workload:
             key = task.name, part, prompt_length
             if key not in self._decodings:
                 examples = getattr(task, part)
-                batches = answer_batches(examples, by_length(examples), prompt_length, task.task.beams)
+                lengths = examples.sources.lengths + prompt_length
+                batches = answer_batches(lengths, by_length(lengths), task.task.beams)
                 each = (decoding_of(self.inputs.backbone, task, examples, rows, prompt_length) for rows in batches)
                 self._decodings[key] = sum(each, Decoding())
             total += self._decodings[key]

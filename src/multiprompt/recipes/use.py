@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from multiprompt.backbone.base import Backbone
-from multiprompt.data import tokenise
+from multiprompt.backbone.texts import TextCoder
+from multiprompt.data import TokenisedExamples, tokenise
 from multiprompt.errors import CheckpointError, DataError, refuse_one_text, shortened
-from multiprompt.evaluation.generate import generate_answers
-from multiprompt.evaluation.scoring import Evaluation, evaluate_task
+from multiprompt.evaluation.generate import generate_answers, rank
+from multiprompt.evaluation.scoring import Evaluation, evaluate_task, labels_to_rank
 from multiprompt.examples import TextExample
 from multiprompt.methods import Method, PromptTuning
 from multiprompt.prompts import Prompt
@@ -61,18 +64,39 @@ def texts_of(task: Task, sources: Sequence[str | Row]) -> list[str]:
     Raises:
         DataError: a row lacks a column, or holds something that the task cannot use.
     """
-    return [
-        source if isinstance(source, str) else task.source_text(source, where=f"input {number}")
-        for number, source in enumerate(sources, start=1)
-    ]
+    return [text_of(task, source, number) for number, source in enumerate(sources, start=1)]
+
+
+def text_of(task: Task, source: str | Row, number: int) -> str:
+    """One of them; ``number`` is its place, for errors."""
+    return source if isinstance(source, str) else task.source_text(source, where=f"input {number}")
+
+
+def source_tokens(task: Task, sources: Sequence[str], coder: TextCoder) -> TokenisedExamples:
+    """Source texts as tokens, cut to the limit of the task."""
+    examples = [TextExample(source, "", (), str(row)) for row, source in enumerate(sources)]
+    return tokenise(examples, coder, task.max_source_length, task.max_target_length)
 
 
 def answer_with(method: Method, task: Task, sources: Sequence[str], task_id: int = 0) -> list[str]:
     """Answers of a trained method to source texts; errors as of ``check_sources``."""
     check_sources(sources)
-    examples = [TextExample(source, "", (), str(row)) for row, source in enumerate(sources)]
-    tokens = tokenise(examples, method.backbone.coder, task.max_source_length, task.max_target_length)
+    tokens = source_tokens(task, sources, method.backbone.coder)
     return generate_answers(method, tokens, task_id, task.generation_length, task.beams)
+
+
+def rank_with(method: Method, task: Task, sources: Sequence[str], task_id: int = 0) -> list[dict[str, float]]:
+    """The labels of the task with their probabilities for every source text, the most probable first.
+
+    Errors as of ``check_sources`` and ``labels_to_rank``.
+    """
+    check_sources(sources)
+    labels = labels_to_rank(task)
+    scores = rank(method, source_tokens(task, sources, method.backbone.coder), task_id, labels)
+    shares = np.exp(scores - scores.max(1, keepdims=True))
+    probabilities = (shares / shares.sum(1, keepdims=True)).tolist()
+    orders = np.argsort(-scores, axis=1, kind="stable").tolist()
+    return [{labels[i]: row[i] for i in order} for row, order in zip(probabilities, orders, strict=True)]
 
 
 def evaluate(

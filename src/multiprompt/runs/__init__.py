@@ -9,12 +9,10 @@ from multiprompt.lazy import lazy_names
 
 _HOMES = {
     "Cluster": "multiprompt.runs.ray_cluster",
-    "evaluate_run": "multiprompt.runs.finished_run",
-    "predict": "multiprompt.runs.finished_run",
+    "FinishedRun": "multiprompt.runs.finished_run",
+    "open_run": "multiprompt.runs.finished_run",
     "run_experiment": "multiprompt.runs.whole_run",
     "run_node": "multiprompt.runs.whole_run",
-    "stored_scores": "multiprompt.runs.finished_run",
-    "task_of_run": "multiprompt.runs.finished_run",
 }
 
 __getattr__, __all__ = lazy_names(__name__, _HOMES)
