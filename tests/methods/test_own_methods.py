@@ -20,7 +20,7 @@ from multiprompt.forecast.parameters import count_parameters
 from multiprompt.methods import Start, build_method, check_packages
 from multiprompt.options import load_method_file, method_record
 from multiprompt.plan import plan_stages
-from multiprompt.runs import evaluate_run, predict, run_experiment
+from multiprompt.runs import open_run, run_experiment
 from multiprompt.runs.graph import build_graph
 from multiprompt.runs.materials import load_materials
 from multiprompt.runs.run_folder import read_run_config
@@ -82,7 +82,7 @@ def test_a_path_among_the_methods_becomes_a_name(backbone, tmp_path, monkeypatch
 def test_a_finished_run_is_used_and_a_changed_file_makes_its_own_stages_again(backbone, tmp_path):
     path, run = write_project(tmp_path, backbone), tmp_path / "run"
     run_experiment(mp.load_experiment(path), run)
-    scores = {score.method: score for score in evaluate_run(run)}
+    scores = {score.method: score for score in open_run(run).evaluate()}
     stored = {s["method"]: s["metrics"] for s in read_json(run / "results.json")["scores"]}
     assert {method: score.metrics for method, score in scores.items()} == stored
     assert scores["scaled_rows"].parameters == 4 + 16
@@ -90,7 +90,7 @@ def test_a_finished_run_is_used_and_a_changed_file_makes_its_own_stages_again(ba
     answers = [json.loads(line)["prediction"] for line in lines.splitlines()]
     task = mp.load_task("mini-rte", mp.load_backbone(str(backbone)), read_run_config(run).data)
     texts = [example.source for example in task.data.test]
-    assert predict(run, "mini-rte", texts, method="scaled_rows") == answers
+    assert open_run(run).answer("mini-rte", texts, method="scaled_rows") == answers
     nothing, changed = Listener(), Listener()
     run_experiment(read_run_config(run), run, resume=True, progress=nothing)
     assert nothing.trained == []
@@ -174,7 +174,8 @@ def test_its_numbers_are_counted(backbone, tmp_path):
 
 def test_a_method_may_be_registered_in_python(tiny_backbone, tmp_path):
     file = tmp_path / "method.py"
-    file.write_text(CODE.replace("before_inputs=True", 'families=("other",), package=("no_such_package", "none")'))
+    changed = CODE.replace("before_inputs=True", 'families=("other",), package=("no_such_package", "none")')
+    file.write_text(changed, encoding="utf-8")
     record = load_method_file(file).record
     start = Start(
         tiny_backbone, ("a",), record.options(), mp.TrainingOptions(), mp.PromptOptions(length=4), {}, 1, "x", 9
@@ -182,7 +183,7 @@ def test_a_method_may_be_registered_in_python(tiny_backbone, tmp_path):
     for check in (lambda: build_method("scaled_rows", start), lambda: check_packages(["scaled_rows"])):
         with pytest.raises(ConfigError, match=r'the method scaled_rows needs the no_such_package library .*\[none\]"'):
             check()
-    file.write_text(CODE.replace("before_inputs=True", 'families=("other",)'))
+    file.write_text(CODE.replace("before_inputs=True", 'families=("other",)'), encoding="utf-8")
     record = load_method_file(file).record
     with pytest.raises(ConfigError, match="scaled_rows is defined on backbones of the family other alone, and tiny is"):
         build_method("scaled_rows", start)

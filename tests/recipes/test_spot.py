@@ -20,7 +20,7 @@ from multiprompt.options import Experiment
 from multiprompt.plan import plan_stages
 from multiprompt.prompts import load_prompt
 from multiprompt.reports import write_report
-from multiprompt.runs import evaluate_run, run_experiment, run_node
+from multiprompt.runs import open_run, run_experiment, run_node
 from multiprompt.runs.execute import open_node
 from multiprompt.runs.graph import build_graph, company, ready_nodes
 from multiprompt.runs.materials import load_materials
@@ -141,7 +141,7 @@ def test_an_early_stage_has_a_log_and_tensors_and_no_score(run):
     assert sorted(record["files"]) == ["log.jsonl", "merged.safetensors", "prompt.safetensors"]
     scores = read_results(run / "results.json")[1]
     assert [score.method for score in scores if score.task == "mini-rte"] == ["spot"]
-    assert len(evaluate_run(run)) == len(scores)
+    assert len(open_run(run).evaluate()) == len(scores)
     write_report(run)
     assert "-early" not in (run / "report.md").read_text(encoding="utf-8")
 

@@ -86,6 +86,9 @@ PUBLISHED: Mapping[str, PublishedModel] = {
     "google/flan-t5-large": _LARGE,
 }
 
+OTHER_MODELS = "Any other T5, v1.1, LM-adapted or Flan model works too: its name on the hub, or a folder."
+"""What else can be a backbone, in words."""
+
 _FULL_NAMES = {f"google-t5/{name}": name for name in PUBLISHED if "/" not in name}
 
 

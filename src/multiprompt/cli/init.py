@@ -46,8 +46,8 @@ EXPERIMENT = """\
 # An experiment on {name}, written by multiprompt init. To run it: multiprompt run {file}
 # Every option and its default: multiprompt validate {file}
 name: "{name}"
-# The embedded model works without a network, but knows only a small made-up world. For real text take a T5, such as
-# google/t5-base-lm-adapt, with prompts of 100 rows, a rate of 0.3 and thousands of steps.
+# The embedded model works without a network, but knows only a small made-up world. For real text take a published
+# model, such as google/t5-base-lm-adapt, with prompts of 100 rows, a rate of 0.3 and thousands of steps.
 backbone: {{name: embedded}}
 prompt: {{length: 20}}
 targets:

@@ -61,8 +61,10 @@ def ls(kind: Annotated[Kind, typer.Argument(help="What to list.", show_default=F
         case Kind.RECIPES:
             print_rows(("recipe", "what it does"), _recipes())
         case Kind.BACKBONES:
+            from multiprompt.backbone.published import OTHER_MODELS
+
             print_rows(("backbone", "width", "parameters", "where"), _backbones())
-            print_text("Any other T5, v1.1, LM-adapted or Flan model works too: its name on the hub, or a folder.")
+            print_text(OTHER_MODELS)
 
 
 def _tasks() -> Iterable[tuple[str, ...]]:

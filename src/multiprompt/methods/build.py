@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from multiprompt.errors import ConfigError
 from multiprompt.methods import distillation, prompt_tuning
-from multiprompt.methods.base import Method
+from multiprompt.methods.base import Method, TaskMethod
 from multiprompt.methods.start import Start
 from multiprompt.options import MethodRecord, record_of_stage
 
@@ -42,6 +42,8 @@ def build_method(trained: str, start: Start) -> Method:
             f"{start.backbone.name} is one of {family}; leave the method out, or choose another backbone"
         )
     built: Method = record.builder(start)
+    if isinstance(built, TaskMethod):
+        built.joins = record.before_inputs
     return built
 
 

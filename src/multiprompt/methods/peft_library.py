@@ -21,7 +21,6 @@ from multiprompt.backbone.base import Backbone
 from multiprompt.backbone.shape import Shape
 from multiprompt.backbone.t5.passes import hiding
 from multiprompt.batch import Batch, counted_positions
-from multiprompt.errors import ConfigError
 from multiprompt.losses import token_cross_entropy
 from multiprompt.methods.arithmetic import Item
 from multiprompt.methods.base import Method, ParameterGroup, TaskMethod, task_term
@@ -31,22 +30,6 @@ from multiprompt.terms import Term
 
 ADAPTER = "default"
 """What peft calls a set of trained tensors where nobody names it."""
-
-
-def import_peft() -> Any:
-    """The library, which is loaded by those who use it only.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
-    try:
-        import peft
-    except ImportError as error:
-        raise ConfigError(
-            f"the methods lora, ia3 and prefix_tuning need the peft library ({error}); install it with "
-            'pip install "multiprompt[peft]"'
-        ) from error
-    return peft
 
 
 class PeftMethod(TaskMethod):
@@ -120,12 +103,10 @@ def lora(backbone: Backbone, rank: int, alpha: float, learning_rate: float, drop
         learning_rate: of ``A`` and ``B``.
         dropout: whether the model drops out while training.
         seed: of ``A``.
-
-    Raises:
-        ConfigError: peft is not installed.
     """
-    peft = import_peft()
-    config = peft.LoraConfig(r=rank, lora_alpha=alpha)
+    import peft
+
+    config = peft.LoraConfig(r=rank, lora_alpha=alpha)  # type: ignore[arg-type]  # it is divided by the rank
     return PeftLayers(backbone, _made_layers(backbone, peft.LoraModel, config, seed), learning_rate, dropout)
 
 
@@ -140,11 +121,9 @@ def ia3(backbone: Backbone, learning_rate: float, dropout: bool, seed: int) -> P
         learning_rate: of the scales.
         dropout: whether the model drops out while training.
         seed: of whatever peft draws, which is thrown away for ones.
-
-    Raises:
-        ConfigError: peft is not installed.
     """
-    peft = import_peft()
+    import peft
+
     layers = _made_layers(backbone, peft.IA3Model, peft.IA3Config(), seed)
     return PeftLayers(backbone, layers, learning_rate, dropout)
 
@@ -185,13 +164,11 @@ class PrefixTuning(PeftMethod):
         learning_rate: of the prefix.
         dropout: whether the model drops out while training.
         seed: of the first values.
-
-    Raises:
-        ConfigError: peft is not installed.
     """
 
     def __init__(self, backbone: Backbone, length: int, learning_rate: float, dropout: bool, seed: int) -> None:
-        peft = import_peft()
+        import peft
+
         config = backbone.model.config
         shape = peft.PrefixTuningConfig(
             task_type="SEQ_2_SEQ_LM",

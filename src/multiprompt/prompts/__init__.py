@@ -1,4 +1,4 @@
-"""Soft prompts: modules that return one prompt for every example of a batch. They know nothing of T5."""
+"""Soft prompts: modules that return one prompt for every example of a batch. They know nothing of models."""
 
 from multiprompt.prompts.base import Prompt
 from multiprompt.prompts.decomposed import DecomposedPrompt, compose, start_task_factors

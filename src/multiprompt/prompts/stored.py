@@ -61,7 +61,7 @@ def save_prompt(path: Path | str, stored: StoredPrompt) -> None:
 def save_plain_prompt(path: Path | str, stored: StoredPrompt) -> None:
     """Write every task's prompt merged into one plain ``[P, D]`` matrix, under the name of the task.
 
-    Merged prompts need nothing of this package: concatenate the matrix before the encoder's token embeddings.
+    Merged prompts need nothing of this package: concatenate the matrix before the embeddings of a source.
     """
     merged = stored.prompt.all_tasks()
     tensors = {task: merged[index] for index, task in enumerate(stored.tasks)}
