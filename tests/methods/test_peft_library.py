@@ -19,7 +19,10 @@ from multiprompt.backbone import T5Backbone
 from multiprompt.backbone.t5.fast import is_accelerated
 from multiprompt.batch import IGNORED
 from multiprompt.errors import CheckpointError, ConfigError
+from multiprompt.methods import build_method
 from multiprompt.methods.peft_library import PeftMethod, PrefixTuning, cache_by_its_name, ia3, lora
+from multiprompt.options import TrainingOptions
+from recipes.every_kind import start_of
 from rounding import assert_clear, assert_same
 
 LENGTH = 5
@@ -206,7 +209,7 @@ def test_tensors_of_another_shape_are_refused(name, tiny_backbone):
 def test_without_the_library_the_error_names_the_extra(name, tiny_backbone, monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(ConfigError, match=r'install it with pip install "multiprompt\[peft\]"'):
-        BUILDERS[name](tiny_backbone)
+        build_method(name, start_of(name, tiny_backbone, TrainingOptions()))
 
 
 @each_method
