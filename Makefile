@@ -18,7 +18,7 @@ endef
 OLDEST := ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 MKL_ENABLE_INSTRUCTIONS=SSE4_2
 AVX2 := ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2
 NUMBERS := $(BIN)/python -m pytest -n auto -m "not slow and not network" \
-	$(addprefix tests/,backbone methods training recipes mini losses prompts evaluation analysis)
+	$(addprefix tests/,backbone methods training recipes runs forecast mini losses prompts evaluation analysis)
 
 help: ## Show what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

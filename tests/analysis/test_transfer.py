@@ -22,11 +22,11 @@ from multiprompt.evaluation.scoring import dev_value, evaluate_task
 from multiprompt.files import read_json, write_json
 from multiprompt.methods import PromptTuning
 from multiprompt.methods.prompt_starts import start_rows, start_target_prompt
-from multiprompt.options import PromptOptions
+from multiprompt.options import PromptOptions, TeacherOptions
 from multiprompt.prompts import load_prompt
 from multiprompt.recipes import load_task
 from multiprompt.recipes.stage_training import Place
-from multiprompt.recipes.teacher import tune_prompt
+from multiprompt.recipes.teacher import train_teacher
 from multiprompt.runs import run_experiment
 from multiprompt.seeding import derive_seed
 from recipes.small import KillAt, Killed, Listener, small_experiment
@@ -85,7 +85,8 @@ def test_adapted_scores_are_those_of_prompt_tuning_from_the_prompt(own_run, scor
     assert experiment.targets is not None
     training = replace(experiment.targets.training, steps=5, evaluate_every=None, select="last")
     start = PromptOptions(length=4, start="saved", path=str(own_run / "seed-1/teacher-mini-qqp/prompt.safetensors"))
-    tuned, report = tune_prompt(backbone, task, 0.3, training, start, 1, seed=1, place=Place("transfer-mini-rte"))
+    options = TeacherOptions(learning_rate=0.3, training=training)
+    tuned, report = train_teacher(backbone, task, options, start, seed=1, place=Place("transfer-mini-rte"))
     assert transfer.cells["teacher mini-qqp", "mini-rte", 5].value == report.dev_value
     mine = tuned.all_tasks()[0].detach()
     nearest, second, *_ = sorted(float((prompt - mine).norm()) for _, prompt in scored)

@@ -21,7 +21,6 @@ _HOMES = {
     "recipe_path": "multiprompt.recipes.shipped",
     "train_source": "multiprompt.recipes.source",
     "train_teacher": "multiprompt.recipes.teacher",
-    "tune_prompt": "multiprompt.recipes.teacher",
 }
 
 __getattr__, __all__ = lazy_names(__name__, _HOMES)

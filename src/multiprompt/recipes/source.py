@@ -45,16 +45,5 @@ def train_source(
     options, prompt = options or SourceOptions(), prompt or PromptOptions()
     place = place or Place("source")
     earlier = {f"teacher-{position}": teacher for position, teacher in enumerate(teachers)}
-    return train_prompt(
-        "student",
-        backbone,
-        tasks,
-        options,
-        options.training,
-        options.mixing,
-        SOURCE_EPOCHS,
-        seed,
-        place,
-        prompt,
-        earlier,
-    )
+    rest = options.training, options.mixing, SOURCE_EPOCHS, seed, place, prompt, earlier
+    return train_prompt("student", backbone, tasks, options, *rest)

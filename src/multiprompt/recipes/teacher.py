@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from multiprompt.backbone.base import Backbone
-from multiprompt.options import MixingOptions, PromptOptions, TeacherOptions, TrainingOptions
+from multiprompt.options import MixingOptions, PromptOptions, TeacherOptions
 from multiprompt.prompts import SoftPrompt
 from multiprompt.recipes.alone import train_prompt
 from multiprompt.recipes.prepare import PreparedTask
@@ -14,39 +14,6 @@ TEACHER_EPOCHS = 10
 """Not given in the paper; the number of epochs of its large target tasks."""
 
 
-def tune_prompt(
-    backbone: Backbone,
-    task: PreparedTask,
-    learning_rate: float,
-    training: TrainingOptions,
-    prompt: PromptOptions,
-    default_epochs: float,
-    seed: int,
-    place: Place,
-) -> tuple[SoftPrompt, TrainingReport]:
-    """Ordinary prompt tuning: one plain prompt on one task, from the start that the options name.
-
-    Args:
-        backbone: the frozen model.
-        task: what it learns.
-        learning_rate: at the top of the schedule.
-        training: length, schedule, selection.
-        prompt: shape and start of the prompt.
-        default_epochs: where the options give neither steps nor epochs.
-        seed: of the start, the order of the examples, and dropout.
-        place: folder and progress of the stage.
-
-    Raises:
-        TrainingError: the loss is not finite.
-    """
-    options = TeacherOptions(learning_rate)
-    soft, report = train_prompt(
-        "teacher", backbone, [task], options, training, MixingOptions(), default_epochs, seed, place, prompt
-    )
-    assert isinstance(soft, SoftPrompt), "prompt tuning trains a plain prompt"
-    return soft, report
-
-
 def train_teacher(
     backbone: Backbone,
     task: PreparedTask,
@@ -55,7 +22,7 @@ def train_teacher(
     seed: int = 42,
     place: Place | None = None,
 ) -> tuple[SoftPrompt, TrainingReport]:
-    """Train the teacher of a source task: ``tune_prompt`` with the options of teachers.
+    """Train the teacher of a source task: one plain prompt on one task, from the start that the options name.
 
     Args:
         backbone: the frozen model.
@@ -71,15 +38,9 @@ def train_teacher(
     Raises:
         TrainingError: the loss is not finite.
     """
-    options = options or TeacherOptions()
+    options, prompt = options or TeacherOptions(), prompt or PromptOptions()
     place = place or Place(f"teacher-{task.name}")
-    return tune_prompt(
-        backbone,
-        task,
-        options.learning_rate,
-        options.training,
-        prompt or PromptOptions(),
-        TEACHER_EPOCHS,
-        seed,
-        place,
-    )
+    rest = options.training, MixingOptions(), TEACHER_EPOCHS, seed, place, prompt
+    soft, report = train_prompt("teacher", backbone, [task], options, *rest)
+    assert isinstance(soft, SoftPrompt), "prompt tuning trains a plain prompt"
+    return soft, report
