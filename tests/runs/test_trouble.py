@@ -294,7 +294,7 @@ def test_a_stage_that_is_made_again_leaves_those_that_hang_on_it(backbone, tmp_p
         (
             "checkpoint.safetensors",
             "{",
-            "checkpoint.safetensors is damaged .*; delete this file to begin the stage anew",
+            "checkpoint.safetensors is damaged .*; delete this file to begin the stage again",
         ),
         ("stage.json", "{", "stage.json is damaged .* Delete the folder"),
         ("stage.json", "[]", "stage.json is damaged .* Delete the folder"),

@@ -35,7 +35,7 @@ from multiprompt.training import SILENT, Progress
 
 NEW = "new prompt"
 """The source that is none: what the run's own prompt tuning on the target starts from (rows of the vocabulary, unless
-the options say otherwise)."""
+the options name another start)."""
 
 Rows = Float[np.ndarray, "P D"]
 

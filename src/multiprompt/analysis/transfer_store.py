@@ -44,7 +44,7 @@ class Cell:
 
 
 class CellStore:
-    """The cells in a file, which is written anew with every one that is added.
+    """The cells in a file, which is written again with each one that is added.
 
     Args:
         path: the file; it need not exist.
@@ -58,7 +58,7 @@ class CellStore:
         self._cells: dict[str, Cell] = {}
         if not path.exists():
             return
-        remedy = f"Move it elsewhere, and the analysis is made anew: {path}"
+        remedy = f"Move it elsewhere, and the analysis is made again: {path}"
         record = read_json(path)
         if not isinstance(record, Mapping) or record.get("version") != STORE_VERSION:
             raise CheckpointError(f"{path} is no transfer matrix of this release (version {STORE_VERSION}). {remedy}")

@@ -47,7 +47,7 @@ Value = TypeVar("Value")
 
 
 def renamed(value: Value, former: Value, name: str, former_name: str) -> Value:
-    """The value of an option that had another name in an earlier release; whoever gives that is told.
+    """The value of an option that had another name in an earlier release; a person who gives that is told.
 
     Args:
         value: given by the name of today.

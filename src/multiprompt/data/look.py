@@ -1,4 +1,4 @@
-"""What a task's data has that a training should not begin with: short notes, each with a count, a row and an advice.
+"""What a task's data has that a training should not begin with: short notes, each with a count, a row and some advice.
 
 The limits are above what the public tasks of the study have (docs/is-it-learning.md), so that a note has a reason. A
 look takes a few percent of the time that reading the rows takes.
@@ -220,7 +220,7 @@ def _unknown_pieces(data: TaskData, parts: Parts, side: str, unknown: int) -> It
     can = "read" if side == "sources" else "write"
     yield (
         f"{_count(count, total)} tokens of the {side} are unknown pieces, as in {shown(text)} ({data.where(example)}). "
-        f"The model cannot {can} what stands there: take a model whose vocabulary has it, or write it otherwise"
+        f"The model cannot {can} what stands there: take a model whose vocabulary has it, or write it in another way"
     )
 
 

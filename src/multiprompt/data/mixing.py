@@ -102,7 +102,7 @@ class _ShuffledTasks:
             if begin == self.sizes[task]:
                 self.move_to(task, self.epochs[task] + 1, 0)
                 begin = 0
-            part = self._order(task)[begin : begin + count].copy()  # the order may be shuffled anew before it is used
+            part = self._order(task)[begin : begin + count].copy()  # the order may be shuffled again before it is used
             self.taken[task] += len(part)
             count -= len(part)
             parts.append(part)

@@ -1,6 +1,6 @@
 """Rows of one data file of any kind, each with the line or the row that it stands in.
 
-What a file holds otherwise than its name says, twice, or only half is an error that names the place.
+A file that is not what its name says, or that holds something twice or by half, is an error that names the place.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def tokenise_cached(examples: Sequence[TextExample], task: Task, split: str, cod
     """Tokens of a task's examples as ``tokenise`` gives them, from the cache or into it.
 
     What comes from the cache is memory-mapped: processes share it, and only what is read takes memory. Small data is
-    tokenised anew each time, and so is what a tokenizer without a Rust backend reads, whose content cannot be told.
+    tokenised again each time, and so is what a tokenizer without a Rust backend reads, whose content cannot be told.
     A damaged entry is made again, with a line in the log; where the cache cannot be written, one line says so.
 
     Args:

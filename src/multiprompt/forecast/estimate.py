@@ -86,7 +86,7 @@ class Estimate:
     Attributes:
         stages: of all seeds, in plan order.
         trainings: keys of the stages that will be trained together, training by training, in their order.
-        changes: options that the folder has otherwise, one line each.
+        changes: options that differ from those in the folder, one line each.
         to_set_aside: stages in the folder that will be moved out of their place.
         holds_run: whether the folder holds a run, which ``resume`` goes on with.
         loading: seconds for backbone and data, as they were.

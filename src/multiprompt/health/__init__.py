@@ -1,4 +1,4 @@
-"""Is it learning? Rules about logs and answers, each with its threshold and an advice. No torch.
+"""Is it learning? Rules about logs and answers, each with its threshold and some advice. No torch.
 
 See docs/is-it-learning.md.
 """

@@ -143,7 +143,7 @@ def judge_fact(
     Args:
         rng: source of randomness.
         facts: what the text says.
-        templates: the template each fact was told with; a claim that follows is worded otherwise.
+        templates: the template each fact was told with; a claim that follows has other words.
         relations: relations a neutral claim may be about.
         verdict: one of ``VERDICTS``.
         denial_rate: chance of a negative wording.

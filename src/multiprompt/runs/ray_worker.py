@@ -114,7 +114,7 @@ def fulfil(order: Order) -> Report:
 
 
 def _check_folder(order: Order) -> None:
-    """Check that this process sees the folder of the run, as whoever gave the order does."""
+    """Check that this process sees the folder of the run, as the process that gave the order does."""
     deadline = time.monotonic() + order.patience
     while (seen := config_digest(order.folder)) != order.config:
         if not order.folder.is_dir() or time.monotonic() > deadline:

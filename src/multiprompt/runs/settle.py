@@ -1,4 +1,4 @@
-"""Before a run begins: every stage that is at hand comes to its place, what is of another configuration goes aside."""
+"""Before a run begins: stages that are at hand are moved into place, those of other configurations are set aside."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def strangers(nodes: Mapping[str, Node], found: Mapping[str, Found], run: Path) 
 
     Args:
         nodes: by key.
-        found: what will come to its place.
+        found: stages that will be moved into place.
         run: folder of the run.
     """
     others: dict[str, str | None] = {}
@@ -127,7 +127,7 @@ def put_aside(nodes: Mapping[str, Node], found: Mapping[str, Found], run: Path, 
 
     Args:
         nodes: by key.
-        found: what will come to its place; whatever is there and does not say whose it is goes aside too.
+        found: stages that will be moved into place; a folder there that does not say whose it is, is set aside too.
         run: folder of the run.
         progress: told how many were moved.
 

@@ -89,7 +89,7 @@ def _standing(node: Node, place: Path, elsewhere: Found | None, run: Path) -> St
 
 
 def _reasons(node: Node, place: Path) -> Iterator[str]:
-    """What a node depends on that the stage in its place did not, or did otherwise."""
+    """What a node depends on, where it differs from what the stage in its place depended on."""
     try:
         before = read_json(place / STAGE)["made_from"]
         yield from _what_differs(before, node)

@@ -104,7 +104,7 @@ def _check_backbone(folder: Path, backbone: Backbone) -> None:
         raise CheckpointError(
             f"the backbone {backbone.name} is not the one that {folder} was trained with: its weights or its tokenizer "
             "have changed since, and the answers would be those of another model. Put the old files back, or run the "
-            "experiment anew"
+            "experiment again"
         )
 
 

@@ -54,7 +54,7 @@ def run_experiment(
         experiment: what to run.
         folder: of the run; made if it does not exist.
         resume: go on with what the folder holds. If it holds another configuration, the stages that the change does
-            not touch are kept, the others are set aside and made anew.
+            not touch are kept, the others are set aside and made again.
         reuse: folders of other runs; finished stages that this one needs are copied from there.
         cluster: execute the stages on its workers, which must see the folder under the same path; None executes them
             in this process.

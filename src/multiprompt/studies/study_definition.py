@@ -55,7 +55,7 @@ class Line(Choice):
     """A row or a column of a table."""
 
     label: str = ""
-    """Its name; also that of the published row or column, unless ``published`` says otherwise."""
+    """Its name; also that of the published row or column, unless ``published`` names another one."""
     published: str | None = None
     note: str | None = None
     """What a reader must know of its values, such as that they are those of a constant answer."""

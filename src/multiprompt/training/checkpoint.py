@@ -97,7 +97,7 @@ def checkpoint_step(path: Path) -> int:
         return 0
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path} is damaged or is no checkpoint ({error}); delete this file to begin the stage anew"
+            f"{path} is damaged or is no checkpoint ({error}); delete this file to begin the stage again"
         ) from error
 
 
@@ -115,7 +115,7 @@ def load_checkpoint(
     try:
         tensors, metadata = read_tensors(path)
     except CheckpointError as error:
-        raise CheckpointError(f"{error}; delete this file to begin the stage anew") from error
+        raise CheckpointError(f"{error}; delete this file to begin the stage again") from error
     try:
         record = json.loads(metadata["multiprompt"])
     except (KeyError, ValueError):
@@ -125,12 +125,12 @@ def load_checkpoint(
         raise CheckpointError(f"{path} has version {version}; this release reads version {CHECKPOINT_VERSION}")
     if record["sha256"] != tensors_digest(tensors):
         raise CheckpointError(
-            f"{path} is damaged: its tensors are not those that were written; delete this file to begin the stage anew"
+            f"{path} is damaged: its tensors are not those that were written; delete this file to begin the stage again"
         )
     if record["identity"] != identity:
         raise CheckpointError(
             f"{path} belongs to another configuration or other data; choose another folder, or delete this file to "
-            "begin the stage anew"
+            "begin the stage again"
         )
     sections: dict[str, dict[str, Tensor]] = {"trained": {}, "best": {}, "optimiser": {}}
     for name, tensor in tensors.items():
