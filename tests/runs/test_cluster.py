@@ -24,7 +24,7 @@ from multiprompt.config import to_yaml
 from multiprompt.errors import CheckpointError, ConfigError, TrainingError
 from multiprompt.evaluation.results import read_results
 from multiprompt.files import read_json
-from multiprompt.options import Experiment, PromptTuningOptions
+from multiprompt.options import Experiment, Methods, PromptTuningOptions
 from multiprompt.plan import plan_stages
 from multiprompt.runs import Cluster, ray_cluster, run_experiment
 from multiprompt.runs.graph import Node, build_graph
@@ -188,7 +188,7 @@ def test_a_stage_that_fails_lets_those_under_way_end(backbone, two_workers, tmp_
 
 
 def with_rate(experiment: Experiment, rate: float) -> Experiment:
-    methods = replace(experiment.targets.methods, prompt_tuning=PromptTuningOptions(rate))
+    methods = Methods(**{**experiment.targets.methods, "prompt_tuning": PromptTuningOptions(rate)})
     return replace(experiment, targets=replace(experiment.targets, methods=methods))
 
 
