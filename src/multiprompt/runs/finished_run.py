@@ -35,7 +35,7 @@ from multiprompt.recipes.use import (
 from multiprompt.runs.graph import node_key
 from multiprompt.runs.run_folder import read_run_config
 from multiprompt.runs.stage_folder import read_result
-from multiprompt.runs.trained_stage import PROMPT, Trained, check_stage, restore
+from multiprompt.runs.trained_stage import PROMPT, Restored, check_stage, restore
 from multiprompt.tasks import Row, Task
 from multiprompt.training import SILENT, Progress
 
@@ -96,7 +96,7 @@ class FinishedRun:
         self.folder = Path(folder)
         self.experiment = read_run_config(self.folder)
         self._stored = _stored_scores(self.experiment, self.folder)
-        self._kept: dict[Path, Trained] = {}
+        self._kept: dict[Path, Restored] = {}
 
     def __repr__(self) -> str:
         said = [
@@ -349,7 +349,7 @@ class FinishedRun:
             missing = f"{method or 'anything'} for {task!r}" + ("" if seed is None else f" with seed {seed}")
             raise CheckpointError(f"{self.folder} has not finished {missing}; run the experiment with --resume")
 
-    def _trained(self, folder: Path) -> Trained:
+    def _trained(self, folder: Path) -> Restored:
         """What a stage has trained; kept, unless it is as large as the backbone."""
         trained = self._kept.get(folder) or restore(self.backbone, self.experiment, folder)
         if trained.size < self.backbone.parameter_count():

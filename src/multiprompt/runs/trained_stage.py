@@ -32,7 +32,7 @@ PROMPT = "prompt.safetensors"
 
 
 @dataclass(frozen=True)
-class Trained:
+class Restored:
     """What a stage has trained, in a method of its backbone.
 
     Attributes:
@@ -63,7 +63,7 @@ class Trained:
             yield method
 
 
-def restore(backbone: Backbone, experiment: Experiment, folder: Path) -> Trained:
+def restore(backbone: Backbone, experiment: Experiment, folder: Path) -> Restored:
     """What a stage has trained, in its method.
 
     Raises:
@@ -74,7 +74,7 @@ def restore(backbone: Backbone, experiment: Experiment, folder: Path) -> Trained
     _check_backbone(folder, backbone)
     if (folder / PROMPT).exists():
         prompt = load_prompt(folder / PROMPT)
-        return Trained(PromptTuning(backbone, prompt.prompt), prompt)
+        return Restored(PromptTuning(backbone, prompt.prompt), prompt)
     trained = load_method(folder / "method.safetensors")
     targets = experiment.targets
     assert targets is not None, "only the methods of targets store something else than a prompt"
@@ -94,7 +94,7 @@ def restore(backbone: Backbone, experiment: Experiment, folder: Path) -> Trained
             choose_task(name, experiment.data, experiment.tasks)[0].max_source_length for name in trained.tasks
         ),
     )
-    return Trained(build_method(stage.method, start), trained)
+    return Restored(build_method(stage.method, start), trained)
 
 
 def _check_backbone(folder: Path, backbone: Backbone) -> None:
